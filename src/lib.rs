@@ -1,1 +1,4 @@
+//! Tipstaff: triage for alerts about non-human identities.
 
+pub mod text;
+pub mod case;

@@ -1,0 +1,24 @@
+//! The words, as types: what an alert, a fact and a ruling are, and how each is written.
+//!
+//! Nothing here decides anything, and nothing here knows Kafka, HTTP, files or the clock.
+
+mod time;
+mod value;
+mod field;
+mod origin;
+mod alert;
+mod fact;
+mod reason;
+mod ruling;
+
+pub use alert::{Alert, Arrival, Body, Unreadable};
+pub use fact::{Counters, EnricherShape, FactRow, FactState, Facts};
+pub use field::{FIELDS, Field, FieldInfo, field_named};
+pub use origin::{Id, Origin, id_of};
+pub use reason::Reason;
+pub use ruling::{
+    Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, Passed,
+    PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,
+};
+pub use time::{Millis, duration_text, parse_duration};
+pub use value::{Tri, Type, Value, Why};

@@ -1,0 +1,178 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::Millis;
+
+/// Why a fact is unknown. An error is never an absence (INV-4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    Error,
+    Timeout,
+    Stale,
+    Conflict,
+    /// The alert does not have the field that the lookup needs as its key.
+    NoKey,
+    /// A comparison was negated over a value that is not there: absence makes nothing true.
+    Absent,
+}
+
+impl Why {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Stale => "stale",
+            Self::Conflict => "conflict",
+            Self::NoKey => "no_key",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Type {
+    Bool,
+    Int,
+    Time,
+    Duration,
+    Text,
+}
+
+impl Type {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Time => "time",
+            Self::Duration => "duration",
+            Self::Text => "text",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Bool, Self::Int, Self::Time, Self::Duration, Self::Text]
+            .into_iter()
+            .find(|each| each.name() == name)
+    }
+}
+
+/// A value of an alert field, a fact field or a condition's operand. There are no floats.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Value<'a> {
+    #[default]
+    Absent,
+    Unknown(Why),
+    Bool(bool),
+    Int(i64),
+    Time(Millis),
+    /// Milliseconds.
+    Duration(i64),
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Value<'a> {
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn time(&self) -> Option<Millis> {
+        match self {
+            Self::Time(time) => Some(*time),
+            _ => None,
+        }
+    }
+
+    pub fn is_present(&self) -> bool {
+        !matches!(self, Self::Absent | Self::Unknown(_))
+    }
+
+    pub fn borrowed(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Self::Absent => Value::Absent,
+            Self::Unknown(why) => Value::Unknown(*why),
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Int(value) => Value::Int(*value),
+            Self::Time(value) => Value::Time(*value),
+            Self::Duration(value) => Value::Duration(*value),
+        }
+    }
+
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Absent => Value::Absent,
+            Self::Unknown(why) => Value::Unknown(why),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Time(value) => Value::Time(value),
+            Self::Duration(value) => Value::Duration(value),
+        }
+    }
+
+    /// Reads a cell of a table or a JSON scalar that was kept as text. Nothing when it does not fit.
+    pub fn read(of: Type, text: &'a str) -> Option<Self> {
+        match of {
+            Type::Bool => text.parse().ok().map(Self::Bool),
+            Type::Int => text.parse().ok().map(Self::Int),
+            Type::Time => Millis::parse(text).map(Self::Time),
+            Type::Duration => super::parse_duration(text).map(Self::Duration),
+            Type::Text => Some(Self::Text(Cow::Borrowed(text))),
+        }
+    }
+}
+
+/// As JSON: absent is `null`, unknown is `{"unknown":"why"}`, a duration is text with its unit.
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Absent => serializer.serialize_unit(),
+            Self::Unknown(why) => {
+                use serde::ser::SerializeMap;
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("unknown", why.code())?;
+                map.end()
+            }
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Time(value) => value.serialize(serializer),
+            Self::Duration(value) => serializer.serialize_str(&super::duration_text(*value)),
+            Self::Text(value) => serializer.serialize_str(value),
+        }
+    }
+}
+
+/// Kleene's three truth values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tri {
+    True,
+    False,
+    Unknown,
+}
+
+impl Tri {
+    pub fn of(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::False, _) | (_, Self::False) => Self::False,
+            (Self::True, Self::True) => Self::True,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, _) | (_, Self::True) => Self::True,
+            (Self::False, Self::False) => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! YAML text in, nodes that know their line and column out; problems are collected, never thrown.
+//!
+//! Every file a user writes goes through here, so that all mistakes of all files are told at once.
+
+mod node;
+mod fields;
+mod problems;
+
+pub use fields::{Fields, suggestion};
+pub use node::{Data, Node, read};
+pub use problems::{At, Problem, Problems, Source};

@@ -1,0 +1,69 @@
+use std::fmt;
+use std::sync::Arc;
+
+/// One file as it was read: its path as users know it, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub path: Arc<str>,
+    pub text: String,
+}
+
+impl Source {
+    pub fn new(path: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into() }
+    }
+}
+
+/// A place in a file. Lines and columns start at 1; a column counts characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At {
+    pub path: Arc<str>,
+    pub line: u32,
+    pub column: u32,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path, self.line, self.column)
+    }
+}
+
+/// One mistake in a file, in words its author can act on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub at: At,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.message)
+    }
+}
+
+/// All mistakes found so far. Nothing is started while there is one.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: Vec<Problem>,
+}
+
+impl Problems {
+    pub fn add(&mut self, at: &At, message: impl Into<String>) {
+        self.found.push(Problem { at: at.clone(), message: message.into() });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// In file order, each once.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.found.sort();
+        self.found.dedup();
+        self.found
+    }
+}
