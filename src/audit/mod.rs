@@ -1,0 +1,32 @@
+//! The record chain: what a record is, how records hang together, what follows from one, and how a
+//! chain is picked up again or proved. Pure: bytes in, bytes and findings out.
+//!
+//! A record's bytes are its identity: its hash is SHA-256(0x00 ‖ value), at once the next record's
+//! `prev` and the RFC 6962 leaf. Nothing is ever re-serialized to check it (INV-8).
+
+mod record;
+mod chain;
+mod outputs;
+mod resume;
+mod verify;
+
+pub use chain::{Appended, Chain, Head, Metadata};
+pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, Output, outputs};
+pub use record::{
+    Actor, Cause, Engine, Gap, Genesis, Hash, Input, Kind, PolicyRef, Raw, Record, Recovery,
+    SnapshotRef, VERSION, chain_name, record_hash,
+};
+pub use resume::{Committed, Link, Picked, Resume, resume};
+pub use verify::{Finding, Report, Verifier};
+
+use crate::case::Millis;
+
+/// State that is a fold over the chain's records and nothing else.
+pub trait Folded: Default {
+    /// Called for each record in order, snapshots included.
+    fn apply(&mut self, record: &Record<'_>);
+    /// Drops what is over, then writes the state: called when a snapshot record is made.
+    fn snapshot(&mut self, at: Millis) -> String;
+    /// Errors: nothing when the text is no snapshot of this version.
+    fn restore(text: &str) -> Option<Self>;
+}

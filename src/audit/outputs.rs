@@ -1,0 +1,192 @@
+use serde::Serialize;
+
+use super::{Appended, Hash, Raw, Record};
+use crate::case::{
+    Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
+    Priority, Ruling, Unreadable, Value, id_of,
+};
+
+/// Topic names without the prefix that the configuration gives them.
+pub const CASES_PREFIX: &str = "cases.";
+pub const ACTIONS: &str = "actions";
+pub const DEAD_LETTERS: &str = "dead-letters";
+
+/// Something a ruling causes on another topic. A pure function of the record (INV-2), so recovery can
+/// write again what a tear lost; void unless the record that it names is on its chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// `cases.<queue>`, `actions` or `dead-letters`.
+    pub topic: String,
+    /// What the topic is partitioned by.
+    pub key: String,
+    pub value: Vec<u8>,
+}
+
+/// The chain record that an output follows from.
+#[derive(Debug, Serialize)]
+struct Named<'r> {
+    chain: &'r str,
+    seq: u64,
+    hash: Hash,
+}
+
+/// What an analyst gets in the queue.
+#[derive(Serialize)]
+struct Case<'r> {
+    v: u32,
+    case_id: &'r str,
+    correlation_id: &'r str,
+    alert_ids: [&'r str; 1],
+    first_seen: Millis,
+    last_seen: Millis,
+    count: i64,
+    summary: String,
+    state: &'static str,
+    queue: &'r str,
+    priority: Priority,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack_by: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<Millis>,
+    reason: &'static str,
+    playbook: &'r str,
+    rule: &'r str,
+    alert: &'r Alert<'r>,
+    facts: &'r [Raw<'r>],
+    because: &'r [Because<'r>],
+    boundary: &'r [BoundaryVerdict<'r>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalation: Option<&'r Escalate<'r>>,
+    blocked_actions: &'r [Blocked<'r>],
+    origin: &'r Origin<'r>,
+    record: Named<'r>,
+}
+
+/// A containment that was ruled and that the boundary permitted. Nothing executes it yet.
+#[derive(Serialize)]
+struct Action<'r> {
+    v: u32,
+    action_id: Id,
+    case_id: &'r str,
+    alert_id: &'r str,
+    ruled_at: Millis,
+    nhi: &'r str,
+    #[serde(flatten)]
+    escalate: &'r Escalate<'r>,
+    record: Named<'r>,
+}
+
+/// Where the unreadable message is; never what was in it (INV-6).
+#[derive(Serialize)]
+struct DeadLetter<'r> {
+    v: u32,
+    alert_id: &'r str,
+    at: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'r Origin<'r>>,
+    #[serde(flatten)]
+    unreadable: &'r Unreadable<'r>,
+    record: Named<'r>,
+}
+
+/// Everything that follows from one record, in a fixed order.
+pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Output)) {
+    let (Some(decision), Some(alert_id)) = (&record.ruling, &record.alert_id) else { return };
+    let named = || Named { chain: &record.chain, seq: appended.seq, hash: appended.hash };
+    let mut put = |topic: String, key: &str, value: Result<Vec<u8>, serde_json::Error>| {
+        // Our own types always serialize; an empty value would be a tombstone and is never sent.
+        if let Ok(value) = value {
+            emit(Output { topic, key: key.to_owned(), value });
+        }
+    };
+    if let Ruling::DeadLetter(unreadable) = &decision.fate {
+        let origin = record.origin.as_deref();
+        let letter =
+            DeadLetter { v: 1, alert_id, at: record.at, origin, unreadable, record: named() };
+        put(DEAD_LETTERS.to_owned(), alert_id, serde_json::to_vec(&letter));
+        return;
+    }
+    let nhi =
+        record.alert.as_deref().and_then(|alert| alert.text(Field::NhiId)).unwrap_or(alert_id);
+    if let Some(case) = case(record, decision, named()) {
+        put(format!("{CASES_PREFIX}{}", case.queue), nhi, serde_json::to_vec(&case));
+    }
+    if let (Ruling::Escalate(escalate), Some(counters)) = (&decision.fate, &record.counters) {
+        let action = Action {
+            v: 1,
+            action_id: id_of(
+                "action",
+                &[alert_id.as_bytes(), escalate.action.as_bytes(), escalate.target.as_bytes()],
+            ),
+            case_id: &counters.case_id,
+            alert_id,
+            ruled_at: record.at,
+            nhi,
+            escalate,
+            record: named(),
+        };
+        put(ACTIONS.to_owned(), &escalate.target, serde_json::to_vec(&action));
+    }
+}
+
+fn case<'r>(
+    record: &'r Record<'_>,
+    decision: &'r Decision<'_>,
+    named: Named<'r>,
+) -> Option<Case<'r>> {
+    let counters = record.counters.as_ref()?;
+    let alert = record.alert.as_deref()?;
+    let (state, ack_by, held_until) = match &decision.fate {
+        Ruling::Route(route) => ("new", route.ack_by, None),
+        Ruling::Escalate(escalate) => ("escalated", escalate.ack_by, None),
+        Ruling::Hold(hold) => ("held", None, Some(hold.until)),
+        Ruling::Suppress(_) | Ruling::DeadLetter(_) => return None,
+    };
+    Some(Case {
+        v: 1,
+        case_id: &counters.case_id,
+        correlation_id: record.correlation_id.as_deref().unwrap_or_default(),
+        alert_ids: [record.alert_id.as_deref().unwrap_or_default()],
+        first_seen: counters.first_seen,
+        last_seen: record.at,
+        count: counters.seen,
+        summary: summary(alert, decision),
+        state,
+        queue: decision.fate.queue()?,
+        priority: decision.fate.priority()?,
+        ack_by,
+        held_until,
+        reason: decision.reason.code(),
+        playbook: &decision.playbook,
+        rule: &decision.rule,
+        alert,
+        facts: &record.facts,
+        because: &decision.because,
+        boundary: &decision.boundary,
+        escalation: match &decision.fate {
+            Ruling::Escalate(escalate) => Some(escalate),
+            _ => None,
+        },
+        blocked_actions: &decision.blocked,
+        origin: record.origin.as_deref()?,
+        record: named,
+    })
+}
+
+/// One sentence: what, about whom, where, and why it is here.
+fn summary(alert: &Alert<'_>, decision: &Decision<'_>) -> String {
+    let text = |field: Field| alert.text(field).unwrap_or("unknown");
+    let what = match text(Field::Kind) {
+        "exposed_key" => format!("{} exposed", text(Field::CredentialType)),
+        "auth_failure" => format!("failed authentication ({})", text(Field::EventReason)),
+        "token_misuse" => format!("possible token misuse ({})", text(Field::EventType)),
+        other => other.to_owned(),
+    };
+    let place = match (alert.text(Field::Repository), alert.get(Field::SourceIp)) {
+        (Some(repository), _) => format!(" in {repository}"),
+        (None, Value::Text(ip)) => format!(" from {ip}"),
+        _ => String::new(),
+    };
+    let (who, from) = (text(Field::NhiId), text(Field::Detector));
+    format!("{what}{place}: {who}, reported by {from}; {}", decision.reason.about())
+}

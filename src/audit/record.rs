@@ -1,0 +1,291 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::case::{Alert, Counters, Decision, Id, Millis, Origin};
+
+pub const VERSION: u32 = 1;
+
+/// SHA-256(0x00 ‖ value) of a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// `prev` of a genesis record.
+    pub const NONE: Self = Self([0; 32]);
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0_u8; 32];
+        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The first 16 digits, enough to tell branches apart.
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(16).collect()
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0_u8; 64];
+        for (pair, byte) in text.chunks_mut(2).zip(self.0) {
+            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not a hash"))
+    }
+}
+
+pub fn record_hash(value: &[u8]) -> Hash {
+    let mut hash = Sha256::new();
+    hash.update([0_u8]);
+    hash.update(value);
+    Hash(hash.finalize().into())
+}
+
+/// `<cluster id>/<topic>/<partition>/<epoch>`; the epoch rises when the partition count changes.
+pub fn chain_name(cluster: &str, topic: &str, partition: i32) -> String {
+    format!("{cluster}/{topic}/{partition}/0")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Genesis,
+    Ruling,
+    Revision,
+    Duplicate,
+    Gap,
+    Recovery,
+    Void,
+    Timer,
+    Order,
+    Policy,
+    Snapshot,
+    Seal,
+    Key,
+    Heartbeat,
+    Close,
+}
+
+/// One line of JSON on the decisions topic. Fields stand in this order; what a kind does not have is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record<'a> {
+    pub v: u32,
+    #[serde(borrow)]
+    pub chain: Cow<'a, str>,
+    pub seq: u64,
+    pub prev: Hash,
+    pub kind: Kind,
+    /// Never before the record in front of it.
+    pub at: Millis,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alert_id: Option<Id>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub correlation_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<Cause>,
+    /// The record of the input topic that this one is about.
+    #[serde(rename = "in", borrow, skip_serializing_if = "Option::is_none", default)]
+    pub input: Option<Input<'a>>,
+    /// Per input topic the offset to read next once this record is written (INV-2).
+    #[serde(borrow)]
+    pub next_in: BTreeMap<Cow<'a, str>, i64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<Cow<'a, Origin<'a>>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub pipeline: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub alert: Option<Cow<'a, Alert<'a>>>,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub facts: Vec<Raw<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub counters: Option<Counters>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub policy: Option<PolicyRef<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub ruling: Option<Cow<'a, Decision<'a>>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub genesis: Option<Genesis<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub recovery: Option<Recovery<'a>>,
+    /// Offsets on this topic and partition that a torn transaction left and that count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub void: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gap: Option<Gap>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub snapshot: Option<SnapshotRef<'a>>,
+    #[serde(borrow)]
+    pub engine: Engine<'a>,
+    #[serde(borrow)]
+    pub actor: Actor<'a>,
+}
+
+/// JSON that is copied as it stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Raw<'a>(#[serde(borrow)] pub &'a RawValue);
+
+impl PartialEq for Raw<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+impl Eq for Raw<'_> {}
+
+/// The record that a revision or a timer follows from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    pub seq: u64,
+    pub hash: Hash,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input<'a> {
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef<'a> {
+    #[serde(borrow)]
+    pub hash: Cow<'a, str>,
+    pub generation: i64,
+}
+
+/// What must be the same for as long as the chain lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis<'a> {
+    #[serde(borrow)]
+    pub cluster: Cow<'a, str>,
+    /// Topic ids by topic: a topic that was made again is not the same.
+    #[serde(borrow)]
+    pub topics: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    pub partitions: i32,
+    #[serde(borrow)]
+    pub partition_function: Cow<'a, str>,
+    #[serde(borrow)]
+    pub fingerprint_key: Cow<'a, str>,
+    /// `earliest`, `latest` or a time: where intake starts on detector topics.
+    #[serde(borrow)]
+    pub start: Cow<'a, str>,
+}
+
+/// Written after a start whose committed offset and chain disagreed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery<'a> {
+    /// `offset_behind`, `offset_ahead` or `committed_head_missing`.
+    #[serde(borrow)]
+    pub found: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub committed: Option<i64>,
+    pub next_in: i64,
+    /// Records whose outputs were written again.
+    pub emitted_again: u64,
+}
+
+/// Input that retention removed before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub from: i64,
+    pub to: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRef<'a> {
+    /// SHA-256 of `state`'s text.
+    pub digest: Hash,
+    /// The state after the record in front of this one.
+    #[serde(borrow)]
+    pub state: Raw<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine<'a> {
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
+    #[serde(borrow)]
+    pub build: Cow<'a, str>,
+}
+
+/// The identity that wrote the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor<'a> {
+    #[serde(borrow)]
+    pub service: Cow<'a, str>,
+    #[serde(borrow)]
+    pub instance: Cow<'a, str>,
+}
+
+impl<'a> Record<'a> {
+    /// A record with what every kind has; the caller adds what its kind needs.
+    pub fn new(kind: Kind, at: Millis, engine: Engine<'a>, actor: Actor<'a>) -> Self {
+        Self {
+            v: VERSION,
+            chain: Cow::Borrowed(""),
+            seq: 0,
+            prev: Hash::NONE,
+            kind,
+            at,
+            alert_id: None,
+            correlation_id: None,
+            cause: None,
+            input: None,
+            next_in: BTreeMap::new(),
+            origin: None,
+            pipeline: None,
+            alert: None,
+            facts: Vec::new(),
+            counters: None,
+            policy: None,
+            ruling: None,
+            genesis: None,
+            recovery: None,
+            void: Vec::new(),
+            gap: None,
+            snapshot: None,
+            engine,
+            actor,
+        }
+    }
+
+    /// Errors: nothing when the bytes are no record of this version.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|record: &Self| record.v == VERSION)
+    }
+}

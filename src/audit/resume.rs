@@ -1,0 +1,245 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Folded, Hash, Head, Kind, Metadata, Record, record_hash};
+
+/// A record as it was read back from its topic.
+#[derive(Debug, Clone)]
+pub struct Link {
+    pub offset: i64,
+    pub bytes: Box<[u8]>,
+}
+
+/// What the group has committed for the input partition: a hint, never the authority.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    pub offset: Option<i64>,
+    pub metadata: Option<Metadata>,
+}
+
+#[derive(Debug)]
+pub enum Resume<S> {
+    Picked(Box<Picked<S>>),
+    /// The tail does not reach far enough back to decide: read more and ask again.
+    Longer,
+    /// Nothing safe can be done; a person has to look.
+    Refuse(String),
+}
+
+/// Where to go on.
+#[derive(Debug)]
+pub struct Picked<S> {
+    pub head: Head,
+    pub state: S,
+    /// Places in the tail of records whose outputs may be lost; their outputs are written again.
+    pub emit_again: Vec<usize>,
+    /// Offsets that a torn transaction left and that no void record names yet.
+    pub void: Vec<i64>,
+    /// What disagreed with the committed offset; see [`super::Recovery`].
+    pub found: Option<&'static str>,
+}
+
+struct Parsed<'t> {
+    record: Record<'t>,
+    hash: Hash,
+}
+
+/// Decides from the log alone where a chain goes on.
+///
+/// `tail` is every readable record from some offset up to the high watermark, in order; `complete`
+/// says that nothing is in front of it. `input` is the topic whose offsets the chain accounts for.
+pub fn resume<S: Folded>(
+    chain: &str,
+    input: &str,
+    tail: &[Link],
+    complete: bool,
+    committed: &Committed,
+) -> Resume<S> {
+    let parsed: Vec<Option<Parsed<'_>>> = tail.iter().map(parse).collect();
+    if let Some((link, other)) = tail.iter().zip(&parsed).find_map(|(link, parsed)| {
+        parsed.as_ref().filter(|p| p.record.chain != chain).map(|p| (link, p))
+    }) {
+        let other = &other.record.chain;
+        return Resume::Refuse(format!("offset {} holds a record of chain `{other}`", link.offset));
+    }
+    let voided: HashSet<i64> =
+        parsed.iter().flatten().flat_map(|p| p.record.void.iter().copied()).collect();
+    let is_alive = |at: usize| tail.get(at).is_some_and(|link| !voided.contains(&link.offset));
+    let branches = Branches::of(&parsed, &is_alive);
+    let Some((leaf, found)) = branches.choose(&parsed, committed.metadata.as_ref()) else {
+        return match (complete, committed.offset) {
+            (false, _) => Resume::Longer,
+            (true, Some(offset)) if offset > 0 => Resume::Refuse(format!(
+                "offset {offset} of `{input}` is committed, but the chain has no genesis: its records are gone"
+            )),
+            (true, _) => Resume::Refuse("the chain has no genesis record".to_owned()),
+        };
+    };
+    let ancestors = branches.ancestors(leaf);
+    if found.is_some() && !complete && !reaches_genesis(&parsed, &ancestors) {
+        return Resume::Longer;
+    }
+    let Some(state) = fold::<S>(&parsed, &ancestors) else {
+        return Resume::Refuse("a snapshot on the chain can't be read by this version".to_owned());
+    };
+    let Some(Some(last)) = parsed.get(leaf) else {
+        return Resume::Refuse("the chain has no head".to_owned());
+    };
+    let head = Head {
+        seq: last.record.seq,
+        hash: last.hash,
+        at: last.record.at,
+        next_in: last
+            .record
+            .next_in
+            .iter()
+            .map(|(t, n)| (t.to_string(), *n))
+            .collect::<BTreeMap<_, _>>(),
+    };
+    let next_in = head.next_in.get(input).copied().unwrap_or(0);
+    let emit_again = emit_again(&parsed, &ancestors, committed.offset, next_in);
+    let covers =
+        ancestors.last().and_then(|first| parsed.get(*first)?.as_ref()).is_some_and(|first| {
+            let start = first.record.input.as_ref().map_or(i64::MAX, |input| input.offset);
+            first.record.kind == Kind::Genesis
+                || committed.offset.is_none_or(|c| c >= next_in || start <= c)
+        });
+    if !covers && !complete {
+        return Resume::Longer;
+    }
+    let found = match committed.offset {
+        Some(offset) if offset < next_in => Some("offset_behind"),
+        Some(offset) if offset > next_in => Some("offset_ahead"),
+        _ => found,
+    };
+    let live: HashSet<usize> = ancestors.iter().copied().collect();
+    let void = (0..tail.len())
+        .filter(|at| is_alive(*at) && !live.contains(at))
+        .filter_map(|at| tail.get(at).map(|link| link.offset))
+        .collect();
+    Resume::Picked(Box::new(Picked { head, state, emit_again, void, found }))
+}
+
+fn parse(link: &Link) -> Option<Parsed<'_>> {
+    let record = Record::parse(&link.bytes)?;
+    Some(Parsed { record, hash: record_hash(&link.bytes) })
+}
+
+fn reaches_genesis(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> bool {
+    ancestors
+        .iter()
+        .any(|at| matches!(parsed.get(*at), Some(Some(p)) if p.record.kind == Kind::Genesis))
+}
+
+/// Records whose input offset the group has not committed, oldest first.
+fn emit_again(
+    parsed: &[Option<Parsed<'_>>],
+    ancestors: &[usize],
+    committed: Option<i64>,
+    next_in: i64,
+) -> Vec<usize> {
+    let Some(committed) = committed.filter(|committed| *committed < next_in) else {
+        return Vec::new();
+    };
+    let behind = |at: &usize| {
+        matches!(parsed.get(*at), Some(Some(p))
+            if p.record.input.as_ref().is_some_and(|input| input.offset >= committed))
+    };
+    ancestors.iter().rev().copied().filter(behind).collect()
+}
+
+/// The state after the newest of `ancestors` (newest first): from the nearest snapshot, or from genesis.
+fn fold<S: Folded>(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> Option<S> {
+    let record = |at: usize| parsed.get(at).and_then(Option::as_ref).map(|p| &p.record);
+    let anchor = ancestors.iter().position(|at| {
+        record(*at).is_some_and(|record| matches!(record.kind, Kind::Genesis | Kind::Snapshot))
+    })?;
+    let (newer, from_anchor) = ancestors.split_at(anchor);
+    let first = record(*from_anchor.first()?)?;
+    let mut state = match &first.snapshot {
+        Some(snapshot) => S::restore(snapshot.state.0.get())?,
+        None => {
+            let mut state = S::default();
+            state.apply(first);
+            state
+        }
+    };
+    for at in newer.iter().rev() {
+        state.apply(record(*at)?);
+    }
+    Some(state)
+}
+
+/// The tree that records make by their `prev`: one branch in a healthy log, more after a tear.
+struct Branches {
+    parent: Vec<Option<usize>>,
+    /// Reaches back, inside the tail, to a record that a fold can start from.
+    is_anchored: Vec<bool>,
+    has_child: Vec<bool>,
+}
+
+impl Branches {
+    fn of(parsed: &[Option<Parsed<'_>>], is_alive: &dyn Fn(usize) -> bool) -> Self {
+        let mut by_hash: HashMap<Hash, usize> = HashMap::new();
+        let mut parent = vec![None; parsed.len()];
+        let mut is_anchored = vec![false; parsed.len()];
+        let mut has_child = vec![false; parsed.len()];
+        for (at, link) in parsed.iter().enumerate() {
+            let Some(link) = link.as_ref().filter(|_| is_alive(at)) else { continue };
+            let above = by_hash.get(&link.record.prev).copied().filter(|above| {
+                matches!(parsed.get(*above), Some(Some(p)) if p.record.seq + 1 == link.record.seq)
+            });
+            let starts = matches!(link.record.kind, Kind::Genesis | Kind::Snapshot);
+            let anchored = starts
+                || above.is_some_and(|above| is_anchored.get(above).copied().unwrap_or(false));
+            set(&mut parent, at, above);
+            set(&mut is_anchored, at, anchored);
+            if let Some(above) = above {
+                set(&mut has_child, above, true);
+            }
+            by_hash.insert(link.hash, at);
+        }
+        Self { parent, is_anchored, has_child }
+    }
+
+    /// The newest record of the live branch: the branch of the committed head, else the longest; of two
+    /// equally long ones the first in the log.
+    fn choose(
+        &self,
+        parsed: &[Option<Parsed<'_>>],
+        committed: Option<&Metadata>,
+    ) -> Option<(usize, Option<&'static str>)> {
+        let leaves = || {
+            (0..parsed.len()).filter(|at| {
+                self.is_anchored.get(*at) == Some(&true) && self.has_child.get(*at) == Some(&false)
+            })
+        };
+        let seq = |at: usize| parsed.get(at).and_then(Option::as_ref).map_or(0, |p| p.record.seq);
+        let longest = |leaves: &mut dyn Iterator<Item = usize>| {
+            leaves.max_by_key(|at| (seq(*at), std::cmp::Reverse(*at)))
+        };
+        let Some(metadata) = committed else {
+            return longest(&mut leaves()).map(|leaf| (leaf, None));
+        };
+        let is_committed = |at: usize| {
+            matches!(parsed.get(at), Some(Some(p))
+                if p.record.seq == metadata.seq && p.hash.short() == metadata.hash16)
+        };
+        let mut holding =
+            leaves().filter(|leaf| self.ancestors(*leaf).into_iter().any(is_committed));
+        match longest(&mut holding) {
+            Some(leaf) => Some((leaf, None)),
+            None => longest(&mut leaves()).map(|leaf| (leaf, Some("committed_head_missing"))),
+        }
+    }
+
+    /// `leaf` and what is above it inside the tail, newest first.
+    fn ancestors(&self, leaf: usize) -> Vec<usize> {
+        std::iter::successors(Some(leaf), |at| self.parent.get(*at).copied().flatten()).collect()
+    }
+}
+
+fn set<T>(list: &mut [T], at: usize, value: T) {
+    if let Some(slot) = list.get_mut(at) {
+        *slot = value;
+    }
+}

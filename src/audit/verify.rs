@@ -1,0 +1,255 @@
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::{Folded, Hash, Head, Kind, Record, record_hash};
+
+/// Something a healthy chain never shows, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub offset: i64,
+    pub seq: Option<u64>,
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offset {}", self.offset)?;
+        if let Some(seq) = self.seq {
+            write!(f, ", record {seq}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// What was found in one chain.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub chain: String,
+    pub head: Option<Head>,
+    pub records: u64,
+    /// Rulings by their name.
+    pub rulings: BTreeMap<&'static str, u64>,
+    pub other: BTreeMap<String, u64>,
+    /// Offsets that a void record on the chain names: left by a torn transaction, healed, on record.
+    pub voided: u64,
+    /// At most `FINDINGS_MAX`; the first is the first bad position.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+const FINDINGS_MAX: usize = 20;
+
+/// Proves one chain from its stored bytes (INV-8). Feed every record twice, in order: first to `scan`,
+/// which only learns what void records name, then to `check`.
+#[derive(Debug)]
+pub struct Verifier<S> {
+    report: Report,
+    state: S,
+    /// False until a genesis or a snapshot was seen: before that the state can't be recomputed.
+    has_state: bool,
+    claimed_void: HashSet<i64>,
+    skipped: BTreeSet<i64>,
+    named: BTreeSet<i64>,
+    alert_ids: HashSet<String>,
+}
+
+impl<S: Folded> Default for Verifier<S> {
+    fn default() -> Self {
+        Self {
+            report: Report::default(),
+            state: S::default(),
+            has_state: false,
+            claimed_void: HashSet::new(),
+            skipped: BTreeSet::new(),
+            named: BTreeSet::new(),
+            alert_ids: HashSet::new(),
+        }
+    }
+}
+
+impl<S: Folded> Verifier<S> {
+    pub fn scan(&mut self, bytes: &[u8]) {
+        if let Some(record) = Record::parse(bytes) {
+            self.claimed_void.extend(record.void);
+        }
+    }
+
+    pub fn check(&mut self, offset: i64, bytes: &[u8]) {
+        if self.claimed_void.contains(&offset) {
+            self.skipped.insert(offset);
+            return;
+        }
+        let Some(record) = Record::parse(bytes) else {
+            return self.find(offset, None, "not a record of this version".to_owned());
+        };
+        self.link(offset, &record);
+        self.content(offset, &record);
+        self.fold(offset, &record);
+        self.tally(&record);
+        self.named.extend(record.void.iter().copied());
+        self.report.records += 1;
+        self.report.head = Some(Head {
+            seq: record.seq,
+            hash: record_hash(bytes),
+            at: record.at,
+            next_in: record.next_in.iter().map(|(t, n)| (t.to_string(), *n)).collect(),
+        });
+    }
+
+    pub fn finish(mut self) -> Report {
+        if self.report.records == 0 {
+            self.find(0, None, "the chain has no record".to_owned());
+        }
+        let unnamed: Vec<i64> = self.skipped.difference(&self.named).copied().collect();
+        for offset in unnamed {
+            self.find(offset, None, "voided by a record that is not on the chain".to_owned());
+        }
+        self.report.voided = self.skipped.len() as u64;
+        self.report
+    }
+
+    fn find(&mut self, offset: i64, seq: Option<u64>, what: String) {
+        if self.report.findings.len() < FINDINGS_MAX {
+            self.report.findings.push(Finding { offset, seq, what });
+        }
+    }
+
+    /// Place in the chain: name, number, link, time, input offsets.
+    fn link(&mut self, offset: i64, record: &Record<'_>) {
+        let seq = Some(record.seq);
+        let Some(head) = self.report.head.clone() else {
+            self.report.chain = record.chain.to_string();
+            if record.kind != Kind::Genesis || record.seq != 0 || record.prev != Hash::NONE {
+                let what = format!(
+                    "the chain starts with a {:?} at {}, not with its genesis",
+                    record.kind, record.seq
+                );
+                self.find(offset, seq, what);
+            }
+            return;
+        };
+        let chain = self.report.chain.clone();
+        if record.chain != chain {
+            self.find(offset, seq, format!("belongs to chain `{}`", record.chain));
+        }
+        if record.seq != head.seq + 1 {
+            self.find(offset, seq, format!("record {} should stand here", head.seq + 1));
+        } else if record.prev != head.hash {
+            self.find(
+                offset,
+                seq,
+                format!("does not link to record {}: one of the two was changed", head.seq),
+            );
+        }
+        if record.at < head.at {
+            self.find(offset, seq, "time runs backwards".to_owned());
+        }
+        for (topic, known) in &head.next_in {
+            let next = record.next_in.get(topic.as_str()).copied();
+            if next.is_none_or(|next| next < *known) {
+                self.find(offset, seq, format!("its place in `{topic}` falls behind {known}"));
+            }
+        }
+        if let Some(input) = &record.input {
+            let known = head.next_in.get(input.topic.as_ref()).copied().unwrap_or(0);
+            if input.offset < known {
+                let what =
+                    format!("accounts for offset {} of `{}` again", input.offset, input.topic);
+                self.find(offset, seq, what);
+            }
+            if record.next_in.get(&input.topic).copied() != Some(input.offset + 1) {
+                self.find(
+                    offset,
+                    seq,
+                    "its next input offset is not the one after its own".to_owned(),
+                );
+            }
+        }
+    }
+
+    /// What a record of its kind must have, and one first ruling for each alert (INV-1, INV-2).
+    fn content(&mut self, offset: i64, record: &Record<'_>) {
+        let seq = Some(record.seq);
+        match record.kind {
+            Kind::Ruling => {
+                let whole = record.ruling.is_some()
+                    && record.policy.is_some()
+                    && record.input.is_some()
+                    && record.alert_id.is_some();
+                if !whole {
+                    self.find(
+                        offset,
+                        seq,
+                        "a ruling without its ruling, policy, input or alert id".to_owned(),
+                    );
+                }
+                if let Some(id) = &record.alert_id
+                    && !self.alert_ids.insert(id.clone())
+                {
+                    self.find(offset, seq, format!("a second first ruling of alert {id}"));
+                }
+                if let (Some(origin), Some(id)) = (&record.origin, &record.alert_id)
+                    && origin.alert_id() != *id
+                {
+                    self.find(offset, seq, "its alert id is not that of its origin".to_owned());
+                }
+            }
+            Kind::Genesis if record.seq != 0 => {
+                self.find(offset, seq, "a second genesis".to_owned());
+            }
+            Kind::Duplicate
+                if !record.alert_id.as_ref().is_some_and(|id| self.alert_ids.contains(id)) =>
+            {
+                let what = "calls an alert a duplicate that has no ruling here".to_owned();
+                self.find(offset, seq, what);
+            }
+            _ => {}
+        }
+    }
+
+    /// A snapshot must be what the fold of the records in front of it gives.
+    fn fold(&mut self, offset: i64, record: &Record<'_>) {
+        if let Some(snapshot) = &record.snapshot {
+            let text = snapshot.state.0.get();
+            if Hash(Sha256::digest(text.as_bytes()).into()) != snapshot.digest {
+                self.find(
+                    offset,
+                    Some(record.seq),
+                    "the snapshot is not what its digest says".to_owned(),
+                );
+            }
+            if self.has_state {
+                if self.state.snapshot(record.at) != text {
+                    self.find(
+                        offset,
+                        Some(record.seq),
+                        "the snapshot is not the state of its chain".to_owned(),
+                    );
+                }
+            } else if let Some(state) = S::restore(text) {
+                self.state = state;
+                self.has_state = true;
+            }
+        }
+        self.has_state |= record.kind == Kind::Genesis;
+        self.state.apply(record);
+    }
+
+    fn tally(&mut self, record: &Record<'_>) {
+        match (&record.ruling, record.kind) {
+            (Some(decision), Kind::Ruling) => {
+                *self.report.rulings.entry(decision.fate.name()).or_default() += 1;
+            }
+            (_, kind) => {
+                *self.report.other.entry(format!("{kind:?}").to_lowercase()).or_default() += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+use std::collections::BTreeMap;
+
+use tipstaff::audit::{
+    Actor, Chain, Committed, Engine, Folded, Genesis, Hash, Head, Input, Kind, Link, Metadata,
+    PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier, resume,
+};
+use tipstaff::case::{Counters, Decision, Millis, Origin, Priority, Reason, Route, Ruling};
+use tipstaff::correlate::State;
+
+pub const INPUT: &str = "tipstaff.alerts";
+const CHAIN: &str = "cluster/tipstaff.decisions/0/0";
+/// Rulings between two snapshots: small, so that tears meet them.
+const SNAPSHOT_EVERY: u64 = 7;
+
+/// What becomes of a transaction.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Committed,
+    /// A late commit published a prefix of the records and not the offset.
+    TornCommit(usize),
+    /// A late abort took the records; the offset stayed.
+    TornAbort,
+    Aborted,
+    /// The records show up only after the next owner has written its own. Waiting for the last stable
+    /// offset keeps this from happening; it is healed all the same where the tail shows it.
+    Zombie,
+    /// The records are there, and the group has forgotten its offsets.
+    GroupExpired,
+}
+
+/// A log as read_committed shows it, the group's offset, and the worker's memory.
+pub struct Model {
+    pub log: BTreeMap<i64, Vec<u8>>,
+    end: i64,
+    committed: Committed,
+    chain: Chain,
+    state: State,
+    pending: Vec<Record<'static>>,
+    next_input: i64,
+    inputs_max: i64,
+    zombie: Vec<(i64, Vec<u8>)>,
+    window: usize,
+}
+
+fn record(kind: Kind) -> Record<'static> {
+    let engine = Engine { version: "1".into(), build: "test".into() };
+    Record::new(
+        kind,
+        Millis(0),
+        engine,
+        Actor { service: "tipstaff".into(), instance: "test".into() },
+    )
+}
+
+fn ruling(offset: i64) -> Record<'static> {
+    let origin = Origin {
+        topic: "alerts.x".into(),
+        incarnation: "i".into(),
+        partition: 0,
+        offset,
+        index: 0,
+        of: 1,
+        sha256: "".into(),
+    };
+    let id = origin.alert_id();
+    let fate = Ruling::Route(Route { queue: "q".into(), priority: Priority::Low, ack_by: None });
+    let decision = Decision {
+        fate,
+        reason: Reason::NoRule,
+        playbook: "none".into(),
+        rule: "none".into(),
+        because: vec![],
+        passed: vec![],
+        boundary: vec![],
+        blocked: vec![],
+        shadow: vec![],
+    };
+    let counters = Counters {
+        case_id: id.clone(),
+        group: Some(format!("g{}", offset % 3)),
+        seen: 1,
+        first_seen: Millis(0),
+        window_ms: 5,
+    };
+    Record {
+        alert_id: Some(id),
+        input: Some(Input { topic: INPUT.into(), partition: 0, offset }),
+        next_in: BTreeMap::from([(INPUT.into(), offset + 1)]),
+        origin: Some(std::borrow::Cow::Owned(origin)),
+        counters: Some(counters),
+        policy: Some(PolicyRef { hash: "p".into(), generation: 1 }),
+        ruling: Some(std::borrow::Cow::Owned(decision)),
+        ..record(Kind::Ruling)
+    }
+}
+
+impl Model {
+    pub fn new(window: usize) -> Self {
+        let mut model = Self {
+            log: BTreeMap::new(),
+            end: 0,
+            committed: Committed::default(),
+            chain: Chain::new(CHAIN, None),
+            state: State::default(),
+            pending: vec![],
+            next_input: 0,
+            inputs_max: 0,
+            zombie: vec![],
+            window,
+        };
+        let genesis = Genesis {
+            cluster: "cluster".into(),
+            topics: BTreeMap::new(),
+            partitions: 1,
+            partition_function: "f".into(),
+            fingerprint_key: "k".into(),
+            start: "earliest".into(),
+        };
+        let mut first = Record {
+            genesis: Some(genesis),
+            next_in: BTreeMap::from([(INPUT.into(), 0)]),
+            ..record(Kind::Genesis)
+        };
+        let mut line = Vec::new();
+        model.chain.append(&mut first, &mut line).unwrap();
+        model.state.apply(&first);
+        model.put(line);
+        model
+    }
+
+    pub fn inputs(&self) -> i64 {
+        self.inputs_max
+    }
+
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    fn put(&mut self, bytes: Vec<u8>) {
+        self.log.insert(self.end, bytes);
+        self.end += 1;
+    }
+
+    fn put_all(&mut self, lines: impl Iterator<Item = Vec<u8>>) {
+        lines.for_each(|line| self.put(line));
+    }
+
+    fn write(&mut self, mut record: Record<'static>, lines: &mut Vec<Vec<u8>>) {
+        record.at = Millis(self.end + i64::try_from(lines.len()).unwrap());
+        let mut line = Vec::new();
+        self.chain.append(&mut record, &mut line).unwrap();
+        self.state.apply(&record);
+        lines.push(line);
+    }
+
+    /// One transaction over the next `batch` inputs, and what becomes of it.
+    pub fn step(&mut self, batch: usize, outcome: Outcome) {
+        let mut lines = Vec::new();
+        for record in std::mem::take(&mut self.pending) {
+            self.write(record, &mut lines);
+        }
+        for _ in 0..batch {
+            self.write(ruling(self.next_input), &mut lines);
+            self.next_input += 1;
+            if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
+                let at = self.chain.head().unwrap().at;
+                let text: &'static str = self.state.snapshot(at).leak();
+                let digest = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
+                let snapshot = SnapshotRef {
+                    digest: Hash(digest.into()),
+                    state: Raw(serde_json::from_str(text).unwrap()),
+                };
+                self.write(
+                    Record { snapshot: Some(snapshot), ..record(Kind::Snapshot) },
+                    &mut lines,
+                );
+            }
+        }
+        self.inputs_max = self.inputs_max.max(self.next_input);
+        let head = self.chain.head().unwrap().clone();
+        let moved =
+            Committed { offset: Some(self.next_input), metadata: Some(Metadata::of(&head)) };
+        match outcome {
+            Outcome::Committed => {
+                self.put_all(lines.into_iter());
+                self.committed = moved;
+                let zombie = std::mem::take(&mut self.zombie);
+                if let Some((first, _)) = zombie.first() {
+                    let back = self.end - first;
+                    self.log.extend(zombie);
+                    self.recover(back);
+                }
+                return;
+            }
+            Outcome::TornCommit(prefix) => {
+                self.put_all(lines.into_iter().take(prefix));
+                self.end += 1;
+            }
+            Outcome::TornAbort => {
+                self.end += i64::try_from(lines.len()).unwrap();
+                self.committed = moved;
+            }
+            Outcome::Aborted => self.end += i64::try_from(lines.len()).unwrap(),
+            Outcome::Zombie => {
+                for line in lines {
+                    self.zombie.push((self.end, line));
+                    self.end += 1;
+                }
+            }
+            Outcome::GroupExpired => {
+                self.put_all(lines.into_iter());
+                self.committed = Committed::default();
+            }
+        }
+        self.recover(i64::try_from(self.window).unwrap());
+    }
+
+    /// Rules what is left, lets late records show up, and their void record be written.
+    pub fn settle(&mut self) {
+        let left = usize::try_from(self.inputs_max - self.next_input).unwrap();
+        self.step(left.max(2), Outcome::Committed);
+        self.step(1, Outcome::Committed);
+    }
+
+    pub fn tail(&self, from: i64) -> Vec<Link> {
+        self.log
+            .range(from..)
+            .map(|(offset, bytes)| Link { offset: *offset, bytes: bytes.clone().into() })
+            .collect()
+    }
+
+    fn recover(&mut self, mut back: i64) {
+        let picked = loop {
+            let from = (self.end - back).max(0);
+            match resume::<State>(CHAIN, INPUT, &self.tail(from), from == 0, &self.committed) {
+                Resume::Picked(picked) => break picked,
+                Resume::Longer => back *= 4,
+                Resume::Refuse(why) => panic!("refused: {why}"),
+            }
+        };
+        self.next_input = picked.head.next_in[INPUT];
+        if !picked.void.is_empty() {
+            self.pending.push(Record { void: picked.void, ..record(Kind::Void) });
+        }
+        if let Some(found) = picked.found {
+            let recovery = Recovery {
+                found: found.into(),
+                committed: self.committed.offset,
+                next_in: self.next_input,
+                emitted_again: picked.emit_again.len() as u64,
+            };
+            self.pending.push(Record { recovery: Some(recovery), ..record(Kind::Recovery) });
+        }
+        self.chain = Chain::new(CHAIN, Some(Head { ..picked.head }));
+        self.state = picked.state;
+    }
+
+    /// Offsets of the records on the chain.
+    pub fn live(&self) -> Vec<i64> {
+        let voided: Vec<i64> =
+            self.log.values().filter_map(|b| Record::parse(b)).flat_map(|r| r.void).collect();
+        self.log.keys().copied().filter(|offset| !voided.contains(offset)).collect()
+    }
+
+    pub fn ruled(&self) -> Vec<i64> {
+        let inputs = |offset: &i64| {
+            let record = Record::parse(&self.log[offset]).unwrap();
+            (record.kind == Kind::Ruling).then(|| record.input.unwrap().offset)
+        };
+        self.live().iter().filter_map(inputs).collect()
+    }
+
+    pub fn verify(&self) -> Report {
+        verify(&self.log)
+    }
+}
+
+pub fn verify(log: &BTreeMap<i64, Vec<u8>>) -> Report {
+    let mut verifier = Verifier::<State>::default();
+    log.values().for_each(|bytes| verifier.scan(bytes));
+    log.iter().for_each(|(offset, bytes)| verifier.check(*offset, bytes));
+    verifier.finish()
+}
