@@ -145,8 +145,13 @@ impl Model {
         lines.for_each(|line| self.put(line));
     }
 
+    fn now(&self, written: usize) -> Millis {
+        let floor = self.chain.head().map_or(Millis(0), |head| head.at);
+        floor.max(Millis(self.end + i64::try_from(written).unwrap()))
+    }
+
     fn write(&mut self, mut record: Record<'static>, lines: &mut Vec<Vec<u8>>) {
-        record.at = Millis(self.end + i64::try_from(lines.len()).unwrap());
+        record.at = self.now(lines.len());
         let mut line = Vec::new();
         self.chain.append(&mut record, &mut line).unwrap();
         self.state.apply(&record);
@@ -163,7 +168,7 @@ impl Model {
             self.write(ruling(self.next_input), &mut lines);
             self.next_input += 1;
             if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
-                let at = self.chain.head().unwrap().at;
+                let at = self.now(lines.len());
                 let text: &'static str = self.state.snapshot(at).leak();
                 let digest = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
                 let snapshot = SnapshotRef {
