@@ -1,1 +1,4 @@
-
+#[cfg(feature = "shell")]
+pub mod ingest;
+#[cfg(feature = "shell")]
+pub mod pipeline;
