@@ -117,11 +117,8 @@ impl<S: Stage> Worker<S> {
 
         let mut producer = Producer::connect(&self.config.settings, &self.config.name)?;
         producer.init()?;
-        let ready = if self.config.rules.read_log {
-            self.settle(&assigned)?
-        } else {
-            assigned.to_vec()
-        };
+        let ready =
+            if self.config.rules.read_log { self.settle(&assigned)? } else { assigned.to_vec() };
         if self.consumer.rebalances() != rebalances || self.drain.is_started() {
             return Ok(None);
         }
