@@ -4,3 +4,7 @@ pub mod text;
 pub mod case;
 pub mod audit;
 pub mod correlate;
+#[cfg(feature = "shell")]
+pub mod ingest;
+#[cfg(feature = "shell")]
+pub mod pipeline;

@@ -1,0 +1,69 @@
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// Why a Kafka call did not clearly succeed, by what the caller does next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Wait and try again: nothing was refused, nobody answered.
+    #[error("no answer from the brokers: {0}")]
+    Unreachable(String),
+    /// Recover; when it happens twice in a row, two instances share one name.
+    #[error("fenced by another client of the same name: {0}")]
+    Fenced(String),
+    /// Recover: only the log knows what happened.
+    #[error("outcome unknown: {0}")]
+    Unsure(String),
+    /// Give up: waiting or trying again cannot help.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+impl Doubt {
+    pub(super) fn of(what: &str, error: &KafkaError) -> Doubt {
+        let text = format!("{what}: {error}");
+        match error.rdkafka_error_code() {
+            Some(
+                Code::Fenced
+                | Code::InvalidProducerEpoch
+                | Code::ProducerFenced
+                | Code::FencedInstanceId,
+            ) => Doubt::Fenced(text),
+            Some(
+                Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::WaitingForCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::LeaderNotAvailable
+                | Code::NetworkException,
+            ) => Doubt::Unreachable(text),
+            Some(
+                Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::SaslAuthenticationFailed
+                | Code::Authentication
+                | Code::InvalidTransactionTimeout
+                | Code::UnsupportedVersion,
+            ) => Doubt::Refused(text),
+            Some(_) => Doubt::Unsure(text),
+            None => match error {
+                KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => {
+                    Doubt::Refused(text)
+                }
+                _ => Doubt::Unsure(text),
+            },
+        }
+    }
+
+    /// The same doubt about a commit: silence is then no reason to assume that nothing happened.
+    pub(super) fn of_commit(error: &KafkaError) -> Doubt {
+        match Doubt::of("commit", error) {
+            Doubt::Unreachable(text) => Doubt::Unsure(text),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+
+use crate::ingest::{Doubt, NextOffset, NextOffsets, Producer, Txn};
+
+/// Where a stage puts what a batch leads to. The transaction begins with the first record. Failures
+/// are kept, not returned: after the first one nothing more is sent and nothing is committed.
+pub struct Outbox<'p> {
+    sink: Sink<'p>,
+    next: BTreeMap<(String, i32), (i64, String)>,
+    sent: u64,
+    doubt: Option<Doubt>,
+}
+
+enum Sink<'p> {
+    Idle(&'p mut Producer),
+    Open(Txn<'p>),
+    Memory(&'p mut Vec<Sent>),
+    Failed,
+}
+
+/// A record as an in-memory [`Outbox`] keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub topic: String,
+    pub partition: i32,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl<'p> Outbox<'p> {
+    pub(super) fn new(producer: &'p mut Producer) -> Outbox<'p> {
+        Outbox::with(Sink::Idle(producer))
+    }
+
+    /// For running a stage without Kafka.
+    pub fn memory(records: &'p mut Vec<Sent>) -> Outbox<'p> {
+        Outbox::with(Sink::Memory(records))
+    }
+
+    fn with(sink: Sink<'p>) -> Outbox<'p> {
+        Outbox { sink, next: BTreeMap::new(), sent: 0, doubt: None }
+    }
+
+    pub fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.send_with(topic, partition, key, value, &[]);
+    }
+
+    pub fn send_with(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+    ) {
+        if self.doubt.is_some() {
+            return;
+        }
+        self.begin();
+        let result = match &mut self.sink {
+            Sink::Open(txn) => txn.send(topic, partition, key, value, headers),
+            Sink::Memory(records) => {
+                records.push(Sent {
+                    topic: topic.to_owned(),
+                    partition,
+                    key: key.map(<[u8]>::to_vec),
+                    value: value.map(<[u8]>::to_vec),
+                });
+                Ok(())
+            }
+            Sink::Idle(_) | Sink::Failed => Ok(()),
+        };
+        match result {
+            Ok(()) => self.sent += 1,
+            Err(doubt) => self.fail(doubt),
+        }
+    }
+
+    /// Where `topic`/`partition` of the input goes on: last ruled offset + 1. The last word counts.
+    pub fn next(&mut self, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        self.next.insert((topic.to_owned(), partition), (offset, metadata.to_owned()));
+    }
+
+    /// For a stage that finds that it must not go on: the batch is given up and the worker recovers.
+    pub fn fail(&mut self, doubt: Doubt) {
+        self.doubt.get_or_insert(doubt);
+    }
+
+    pub fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The next offsets said so far, in the order of topic and partition.
+    pub fn next_offsets(&self) -> Vec<NextOffset> {
+        self.next
+            .iter()
+            .map(|((topic, partition), (offset, metadata))| NextOffset {
+                topic: topic.clone(),
+                partition: *partition,
+                offset: *offset,
+                metadata: metadata.clone(),
+            })
+            .collect()
+    }
+
+    fn begin(&mut self) {
+        self.sink = match std::mem::replace(&mut self.sink, Sink::Failed) {
+            Sink::Idle(producer) => match producer.begin() {
+                Ok(txn) => Sink::Open(txn),
+                Err(doubt) => {
+                    self.fail(doubt);
+                    Sink::Failed
+                }
+            },
+            other => other,
+        };
+    }
+
+    /// The open transaction and what it must carry.
+    pub(super) fn close(mut self) -> Result<Option<(Txn<'p>, NextOffsets)>, Doubt> {
+        let next = NextOffsets::new(self.next_offsets());
+        if next.is_some() && self.doubt.is_none() {
+            self.begin();
+        }
+        if let Some(doubt) = self.doubt {
+            return Err(doubt);
+        }
+        match (self.sink, next) {
+            (Sink::Open(txn), Some(next)) => Ok(Some((txn, next))),
+            (Sink::Open(_), None) => {
+                Err(Doubt::Refused("the stage sent records without a next offset".to_owned()))
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Against a real broker: what happens to exactly-once when the end of a transaction comes late.
+
+#[path = "../support/checker.rs"]
+mod checker;
+#[path = "../support/kafka.rs"]
+mod kafka;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+mod latency;
+mod tear;
+mod toy;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use tipstaff::ingest::{Admin, Brokers, Created, Settings, TopicSpec};
+
+/// One broker at a time: the machine may be small.
+pub static ALONE: Mutex<()> = Mutex::new(());
+
+pub fn settings(bootstrap: &str) -> Settings {
+    let mut properties = BTreeMap::new();
+    properties.insert("bootstrap.servers".to_owned(), bootstrap.to_owned());
+    Settings::new(&Brokers { properties }).unwrap()
+}
+
+pub fn create_topics(bootstrap: &str, names: &[&str], partitions: i32) {
+    let topics: Vec<TopicSpec> = names
+        .iter()
+        .map(|name| TopicSpec {
+            name: (*name).to_owned(),
+            partitions,
+            replication: 1,
+            config: Vec::new(),
+        })
+        .collect();
+    let made = Admin::connect(&settings(bootstrap)).unwrap().create(&topics).unwrap();
+    assert!(made.iter().all(|made| *made == Created::Made), "{made:?}");
+}

@@ -1,0 +1,311 @@
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use tipstaff::ingest::{BatchLimits, LogReader};
+use tipstaff::pipeline::{Drain, Ended, Progress, RecoveryRules, WorkerConfig, worker};
+
+use crate::checker::{Report, check};
+use crate::kafka::Kafka;
+use crate::proxy::{Plan, Proxy};
+use crate::toy::Toy;
+use crate::{ALONE, create_topics, settings};
+
+const PARTITIONS: i32 = 2;
+const CHILD: &str = "TIPSTAFF_TEAR_CHILD";
+/// Also holds requests for 90 s.
+const LONG: &str = "TIPSTAFF_TEAR_LONG";
+
+#[derive(Clone, Copy)]
+struct Case {
+    delay: Duration,
+    cut: bool,
+    kill: bool,
+    rules: RecoveryRules,
+}
+
+struct Row {
+    case: Case,
+    held: usize,
+    late: Vec<i16>,
+    doubtful: u64,
+    recoveries: u64,
+    ended: String,
+    report: Report,
+}
+
+struct Running {
+    thread: JoinHandle<Ended>,
+    drain: Drain,
+    progress: Arc<Progress>,
+}
+
+fn start(bootstrap: &str, lane: &str, rules: RecoveryRules) -> Running {
+    let (drain, progress) = (Drain::default(), Arc::new(Progress::default()));
+    let toy = Toy::new(lane, rules.read_log, Duration::from_millis(1));
+    let config = WorkerConfig {
+        settings: settings(bootstrap),
+        group: lane.to_owned(),
+        name: format!("{lane}-toy-0"),
+        topics: vec![toy.input.clone()],
+        limits: BatchLimits { time: Duration::from_millis(50), ..BatchLimits::default() },
+        rules,
+        progress: Arc::clone(&progress),
+    };
+    let draining = drain.clone();
+    let thread = std::thread::spawn(move || worker(toy, config, draining));
+    Running { thread, drain, progress }
+}
+
+/// A steady feed until told to stop; every record it counted is acknowledged.
+struct Feed {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Feed {
+    fn start(bootstrap: &str, lane: &str) -> Feed {
+        let stop = Arc::new(AtomicBool::new(false));
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("enable.idempotence", "true")
+            .create()
+            .unwrap();
+        let (topic, stopped) = (format!("{lane}.in"), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut n = 0;
+            while !stopped.load(SeqCst) {
+                let payload = format!("{topic} {n}");
+                let record = BaseRecord::<str, str>::to(&topic).partition(n % PARTITIONS);
+                producer.send(record.payload(&payload)).map_err(|(error, _)| error).unwrap();
+                n += 1;
+                std::thread::sleep(Duration::from_micros(2500));
+            }
+            producer.flush(Duration::from_secs(10)).unwrap();
+        });
+        Feed { stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, SeqCst);
+        self.thread.join().unwrap();
+    }
+}
+
+fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < limit {
+        if is_so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+fn report(direct: &str, lane: &str) -> Report {
+    let log = LogReader::connect(&settings(direct), &format!("{lane}.checker")).unwrap();
+    let topic = |name: &str| format!("{lane}.{name}");
+    check(&log, &topic("in"), &topic("chain"), &topic("out"), PARTITIONS).unwrap()
+}
+
+/// Holds several commits, one after the other, and looks at what is left when all is quiet again.
+fn run(direct: &str, proxy: &Proxy, lane: &str, case: Case) -> Row {
+    let topics = ["in", "chain", "out"].map(|name| format!("{lane}.{name}"));
+    create_topics(direct, &topics.each_ref().map(String::as_str), PARTITIONS);
+    let (held, late) = (proxy.held(), proxy.late().len());
+    let feed = Feed::start(direct, lane);
+    let (progress, ended) = if case.kill {
+        hold_and_kill(proxy, lane, case);
+        (None, "killed".to_owned())
+    } else {
+        let (progress, ended) = hold(proxy, lane, case, feed_seconds(case));
+        (Some(progress), ended)
+    };
+    feed.stop();
+
+    // One more recovery sees whatever came last.
+    let last = start(&proxy.bootstrap(), lane, case.rules);
+    let mut found = Report::default();
+    wait_until(Duration::from_secs(15), || {
+        std::thread::sleep(Duration::from_millis(500));
+        found = report(direct, lane);
+        last.thread.is_finished() || found.is_green()
+    });
+    last.drain.start();
+    last.thread.join().unwrap();
+    let sum = |one: fn(&Progress) -> u64| progress.as_deref().map_or(0, one) + one(&last.progress);
+    Row {
+        case,
+        held: proxy.held() - held,
+        late: proxy.late()[late..].to_vec(),
+        doubtful: sum(|progress| progress.doubtful_commits.load(SeqCst)),
+        recoveries: sum(|progress| progress.recoveries.load(SeqCst)),
+        ended,
+        report: report(direct, lane),
+    }
+}
+
+fn feed_seconds(case: Case) -> usize {
+    if case.delay < Duration::from_secs(5) { 5 } else { 3 }
+}
+
+fn hold(proxy: &Proxy, lane: &str, case: Case, times: usize) -> (Arc<Progress>, String) {
+    let running = start(&proxy.bootstrap(), lane, case.rules);
+    let progress = Arc::clone(&running.progress);
+    let is_warm = wait_until(Duration::from_secs(30), || progress.commits.load(SeqCst) > 3);
+    assert!(is_warm || running.thread.is_finished(), "{lane}: nothing was committed");
+    for _ in 0..times {
+        let before = proxy.held();
+        proxy.plan(Plan { next: 1, delay: case.delay, cut: case.cut, ..Plan::default() });
+        wait_until(Duration::from_secs(10), || {
+            proxy.held() > before || running.thread.is_finished()
+        });
+        wait_until(Duration::from_secs(2), || proxy.waiting() == 0);
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    proxy.plan(Plan::default());
+    wait_until(case.delay + Duration::from_secs(5), || proxy.waiting() == 0);
+    std::thread::sleep(Duration::from_millis(500));
+    running.drain.start();
+    (progress, running.thread.join().unwrap().to_string())
+}
+
+/// The same in a process of its own, which is killed while its commit is on its way.
+fn hold_and_kill(proxy: &Proxy, lane: &str, case: Case) {
+    for _ in 0..4 {
+        let before = proxy.held();
+        let mut child = spawn(&proxy.bootstrap(), lane, case.rules);
+        std::thread::sleep(Duration::from_millis(900));
+        proxy.plan(Plan { next: 1, delay: case.delay, cut: case.cut, ..Plan::default() });
+        wait_until(Duration::from_secs(5), || proxy.held() > before);
+        std::thread::sleep(Duration::from_millis(crate::kafka::chance() % 300));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    proxy.plan(Plan::default());
+    wait_until(case.delay + Duration::from_secs(5), || proxy.waiting() == 0);
+}
+
+fn spawn(bootstrap: &str, lane: &str, rules: RecoveryRules) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tear::child", "--nocapture"])
+        .env(CHILD, format!("{bootstrap} {lane} {}", rules.read_log))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test of its own: the process that the tear test kills.
+#[test]
+fn child() {
+    let Ok(what) = std::env::var(CHILD) else { return };
+    let what: Vec<&str> = what.split(' ').collect();
+    let rules = if what[2] == "true" { RecoveryRules::ALL } else { RecoveryRules::NONE };
+    start(what[0], what[1], rules).thread.join().unwrap();
+}
+
+#[test]
+fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // One lane for each way of being late, with and without the rules, at the same time.
+    let lanes: Vec<(bool, bool, RecoveryRules)> = [RecoveryRules::ALL, RecoveryRules::NONE]
+        .into_iter()
+        .flat_map(|rules| [(false, rules), (true, rules)])
+        .map(|(cut, rules)| (cut, rules.read_log, rules))
+        .collect();
+    let proxies: Vec<Proxy> = lanes.iter().map(|_| Proxy::bind()).collect();
+    let ports: Vec<u16> = proxies.iter().map(Proxy::port).collect();
+    let Some(kafka) = Kafka::start(&ports) else { return };
+    let mut delays = vec![50, 200, 700, 1500, 5000, 15_000];
+    if std::env::var_os(LONG).is_some() {
+        delays.push(90_000);
+    }
+    let direct = kafka.bootstrap();
+    let mut rows: Vec<Row> = std::thread::scope(|scope| {
+        let threads: Vec<_> = lanes
+            .iter()
+            .zip(proxies.iter().zip(kafka.proxied()))
+            .enumerate()
+            .map(|(at, ((cut, _, rules), (proxy, port)))| {
+                proxy.forward(*port);
+                let (direct, delays) = (&direct, &delays);
+                scope.spawn(move || {
+                    let mut rows = Vec::new();
+                    for (delay, kill) in
+                        delays.iter().map(|delay| (*delay, false)).chain([(1500, true)])
+                    {
+                        let delay = Duration::from_millis(delay);
+                        let lane = format!("lane{at}-{}{}", delay.as_millis(), u8::from(kill));
+                        let case = Case { delay, cut: *cut, kill, rules: *rules };
+                        rows.push(run(direct, proxy, &lane, case));
+                    }
+                    rows
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    rows.sort_by_key(|row| (!row.case.rules.read_log, row.case.kill, row.case.cut, row.case.delay));
+    print(&rows);
+
+    for row in rows.iter().filter(|row| row.case.rules == RecoveryRules::ALL) {
+        assert!(row.report.is_green(), "with the rules on: {}", line(row));
+    }
+    let is_red = |row: &&Row| row.case.rules == RecoveryRules::NONE && !row.report.is_green();
+    assert!(rows.iter().any(|row| is_red(&row)), "without the rules nothing was torn");
+}
+
+fn print(rows: &[Row]) {
+    // Past the test harness, which keeps the output of tests that pass to itself.
+    let mut to = std::io::stderr();
+    writeln!(
+        to,
+        "\n{:>7} {:<12} {:<5} {:>4} {:>8} {:>10} {:>7} {:>6} {:>6} {:<22} verdict",
+        "hold ms",
+        "then",
+        "rules",
+        "held",
+        "doubtful",
+        "recoveries",
+        "records",
+        "tears",
+        "voided",
+        "late answers"
+    )
+    .unwrap();
+    for row in rows {
+        writeln!(to, "{}", line(row)).unwrap();
+    }
+}
+
+fn line(row: &Row) -> String {
+    let then = match (row.case.kill, row.case.cut) {
+        (true, true) => "kill + cut",
+        (true, false) => "kill",
+        (false, true) => "cut",
+        (false, false) => "in place",
+    };
+    let rules = if row.case.rules == RecoveryRules::ALL { "on" } else { "off" };
+    let ended = if row.ended == "drained" || row.ended == "killed" { "" } else { &row.ended };
+    format!(
+        "{:>7} {:<12} {:<5} {:>4} {:>8} {:>10} {:>7} {:>6} {:>6} {:<22} {} {ended}",
+        row.case.delay.as_millis(),
+        then,
+        rules,
+        row.held,
+        row.doubtful,
+        row.recoveries,
+        row.report.records,
+        row.report.recoveries,
+        row.report.voided,
+        format!("{:?}", row.late),
+        row.report.verdict(),
+    )
+}
