@@ -2,3 +2,6 @@
 
 pub mod text;
 pub mod case;
+pub mod config;
+#[cfg(feature = "shell")]
+pub mod enrich;
