@@ -4,6 +4,9 @@ pub mod text;
 pub mod case;
 pub mod audit;
 pub mod correlate;
+pub mod config;
+#[cfg(feature = "shell")]
+pub mod enrich;
 #[cfg(feature = "shell")]
 pub mod ingest;
 #[cfg(feature = "shell")]

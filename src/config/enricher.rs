@@ -1,0 +1,308 @@
+use std::sync::Arc;
+
+use super::words::{duration, listed};
+use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
+
+/// One `enrichers/<name>/enricher.yaml`: which facts, looked up by what, in which table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnricherConfig {
+    pub name: Arc<str>,
+    pub title: String,
+    pub owner: String,
+    /// The fact's fields in the order in which rows hold them.
+    pub provides: Vec<(String, Type)>,
+    pub key: KeySpec,
+    pub source: TableSource,
+    /// A lookup that takes longer is `unknown(timeout)`, whatever the batch would allow.
+    pub timeout_ms: Option<i64>,
+    pub at: At,
+}
+
+/// Which fields of an alert make the key of the lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySpec {
+    /// Every one of them, in order.
+    All(Vec<Field>),
+    /// The first that the alert has.
+    First(Vec<Field>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSource {
+    /// From the root of the configuration: `enrichers/owner/owners.csv`.
+    pub file: String,
+    pub format: TableFormat,
+    /// The columns that make the key: as many as `KeySpec::All` has fields, or one.
+    pub key: Vec<String>,
+    /// The column that says when a row was last known to be so.
+    pub as_of: Option<String>,
+    /// The column of each provided field, in the order of `provides`.
+    pub columns: Vec<String>,
+    /// Where the file is named.
+    pub at: At,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableFormat {
+    Csv,
+    Yaml,
+    Ndjson,
+}
+
+const FORMATS: &[(&str, TableFormat)] =
+    &[("csv", TableFormat::Csv), ("yaml", TableFormat::Yaml), ("ndjson", TableFormat::Ndjson)];
+
+impl EnricherConfig {
+    pub fn shape(&self) -> EnricherShape {
+        EnricherShape { name: self.name.clone(), provides: self.provides.clone() }
+    }
+}
+
+/// Reads one enricher; `folder` is its directory from the root: `enrichers/owner`.
+///
+/// Errors: adds every problem of the file and returns nothing when there is one.
+pub fn enricher(source: &Source, folder: &str, problems: &mut Problems) -> Option<EnricherConfig> {
+    let before = problems.len();
+    let node = read(source, problems)?;
+    let mut fields = Fields::of(&node, "an enricher", problems)?;
+    let name = name(&mut fields, folder, problems);
+    let title = fields.require_text("title", problems);
+    let owner = fields.require_text("owner", problems);
+    let provides = provides(&mut fields, problems);
+    let key = fields.require("key", problems).and_then(|node| key(node, problems));
+    let source = fields.require("source", problems);
+    let table = source.and_then(|node| table(node, folder, &provides, problems));
+    let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
+    for later in ["combine", "cache"] {
+        if let Some(node) = fields.get(later) {
+            problems.add(&node.at, format!("`{later}` is not supported yet"));
+        }
+    }
+    fields.finish(problems);
+    let (name, title, owner, key, table) = (name?, title?, owner?, key?, table?);
+    check_columns(&key, &table, problems);
+    (problems.len() == before).then(|| EnricherConfig {
+        name: name.into(),
+        title: title.to_owned(),
+        owner: owner.to_owned(),
+        provides,
+        key,
+        source: table,
+        timeout_ms,
+        at: node.at.clone(),
+    })
+}
+
+/// Conditions call the facts `<enricher>.<field>`, so the name is a word that means nothing else.
+fn name<'n>(fields: &mut Fields<'n>, folder: &str, problems: &mut Problems) -> Option<&'n str> {
+    let node = fields.require("enricher", problems)?;
+    let Some(name) = node.text() else {
+        problems.add(&node.at, format!("`enricher` must be text, not {}", node.kind()));
+        return None;
+    };
+    if !is_word(name) {
+        problems.add(&node.at, format!("`{name}` must be small letters, digits and `_`"));
+    }
+    if name == "counters" || FIELDS.iter().any(|info| info.group == name) {
+        problems.add(&node.at, format!("`{name}` is a word of the alert's; choose another name"));
+    }
+    if folder.rsplit('/').next() != Some(name) {
+        problems.add(&node.at, format!("`{name}` must be named like its folder `{folder}`"));
+    }
+    Some(name)
+}
+
+fn is_word(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Type)> {
+    let Some(node) = fields.require("provides", problems) else { return Vec::new() };
+    let Some(mut types) = Fields::of(node, "`provides`", problems) else { return Vec::new() };
+    let mut provides = Vec::new();
+    for (name, of) in types.rest() {
+        let word = name.text().unwrap_or_default();
+        if !is_word(word) {
+            problems.add(&name.at, "a field's name must be small letters, digits and `_`");
+            continue;
+        }
+        let of_name = of.text().unwrap_or_default();
+        match Type::named(of_name) {
+            Some(of) => provides.push((word.to_owned(), of)),
+            None => {
+                let hint =
+                    suggestion(of_name, ["bool", "int", "time", "duration", "text"].into_iter());
+                problems.add(&of.at, format!("`{word}` has no known type{hint}"));
+            }
+        }
+    }
+    if provides.is_empty() {
+        problems.add(&node.at, "an enricher must provide at least one field");
+    }
+    provides
+}
+
+fn key(node: &Node, problems: &mut Problems) -> Option<KeySpec> {
+    if let Some(path) = node.text() {
+        return Some(KeySpec::All(vec![key_field(path, &node.at, problems)?]));
+    }
+    let mut fields = Fields::of(node, "`key`", problems)?;
+    let (all, first) = (fields.get("all"), fields.get("first"));
+    let spec = match (all, first) {
+        (Some(node), None) => key_fields(node, problems).map(KeySpec::All),
+        (None, Some(node)) => key_fields(node, problems).map(KeySpec::First),
+        _ => {
+            problems.add(&node.at, "`key` must be one field, or `all:` or `first:` of a list");
+            None
+        }
+    };
+    fields.finish(problems);
+    spec
+}
+
+fn key_fields(node: &Node, problems: &mut Problems) -> Option<Vec<Field>> {
+    let Data::List(items) = &node.data else {
+        problems.add(&node.at, format!("must be a list of fields, not {}", node.kind()));
+        return None;
+    };
+    let fields: Vec<Option<Field>> = items
+        .iter()
+        .map(|item| key_field(item.text().unwrap_or("?"), &item.at, problems))
+        .collect();
+    if fields.is_empty() {
+        problems.add(&node.at, "must name at least one field");
+        return None;
+    }
+    fields.into_iter().collect()
+}
+
+fn key_field(path: &str, at: &At, problems: &mut Problems) -> Option<Field> {
+    let Some(field) = field_named(path) else {
+        let paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
+        let hint = suggestion(path, paths.iter().map(String::as_str));
+        problems.add(at, format!("an alert has no field `{path}`{hint}"));
+        return None;
+    };
+    if field.of() != Type::Text {
+        problems.add(at, format!("`{path}` is {}; a key must be text", field.of().name()));
+        return None;
+    }
+    Some(field)
+}
+
+fn table(
+    node: &Node,
+    folder: &str,
+    provides: &[(String, Type)],
+    problems: &mut Problems,
+) -> Option<TableSource> {
+    let mut kinds = Fields::of(node, "`source`", problems)?;
+    let table = kinds.get("table");
+    for later in ["http", "topic"] {
+        if let Some(node) = kinds.get(later) {
+            problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
+        }
+    }
+    kinds.finish(problems);
+    let Some(table) = table else {
+        problems.add(&node.at, "`source` must have a `table`");
+        return None;
+    };
+    let mut fields = Fields::of(table, "`table`", problems)?;
+    let file = fields.require("file", problems);
+    let format = format(&mut fields, file, problems);
+    let key_node = fields.require("key", problems);
+    let key: Vec<String> =
+        fields.texts("key", problems).into_iter().map(|(text, _)| text.to_owned()).collect();
+    if let Some(node) = key_node.filter(|_| key.is_empty()) {
+        problems.add(&node.at, "`key` must name at least one column");
+    }
+    let as_of = fields.text("as_of", problems).map(str::to_owned);
+    let columns = columns(&mut fields, provides, problems);
+    fields.finish(problems);
+    let file = file?;
+    let path = inside(folder, file.text()?);
+    if path.is_none() {
+        problems.add(&file.at, "the file must be in or under the enricher's folder");
+    }
+    Some(TableSource { file: path?, format: format?, key, as_of, columns, at: file.at.clone() })
+}
+
+/// A policy that is shipped or shared holds all it reads: no path leads out of its folder.
+fn inside(folder: &str, file: &str) -> Option<String> {
+    let plain = !file.is_empty()
+        && !file.contains('\\')
+        && file.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    plain.then(|| format!("{folder}/{file}"))
+}
+
+fn format(
+    fields: &mut Fields<'_>,
+    file: Option<&Node>,
+    problems: &mut Problems,
+) -> Option<TableFormat> {
+    if let Some(node) = fields.get("format") {
+        return listed(node, "format", FORMATS, problems);
+    }
+    let file = file?;
+    let Some(name) = file.text() else {
+        problems.add(&file.at, format!("`file` must be text, not {}", file.kind()));
+        return None;
+    };
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let found = FORMATS.iter().find(|(each, _)| Some(*each) == extension);
+    if found.is_none() {
+        problems
+            .add(&file.at, "must end in .csv, .yaml or .ndjson, or `format` must say what it is");
+    }
+    found.map(|(_, format)| *format)
+}
+
+fn columns(
+    fields: &mut Fields<'_>,
+    provides: &[(String, Type)],
+    problems: &mut Problems,
+) -> Vec<String> {
+    let mut columns: Vec<String> = provides.iter().map(|(name, _)| name.clone()).collect();
+    let Some(node) = fields.get("columns") else { return columns };
+    let Some(mut renamed) = Fields::of(node, "`columns`", problems) else { return columns };
+    for (field, column) in renamed.rest() {
+        let name = field.text().unwrap_or("?");
+        let at = provides.iter().position(|(each, _)| each == name);
+        let slot = at.and_then(|index| columns.get_mut(index));
+        match (slot, column.text()) {
+            (Some(slot), Some(column)) => column.clone_into(slot),
+            (None, _) => {
+                let hint = suggestion(name, provides.iter().map(|(each, _)| each.as_str()));
+                problems.add(&field.at, format!("`{name}` is not in `provides`{hint}"));
+            }
+            (_, None) => problems.add(&column.at, "must be the name of a column"),
+        }
+    }
+    columns
+}
+
+fn check_columns(key: &KeySpec, table: &TableSource, problems: &mut Problems) {
+    let wanted = match key {
+        KeySpec::All(fields) => fields.len(),
+        KeySpec::First(_) => 1,
+    };
+    if !table.key.is_empty() && table.key.len() != wanted {
+        let have = table.key.len();
+        problems.add(
+            &table.at,
+            format!("the key has {wanted} parts, but the table {have} key columns"),
+        );
+    }
+}
+
+fn timeout(node: &Node, problems: &mut Problems) -> Option<i64> {
+    let mut fields = Fields::of(node, "`limits`", problems)?;
+    let timeout = duration(&mut fields, "timeout", (1, TIMEOUT_MAX_MS), problems);
+    fields.finish(problems);
+    timeout
+}
+
+const TIMEOUT_MAX_MS: i64 = 10_000;

@@ -1,0 +1,116 @@
+use sha2::{Digest, Sha256};
+
+use super::enricher::{EnricherConfig, enricher};
+use super::files::{File, Files, SERVICE_FILE};
+use super::service::ServiceConfig;
+use crate::text::{At, Problem, Problems};
+
+/// A configuration without a mistake.
+#[derive(Debug)]
+pub struct Checked {
+    /// In the order of their folders' names; facts are called by this index.
+    pub enrichers: Vec<EnricherConfig>,
+    pub service: Option<ServiceConfig>,
+    /// Every file the policy is made of, by path from the root, in order.
+    pub bundle: Vec<(String, String)>,
+    /// SHA-256 of the bundle in hexadecimal: the name of this policy in every record.
+    pub policy_hash: String,
+}
+
+/// What a file is, by its path from the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Pipeline,
+    Aliases,
+    Enricher,
+    Playbook,
+    Boundary,
+    Action,
+    /// A table, an example, the service's file: nothing of the policy.
+    Other,
+}
+
+/// Checks every file and the whole they make.
+///
+/// Errors: all problems of all files, in file order.
+pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
+    let mut problems = Problems::default();
+    for unread in &files.unread {
+        problems.add(&unread.at, &unread.message);
+    }
+    check_places(files, &mut problems);
+    let service = files.get(SERVICE_FILE);
+    let service = service.and_then(|file| ServiceConfig::read(&file.source, &mut problems));
+    let enrichers = of_part(files, Part::Enricher)
+        .filter_map(|(path, file)| enricher(&file.source, folder(path), &mut problems))
+        .collect();
+    let bundle: Vec<(String, String)> = files
+        .iter()
+        .filter(|(path, _)| part(path) != Part::Other)
+        .map(|(path, file)| (path.to_owned(), file.source.text.clone()))
+        .collect();
+    let policy_hash = policy_hash(&bundle);
+    if !problems.is_empty() {
+        return Err(problems.into_sorted());
+    }
+    Ok(Checked { enrichers, service, bundle, policy_hash })
+}
+
+fn of_part(files: &Files, wanted: Part) -> impl Iterator<Item = (&str, &File)> {
+    files.iter().filter(move |(path, _)| part(path) == wanted)
+}
+
+fn part(path: &str) -> Part {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["pipelines", "aliases.csv"] => Part::Aliases,
+        ["pipelines", _, "pipeline.yaml"] => Part::Pipeline,
+        ["enrichers", _, "enricher.yaml"] => Part::Enricher,
+        ["playbooks", "actions", name] if name.ends_with(".yaml") => Part::Action,
+        ["playbooks", name] if name.ends_with(".yaml") => {
+            let layer = *name == "boundary.yaml" || name.starts_with("boundary.");
+            if layer { Part::Boundary } else { Part::Playbook }
+        }
+        _ => Part::Other,
+    }
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// A file that nothing reads is a rule somebody believes in.
+fn check_places(files: &Files, problems: &mut Problems) {
+    for (path, file) in files.iter() {
+        let is_lost = path.starts_with("playbooks/") && part(path) == Part::Other;
+        if is_lost || path.ends_with(".yml") {
+            let at = At { path: file.source.path.clone(), line: 1, column: 1 };
+            problems.add(&at, "nothing reads a file of this name here; YAML files end in .yaml");
+        }
+    }
+    for (kind, name) in [("pipelines", "pipeline.yaml"), ("enrichers", "enricher.yaml")] {
+        let mut last = "";
+        for (path, file) in files.iter() {
+            let mut parts = path.split('/');
+            let (top, second, third) = (parts.next(), parts.next(), parts.next());
+            let (Some(second), Some(_), true) = (second, third, top == Some(kind)) else {
+                continue;
+            };
+            if last != second && files.get(&format!("{kind}/{second}/{name}")).is_none() {
+                let at = At { path: file.source.path.clone(), line: 1, column: 1 };
+                problems.add(&at, format!("`{kind}/{second}` has no {name}"));
+            }
+            last = second;
+        }
+    }
+}
+
+/// Each part with its length in front, so that no two bundles hash alike.
+fn policy_hash(bundle: &[(String, String)]) -> String {
+    let mut hash = Sha256::new();
+    for part in bundle.iter().flat_map(|(path, text)| [path, text]) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    crate::case::hex(&hash.finalize())
+}

@@ -1,0 +1,23 @@
+//! All files of a configuration in, one checked configuration out, or every mistake in every file.
+//!
+//! Nothing is bound or connected before this has succeeded, and nothing here opens a network
+//! connection. Reading directories, the environment and key files is the shell's part (`disk`).
+//! Tables of enrichers are data, not policy: `enrich` reads them, and their rows carry their own version.
+
+#[cfg(feature = "shell")]
+mod disk;
+mod enricher;
+mod files;
+mod load;
+mod secret;
+mod service;
+mod words;
+
+pub use enricher::{EnricherConfig, KeySpec, TableFormat, TableSource};
+pub use files::{File, Files, SERVICE_FILE};
+pub use load::{Checked, load};
+pub use secret::{FingerprintKey, ResolvedSecrets, Secret, SecretFrom};
+pub use service::{
+    BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
+    WorkersConfig,
+};

@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::service::{FingerprintConfig, Property, ServiceConfig};
+use crate::text::{At, Data, Fields, Node, Problems};
+
+/// A secret's value. Nothing shows it but [`Secret::expose`], so each place that does can be found.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    pub fn new(value: impl Into<Box<[u8]>>) -> Self {
+        Self(value.into())
+    }
+
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn expose_text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Where a secret is kept: the only way in which a file may speak of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretFrom {
+    Env(String),
+    /// From the directory of the file that names it.
+    File(String),
+}
+
+impl fmt::Display for SecretFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "environment variable `{name}`"),
+            Self::File(path) => write!(f, "file `{path}`"),
+        }
+    }
+}
+
+/// What the service needs to know and no file may hold.
+#[derive(Debug, Clone)]
+pub struct ResolvedSecrets {
+    /// Every client property, plain ones too, ready for the Kafka client.
+    pub kafka: BTreeMap<String, Secret>,
+    pub fingerprint: FingerprintKey,
+    pub previous: Option<FingerprintKey>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FingerprintKey {
+    pub id: String,
+    pub key: Secret,
+}
+
+/// Shorter keys could be guessed, and with them the secrets behind the fingerprints.
+const KEY_BYTES_MIN: usize = 32;
+
+/// `{env: NAME}` or `{file: path}`; anything else is refused without being quoted.
+pub(super) fn secret_from(node: &Node, what: &str, problems: &mut Problems) -> Option<SecretFrom> {
+    if !matches!(node.data, Data::Map(_)) {
+        let help = format!("`{what}` is a secret: write `{{env: NAME}}` or `{{file: path}}`");
+        problems.add(&node.at, help);
+        return None;
+    }
+    let mut fields = Fields::of(node, what, problems)?;
+    let env = fields.text("env", problems).map(|name| SecretFrom::Env(name.to_owned()));
+    let file = fields.text("file", problems).map(|path| SecretFrom::File(path.to_owned()));
+    fields.finish(problems);
+    if env.is_some() == file.is_some() {
+        problems.add(&node.at, format!("`{what}` needs either `env` or `file`"));
+        return None;
+    }
+    env.or(file)
+}
+
+impl ServiceConfig {
+    /// Fetches every secret through `read`, which gives its text or says why it cannot.
+    pub fn resolve(
+        &self,
+        read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+        problems: &mut Problems,
+    ) -> Option<ResolvedSecrets> {
+        let mut kafka = BTreeMap::new();
+        let mut complete = true;
+        for (name, at, property) in &self.kafka {
+            let value = match property {
+                Property::Plain(text) => Some(text.clone()),
+                Property::Secret(from) => fetch(from, at, read, problems),
+            };
+            complete &= value.is_some();
+            kafka.extend(value.map(|text| (name.clone(), Secret::new(text.into_bytes()))));
+        }
+        let fingerprint = key(&self.fingerprint, read, problems);
+        let previous = self.previous.as_ref().map(|config| key(config, read, problems));
+        let previous = match previous {
+            Some(key) => Some(key?),
+            None => None,
+        };
+        complete.then_some(ResolvedSecrets { kafka, fingerprint: fingerprint?, previous })
+    }
+}
+
+fn fetch(
+    from: &SecretFrom,
+    at: &At,
+    read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+    problems: &mut Problems,
+) -> Option<String> {
+    let read = read(from).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+    match read {
+        Ok(text) if !text.is_empty() => return Some(text),
+        Ok(_) => problems.add(at, format!("{from} is empty")),
+        Err(why) => problems.add(at, format!("{from} cannot be read: {why}")),
+    }
+    None
+}
+
+fn key(
+    config: &FingerprintConfig,
+    read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+    problems: &mut Problems,
+) -> Option<FingerprintKey> {
+    let text = fetch(&config.key, &config.at, read, problems)?;
+    let bytes = from_hex(&text).unwrap_or_else(|| text.into_bytes());
+    if bytes.len() < KEY_BYTES_MIN {
+        let from = &config.key;
+        let help = format!(
+            "the key in {from} is too short: it needs {KEY_BYTES_MIN} bytes, or 64 hexadecimal digits"
+        );
+        problems.add(&config.at, help);
+        return None;
+    }
+    Some(FingerprintKey { id: config.id.clone(), key: Secret::new(bytes) })
+}
+
+/// Nothing but hexadecimal digits is taken as hexadecimal, however long: 32 digits are 16 bytes.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let (pairs, rest) = digits.as_deref().map(<[u8]>::as_chunks::<2>)?;
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}

@@ -1,0 +1,38 @@
+use crate::case::{Alert, Field};
+use crate::config::KeySpec;
+
+/// Stands between the parts of a composite key; a part that holds it makes no key.
+pub(super) const JOINT: char = '\u{1f}';
+
+/// The key of one alert, without an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// The alert does not have the field: `unknown(no_key)`, never a lookup of nothing (INV-11).
+    Missing,
+    Single(&'a str),
+    /// Stands in the buffer.
+    Joined,
+}
+
+pub fn key_of<'a>(alert: &'a Alert<'a>, spec: &KeySpec, joined: &mut String) -> Key<'a> {
+    let part = |field: &Field| alert.text(*field).filter(|text| !text.is_empty());
+    match spec {
+        KeySpec::All(fields) => {
+            if let [field] = fields.as_slice() {
+                return part(field).map_or(Key::Missing, Key::Single);
+            }
+            joined.clear();
+            for (index, field) in fields.iter().enumerate() {
+                let Some(text) = part(field).filter(|text| !text.contains(JOINT)) else {
+                    return Key::Missing;
+                };
+                if index > 0 {
+                    joined.push(JOINT);
+                }
+                joined.push_str(text);
+            }
+            Key::Joined
+        }
+        KeySpec::First(fields) => fields.iter().find_map(part).map_or(Key::Missing, Key::Single),
+    }
+}

@@ -1,0 +1,177 @@
+//! Keys of a batch of alerts in, one fact row for each alert and enricher out, by a deadline.
+//!
+//! What must stay true: each distinct key is asked once per batch; a missing key, a late answer and a
+//! failed source are unknown, never absent (INV-4, INV-11). Whether a fact is too old is for the ruling
+//! to say, which knows the playbook's `max_age`.
+
+mod key;
+mod rows;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::case::{Alert, FactRow, FactState, Millis, Why};
+use crate::config::{EnricherConfig, Files, KeySpec};
+use crate::text::{Problem, Problems};
+
+pub use key::{Key, key_of};
+pub use table::Table;
+
+/// Where facts come from. One row for each key, in order; a row that cannot be had by the deadline is
+/// `unknown(timeout)`, one that fails is `unknown(error)`.
+pub trait Lookup: Send + Sync {
+    fn fetch(&self, keys: &[&str], deadline: Instant) -> Vec<Arc<FactRow>>;
+}
+
+/// Every enricher of the configuration, ready to be asked.
+pub struct Enrichers {
+    enrichers: Vec<Enricher>,
+}
+
+/// One enricher: how its key is made and whom to ask.
+struct Enricher {
+    key: KeySpec,
+    timeout: Option<Duration>,
+    lookup: Box<dyn Lookup>,
+    no_key: Arc<FactRow>,
+    failed: Arc<FactRow>,
+}
+
+/// One alert and which enrichers, by index, its playbooks ask.
+pub type Wanted<'w> = (&'w Alert<'w>, &'w [usize]);
+
+impl Enrichers {
+    /// Reads every table. `now` is the age of tables that say none.
+    ///
+    /// Errors: every cell of every table that does not fit.
+    pub fn new(
+        configs: &[EnricherConfig],
+        files: &Files,
+        now: Millis,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let mut enrichers = Vec::new();
+        for config in configs {
+            if let Some(table) = Table::read(config, files, now, &mut problems) {
+                enrichers.push(Enricher::new(config, Box::new(table)));
+            }
+        }
+        if problems.is_empty() { Ok(Self { enrichers }) } else { Err(problems.into_sorted()) }
+    }
+
+    /// With sources of the caller's, in the order of the configurations.
+    pub fn with(sources: impl IntoIterator<Item = (EnricherConfig, Box<dyn Lookup>)>) -> Self {
+        let enrichers = sources.into_iter().map(|(config, lookup)| Enricher::new(&config, lookup));
+        Self { enrichers: enrichers.collect() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.enrichers.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.enrichers.is_empty()
+    }
+
+    /// For each alert a slot for each enricher, filled where it was wanted.
+    pub fn facts(
+        &self,
+        alerts: &[Wanted<'_>],
+        deadline: Instant,
+    ) -> Vec<Vec<Option<Arc<FactRow>>>> {
+        let mut facts: Vec<_> = alerts.iter().map(|_| vec![None; self.enrichers.len()]).collect();
+        for (index, enricher) in self.enrichers.iter().enumerate() {
+            enricher.fill(index, alerts, &mut facts, deadline);
+        }
+        facts
+    }
+}
+
+impl Enricher {
+    fn new(config: &EnricherConfig, lookup: Box<dyn Lookup>) -> Self {
+        let unknown = |why| {
+            let names = (config.name.clone(), Arc::from("none"), Arc::from("none"));
+            Arc::new(FactRow::new(names, "", None, FactState::Unknown(why), (&[], Vec::new())))
+        };
+        Self {
+            key: config.key.clone(),
+            timeout: config
+                .timeout_ms
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis),
+            lookup,
+            no_key: unknown(Why::NoKey),
+            failed: unknown(Why::Error),
+        }
+    }
+
+    fn fill(
+        &self,
+        index: usize,
+        alerts: &[Wanted<'_>],
+        facts: &mut [Vec<Option<Arc<FactRow>>>],
+        deadline: Instant,
+    ) {
+        let mut distinct = Distinct::default();
+        let mut asked: Vec<(usize, Option<usize>)> = Vec::new();
+        for (place, (alert, wanted)) in alerts.iter().enumerate() {
+            if wanted.contains(&index) {
+                asked.push((place, distinct.number(alert, &self.key)));
+            }
+        }
+        let keys = distinct.keys();
+        let deadline = match self.timeout {
+            Some(timeout) => deadline.min(Instant::now() + timeout),
+            None => deadline,
+        };
+        let rows = if keys.is_empty() { Vec::new() } else { self.lookup.fetch(&keys, deadline) };
+        for (place, number) in asked {
+            let row = match number {
+                None => &self.no_key,
+                Some(number) => rows.get(number).unwrap_or(&self.failed),
+            };
+            if let Some(slot) = facts.get_mut(place).and_then(|slots| slots.get_mut(index)) {
+                *slot = Some(row.clone());
+            }
+        }
+    }
+}
+
+/// The keys of one batch, each once, numbered as they were first seen.
+#[derive(Default)]
+struct Distinct<'a> {
+    single: HashMap<&'a str, usize>,
+    joined: HashMap<String, usize>,
+    buffer: String,
+}
+
+impl<'a> Distinct<'a> {
+    fn number(&mut self, alert: &'a Alert<'a>, spec: &KeySpec) -> Option<usize> {
+        let next = self.single.len() + self.joined.len();
+        match key_of(alert, spec, &mut self.buffer) {
+            Key::Missing => None,
+            Key::Single(key) => Some(*self.single.entry(key).or_insert(next)),
+            Key::Joined => {
+                if let Some(number) = self.joined.get(&self.buffer) {
+                    return Some(*number);
+                }
+                self.joined.insert(self.buffer.clone(), next);
+                Some(next)
+            }
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let mut keys = vec![""; self.single.len() + self.joined.len()];
+        let single = self.single.iter().map(|(key, number)| (*key, *number));
+        let joined = self.joined.iter().map(|(key, number)| (key.as_str(), *number));
+        for (key, number) in single.chain(joined) {
+            if let Some(slot) = keys.get_mut(number) {
+                *slot = key;
+            }
+        }
+        keys
+    }
+}

@@ -1,0 +1,299 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::config::TableFormat;
+use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
+
+/// One row: a cell for each column that was asked for, nothing where it is empty or missing.
+pub(super) struct Row<'r> {
+    pub cells: Vec<Option<Cow<'r, str>>>,
+    place: &'r dyn Fn(Option<usize>) -> At,
+}
+
+impl Row<'_> {
+    /// Where a cell stands, or the row. Computed only for problems.
+    pub fn at(&self, cell: Option<usize>) -> At {
+        (self.place)(cell)
+    }
+}
+
+/// Hands each row of a table to `take`, which says whether to go on.
+///
+/// Errors: adds what is no row of this format, and columns that the table does not have.
+pub(super) fn each_row(
+    source: &Source,
+    format: TableFormat,
+    columns: &[&str],
+    problems: &mut Problems,
+    take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
+) {
+    match format {
+        TableFormat::Csv => csv_rows(source, columns, problems, take),
+        TableFormat::Yaml => yaml_rows(source, columns, problems, take),
+        TableFormat::Ndjson => ndjson_rows(source, columns, problems, take),
+    }
+}
+
+fn at(source: &Source, line: usize, column: usize) -> At {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    At { path: source.path.clone(), line: number(line), column: number(column) }
+}
+
+/// Empty is absent, in every format.
+fn filled(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return None;
+    }
+    if trimmed.len() == text.len() {
+        return Some(text);
+    }
+    Some(Cow::Owned(trimmed.to_owned()))
+}
+
+fn csv_rows(
+    source: &Source,
+    columns: &[&str],
+    problems: &mut Problems,
+    take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
+) {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(source.text.as_bytes());
+    let Ok(header) = reader.headers().cloned() else {
+        return problems.add(&at(source, 1, 1), "the first line is no CSV header");
+    };
+    let order: Vec<Option<usize>> = columns
+        .iter()
+        .map(|column| {
+            let mut found = header.iter().enumerate().filter(|(_, name)| name.trim() == *column);
+            let (first, second) = (found.next(), found.next());
+            if first.is_none() {
+                let hint = suggestion(column, header.iter());
+                problems
+                    .add(&at(source, 1, 1), format!("the table has no column `{column}`{hint}"));
+            }
+            if let Some((index, _)) = second {
+                let place = csv_place(&source.text, 0, 1, Some(index));
+                problems.add(
+                    &at(source, place.0, place.1),
+                    format!("column `{column}` stands here again"),
+                );
+            }
+            first.map(|(index, _)| index)
+        })
+        .collect();
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).unwrap_or(false) {
+        let start = record.position().map_or((0, 1), |place| (place.byte(), place.line()));
+        let start = (usize::try_from(start.0).unwrap_or(0), usize::try_from(start.1).unwrap_or(1));
+        let place = |cell: Option<usize>| {
+            let index = cell.and_then(|cell| order.get(cell).copied().flatten());
+            let (line, column) = csv_place(&source.text, start.0, start.1, index);
+            at(source, line, column)
+        };
+        if record.len() != header.len() {
+            let (have, want) = (record.len(), header.len());
+            problems.add(&place(None), format!("the row has {have} cells, the header {want}"));
+        }
+        let cell = |index: &Option<usize>| {
+            index.and_then(|index| record.get(index)).and_then(|text| filled(Cow::Borrowed(text)))
+        };
+        let row = Row { cells: order.iter().map(cell).collect(), place: &place };
+        if !take(&row, problems) {
+            return;
+        }
+    }
+}
+
+/// Line and column, from 1, of a cell of the record that starts at a byte.
+fn csv_place(text: &str, start: usize, line: usize, cell: Option<usize>) -> (usize, usize) {
+    let (mut line, mut column, mut cells_left) = (line, 1, cell.unwrap_or(0));
+    let (mut is_quoted, mut has_started) = (false, false);
+    for c in text.get(start..).unwrap_or_default().chars() {
+        let is_break = c == '\n' || c == '\r';
+        if cells_left == 0 && (has_started || !is_break) {
+            break;
+        }
+        has_started |= !is_break;
+        column += 1;
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => cells_left = cells_left.saturating_sub(1),
+            '\n' => (line, column) = (line + 1, 1),
+            '\r' if !is_quoted => column = 1,
+            _ => {}
+        }
+    }
+    (line, column)
+}
+
+fn yaml_rows(
+    source: &Source,
+    columns: &[&str],
+    problems: &mut Problems,
+    take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
+) {
+    let Some(node) = read(source, problems) else { return };
+    let Data::List(items) = &node.data else {
+        return problems
+            .add(&node.at, format!("a table must be a list of rows, not {}", node.kind()));
+    };
+    let mut known = Known::of(columns);
+    for item in items {
+        let Data::Map(entries) = &item.data else {
+            problems.add(&item.at, format!("a row must be a mapping, not {}", item.kind()));
+            continue;
+        };
+        entries.iter().for_each(|(key, _)| known.see(key.text().unwrap_or_default()));
+        let nodes: Vec<Option<&Node>> = columns
+            .iter()
+            .map(|column| entries.iter().find(|(key, _)| key.text() == Some(column)))
+            .map(|entry| entry.map(|(_, value)| value))
+            .collect();
+        let place = |cell: Option<usize>| {
+            let node = cell.and_then(|cell| nodes.get(cell).copied().flatten());
+            node.map_or_else(|| item.at.clone(), |node| node.at.clone())
+        };
+        let cells = nodes.iter().map(|node| node.and_then(|node| yaml_cell(node, problems)));
+        let row = Row { cells: cells.collect(), place: &place };
+        if !take(&row, problems) {
+            return;
+        }
+    }
+    known.finish(&node.at, problems);
+}
+
+fn yaml_cell<'n>(node: &'n Node, problems: &mut Problems) -> Option<Cow<'n, str>> {
+    let text = match &node.data {
+        Data::Null => return None,
+        Data::Text(text) | Data::Decimal(text) => Cow::Borrowed(text.as_str()),
+        Data::Int(value) => Cow::Owned(value.to_string()),
+        Data::Bool(value) => Cow::Owned(value.to_string()),
+        Data::List(_) | Data::Map(_) => {
+            problems.add(&node.at, format!("a cell must be one value, not {}", node.kind()));
+            return None;
+        }
+    };
+    filled(text)
+}
+
+fn ndjson_rows(
+    source: &Source,
+    columns: &[&str],
+    problems: &mut Problems,
+    take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
+) {
+    let mut known = Known::of(columns);
+    for (index, line) in source.text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let here = |column| at(source, index + 1, column);
+        let members = match serde_json::from_str::<Members<'_>>(line) {
+            Ok(Members(members)) => members,
+            Err(error) => {
+                problems.add(&here(error.column().max(1)), "not a JSON object on one line");
+                continue;
+            }
+        };
+        members.iter().for_each(|(name, _)| known.see(name));
+        let values: Vec<Option<&RawValue>> = columns
+            .iter()
+            .map(|column| members.iter().find(|(name, _)| name == column))
+            .map(|member| member.map(|(_, value)| *value))
+            .collect();
+        let column_of = |value: &RawValue| {
+            let bytes = value.get().as_ptr().addr() - line.as_ptr().addr();
+            line.get(..bytes).map_or(1, |before| before.chars().count() + 1)
+        };
+        let place = |cell: Option<usize>| {
+            let value = cell.and_then(|cell| values.get(cell).copied().flatten());
+            here(value.map_or(1, column_of))
+        };
+        let mut cells = Vec::with_capacity(values.len());
+        for raw in &values {
+            let text = raw.map(|raw| json_cell(raw.get()));
+            if let (Some(raw), Some(None)) = (raw, &text) {
+                problems.add(&here(column_of(raw)), "a cell must be one value");
+            }
+            cells.push(text.flatten().and_then(filled));
+        }
+        let row = Row { cells, place: &place };
+        if !take(&row, problems) {
+            return;
+        }
+    }
+    known.finish(&at(source, 1, 1), problems);
+}
+
+/// The text of a scalar; `null` is empty. Nothing for a list or an object.
+fn json_cell(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.as_bytes().first()? {
+        b'"' => serde_json::from_str::<String>(raw).ok().map(Cow::Owned),
+        b'{' | b'[' => None,
+        b'n' => Some(Cow::Borrowed("")),
+        _ => Some(Cow::Borrowed(raw)),
+    }
+}
+
+/// The members of one JSON object in their order, each name once.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if members.iter().any(|(each, _)| *each == name) {
+                return Err(serde::de::Error::custom("a name stands twice"));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// Which columns any row had: one that none had is a misspelt name, not an absent value.
+struct Known<'c> {
+    missing: Vec<&'c str>,
+    others: Vec<String>,
+    has_rows: bool,
+}
+
+/// Names kept for a suggestion.
+const OTHERS_MAX: usize = 64;
+
+impl<'c> Known<'c> {
+    fn of(columns: &[&'c str]) -> Self {
+        Self { missing: columns.to_vec(), others: Vec::new(), has_rows: false }
+    }
+
+    fn see(&mut self, name: &str) {
+        self.has_rows = true;
+        self.missing.retain(|column| *column != name);
+        if self.others.len() < OTHERS_MAX && !self.others.iter().any(|each| each == name) {
+            self.others.push(name.to_owned());
+        }
+    }
+
+    fn finish(self, at: &At, problems: &mut Problems) {
+        for column in self.missing.iter().filter(|_| self.has_rows) {
+            let hint = suggestion(column, self.others.iter().map(String::as_str));
+            problems.add(at, format!("no row of the table has `{column}`{hint}"));
+        }
+    }
+}

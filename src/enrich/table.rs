@@ -1,0 +1,227 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use super::Lookup;
+use super::key::JOINT;
+use super::rows::{Row, each_row};
+use crate::case::{FactRow, FactState, Millis, Type, Value, Why, hex};
+use crate::config::{EnricherConfig, Files};
+use crate::text::{Problems, Source};
+
+/// A table in memory, its rows ready made.
+pub struct Table {
+    rows: HashMap<Box<str>, Arc<FactRow>>,
+    names: Names,
+    provides: Vec<(String, Type)>,
+    /// Of the newest row: that late the table was known not to hold a key.
+    newest: Millis,
+}
+
+/// Enricher, source and version, as every row carries them.
+type Names = (Arc<str>, Arc<str>, Arc<str>);
+
+/// A table whose first mistakes are all of one kind need not tell each of them.
+const PROBLEMS_MAX: usize = 20;
+const ROWS_MAX: usize = 1_000_000;
+
+impl Table {
+    /// `now` is when the rows were known to be so, where neither a column nor the file says.
+    ///
+    /// Errors: adds each cell that does not fit, up to a limit, and returns nothing.
+    pub fn read(
+        config: &EnricherConfig,
+        files: &Files,
+        now: Millis,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let Some(file) = files.get(&config.source.file) else {
+            let message = format!("there is no file `{}`", config.source.file);
+            problems.add(&config.source.at, message);
+            return None;
+        };
+        let before = problems.len();
+        let names = names(config, &file.source);
+        let mut loading = Loading {
+            config,
+            read_at: file.modified.unwrap_or(now),
+            rows: HashMap::new(),
+            names,
+            newest: None,
+        };
+        let columns: Vec<&str> = config
+            .source
+            .key
+            .iter()
+            .chain(&config.source.columns)
+            .chain(&config.source.as_of)
+            .map(String::as_str)
+            .collect();
+        each_row(&file.source, config.source.format, &columns, problems, &mut |row, problems| {
+            loading.take(row, problems);
+            let (too_many, too_long) =
+                (problems.len() - before >= PROBLEMS_MAX, loading.rows.len() > ROWS_MAX);
+            if too_many {
+                problems.add(
+                    &row.at(None),
+                    "the rest of this table is not checked before these are right",
+                );
+            }
+            if too_long {
+                problems.add(&row.at(None), format!("the table has more than {ROWS_MAX} keys"));
+            }
+            !too_many && !too_long
+        });
+        (problems.len() == before).then(|| Self {
+            rows: loading.rows,
+            names: loading.names,
+            provides: config.provides.clone(),
+            newest: loading.newest.unwrap_or(loading.read_at),
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl Lookup for Table {
+    fn fetch(&self, keys: &[&str], _deadline: Instant) -> Vec<Arc<FactRow>> {
+        let found = keys.iter().map(|key| {
+            self.rows.get(*key).cloned().unwrap_or_else(|| {
+                let nothing = (self.provides.as_slice(), Vec::new());
+                let names = self.names.clone();
+                Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
+            })
+        });
+        found.collect()
+    }
+}
+
+fn names(config: &EnricherConfig, source: &Source) -> Names {
+    let version = hex(&Sha256::digest(&source.text)).chars().take(16).collect::<String>();
+    let file = config.source.file.rsplit('/').next().unwrap_or_default();
+    (config.name.clone(), format!("table:{file}").into(), version.into())
+}
+
+struct Loading<'l> {
+    config: &'l EnricherConfig,
+    read_at: Millis,
+    rows: HashMap<Box<str>, Arc<FactRow>>,
+    names: Names,
+    newest: Option<Millis>,
+}
+
+impl Loading<'_> {
+    fn take(&mut self, row: &Row<'_>, problems: &mut Problems) {
+        let key = self.key(row, problems);
+        let values = self.values(row, problems);
+        let as_of = self.as_of(row, problems);
+        let (Some(key), Some(values), Some(as_of)) = (key, values, as_of) else { return };
+        self.newest = self.newest.max(Some(as_of));
+        match self.rows.entry(key) {
+            Entry::Vacant(place) => {
+                let new = known(&self.names, place.key(), as_of, self.config, values);
+                place.insert(new);
+            }
+            Entry::Occupied(mut place) => {
+                let old = place.get();
+                if old.state == FactState::Known && old.values == values {
+                    if old.as_of < Some(as_of) {
+                        let new = known(&self.names, place.key(), as_of, self.config, values);
+                        place.insert(new);
+                    }
+                    return;
+                }
+                // Which of two answers is right cannot be told, so neither is given.
+                let state = FactState::Unknown(Why::Conflict);
+                let nothing = (self.config.provides.as_slice(), Vec::new());
+                let new = FactRow::new(self.names.clone(), place.key(), None, state, nothing);
+                place.insert(Arc::new(new));
+            }
+        }
+    }
+
+    fn key(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Box<str>> {
+        let mut key = String::new();
+        let parts = self.config.source.key.len();
+        for (index, cell) in row.cells.iter().take(parts).enumerate() {
+            let column = self.config.source.key.get(index).map_or("", String::as_str);
+            let Some(text) = cell else {
+                problems
+                    .add(&row.at(Some(index)), format!("the row has no key: `{column}` is empty"));
+                return None;
+            };
+            if parts > 1 && text.contains(JOINT) {
+                problems.add(&row.at(Some(index)), "a key cannot hold the character U+001F");
+                return None;
+            }
+            if index > 0 {
+                key.push(JOINT);
+            }
+            key.push_str(text);
+        }
+        Some(key.into())
+    }
+
+    fn values(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Vec<Value<'static>>> {
+        let first = self.config.source.key.len();
+        let mut values = Vec::with_capacity(self.config.provides.len());
+        let mut fits = true;
+        for (index, (name, of)) in self.config.provides.iter().enumerate() {
+            let cell = row.cells.get(first + index).and_then(Option::as_deref);
+            let value = cell.map_or(Some(Value::Absent), |text| Value::read(*of, text));
+            match value {
+                Some(value) => values.push(value.into_owned()),
+                None => {
+                    problems.add(&row.at(Some(first + index)), mistake(name, *of));
+                    fits = false;
+                }
+            }
+        }
+        fits.then_some(values)
+    }
+
+    fn as_of(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Millis> {
+        if self.config.source.as_of.is_none() {
+            return Some(self.read_at);
+        }
+        let index = row.cells.len().saturating_sub(1);
+        let text = row.cells.get(index).and_then(Option::as_deref);
+        let time = text.and_then(Millis::parse);
+        if time.is_none() {
+            problems.add(&row.at(Some(index)), mistake("as_of", Type::Time));
+        }
+        time
+    }
+}
+
+/// The cell is not quoted: it may be in the wrong column because a secret is.
+fn mistake(name: &str, of: Type) -> String {
+    let help = match of {
+        Type::Bool => "true or false",
+        Type::Int => "a whole number",
+        Type::Time => "a time in RFC 3339: 2026-01-31T12:00:00Z",
+        Type::Duration => "a duration: 90s, 15m, 6h or 30d",
+        Type::Text => "text",
+    };
+    format!("`{name}` must be {help}")
+}
+
+fn known(
+    names: &Names,
+    key: &str,
+    as_of: Millis,
+    config: &EnricherConfig,
+    values: Vec<Value<'static>>,
+) -> Arc<FactRow> {
+    let values = (config.provides.as_slice(), values);
+    Arc::new(FactRow::new(names.clone(), key, Some(as_of), FactState::Known, values))
+}
