@@ -6,8 +6,14 @@ pub mod audit;
 pub mod correlate;
 pub mod config;
 #[cfg(feature = "shell")]
+pub mod observe;
+#[cfg(feature = "shell")]
 pub mod enrich;
 #[cfg(feature = "shell")]
 pub mod ingest;
 #[cfg(feature = "shell")]
 pub mod pipeline;
+#[cfg(feature = "shell")]
+pub mod app;
+#[cfg(feature = "shell")]
+pub mod cli;

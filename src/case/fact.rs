@@ -88,6 +88,11 @@ impl FactRow {
         let json = serde_json::value::to_raw_value(&body).unwrap_or_default();
         Self { enricher, source, version, key: key.into(), as_of, state, values, json }
     }
+
+    /// The row as it stands in records.
+    pub fn json(&self) -> &RawValue {
+        &self.json
+    }
 }
 
 /// Written once when the row is made: `{"enricher","source","version","key","as_of","state","values"}`.

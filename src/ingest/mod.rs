@@ -8,17 +8,21 @@
 mod binding;
 mod client;
 mod consumer;
+mod embedded;
 mod error;
 mod log;
 mod message;
 mod producer;
 mod settings;
 mod topics;
+mod writer;
 
 pub use consumer::{BatchLimits, Consumer, Held, Hint, Membership};
+pub use embedded::Embedded;
 pub use error::Doubt;
 pub use log::{LogReader, Stored};
 pub use message::{Headers, Message};
 pub use producer::{CommitTook, NextOffset, NextOffsets, Producer, Txn};
 pub use settings::{Brokers, Settings, SettingsError};
 pub use topics::{Admin, Created, TopicIdError, TopicSpec};
+pub use writer::{Starts, Writer};

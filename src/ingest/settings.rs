@@ -166,6 +166,15 @@ impl Settings {
         self.base.clone()
     }
 
+    /// For records outside a transaction.
+    pub(super) fn writer(&self) -> ClientConfig {
+        let mut config = self.base.clone();
+        config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "5");
+        config.set("message.max.bytes", "9437184");
+        config.set("delivery.report.only.error", "true");
+        config
+    }
+
     pub(super) fn reader(&self, group: &str, isolation: &str) -> ClientConfig {
         let mut config = self.with(READING);
         config.set("group.id", group).set("isolation.level", isolation);

@@ -4,14 +4,22 @@
 //! rules from a state that its log confirms, and every way into that state is the same recovery.
 //! Deliberately absent: what a stage rules.
 
+mod intake;
+mod lane;
+mod names;
 mod outbox;
 mod progress;
 mod recovery;
 mod stage;
+mod triage;
 mod worker;
 
+pub use intake::{AlertEnds, Intake, IntakeMetadata};
+pub use lane::{Case, Fate, Lane, Terms};
+pub use names::{Identity, Topics};
 pub use outbox::{Outbox, Sent};
 pub use progress::{COMMIT_BOUNDS_MS, Phase, Progress};
 pub use recovery::RecoveryRules;
 pub use stage::{Batch, Hint, Stage, Start};
+pub use triage::{Clock, Expected, Triage, look_up};
 pub use worker::{Drain, Ended, WorkerConfig, worker};

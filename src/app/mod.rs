@@ -1,0 +1,13 @@
+//! Starting and stopping: what is connected in which order, and what a command needs of a cluster.
+
+mod cluster;
+mod policies;
+mod run;
+mod setup;
+mod topics;
+
+pub use cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
+pub use policies::activate;
+pub use run::{Options, Role, Running, run, start, system_clock};
+pub use setup::{Failure, Loaded, load, offline_keys, shipped};
+pub use topics::{Plan, begin, check, create};

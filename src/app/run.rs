@@ -1,0 +1,297 @@
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{error, info};
+
+use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
+use super::policies::activate;
+use super::setup::{Failure, Loaded};
+use crate::case::Millis;
+use crate::config::{BatchConfig, WorkersConfig};
+use crate::ingest::{Admin, BatchLimits, LogReader};
+use crate::normalize::FingerprintKeys;
+use crate::observe::{Health, Metrics};
+use crate::pipeline::{
+    AlertEnds, Clock, Drain, Ended, Identity, Intake, Phase, Progress, RecoveryRules, Stage, Terms,
+    Triage, WorkerConfig, worker,
+};
+
+/// Parts of the work that a process can do. Contain, notary and console come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Intake,
+    Triage,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Intake, Self::Triage];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Triage => "triage",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Options {
+    pub roles: Vec<Role>,
+    pub instance: String,
+    pub workers: WorkersConfig,
+    pub batch: BatchConfig,
+    /// Makes this policy the active one although a newer one is stored.
+    pub activate: bool,
+    pub clock: Clock,
+}
+
+/// Largest batch in bytes: with its outputs it must fit one transaction of 10 s.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A worker that shows no progress for this long is stuck.
+const STUCK_AFTER_MS: u64 = 120_000;
+const ENDS_EVERY: Duration = Duration::from_secs(2);
+
+/// Workers that were started. They end when the drain starts, or by themselves with a reason.
+pub struct Running {
+    workers: Vec<(String, Arc<Progress>, JoinHandle<Ended>)>,
+    pub metrics: Metrics,
+    pub drain: Drain,
+}
+
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    })
+}
+
+/// Starts the workers of `options.roles` on a cluster whose topics were created.
+pub fn start(
+    cluster: &Cluster,
+    loaded: &Loaded,
+    keys: Arc<FingerprintKeys>,
+    options: &Options,
+    drain: Drain,
+) -> Result<Running, Failure> {
+    let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
+    let expected = cluster.expected(&Admin::connect(&cluster.settings)?)?;
+    let mut running = Running { workers: Vec::new(), metrics: metrics.clone(), drain };
+    if options.roles.contains(&Role::Intake) {
+        let ends = watch_ends(cluster, running.drain.clone())?;
+        let topics = Cluster::detector_topics(&loaded.checked.pipelines);
+        for number in 0..options.workers.intake {
+            let stage = Intake::new(
+                (Arc::clone(&loaded.checked.pipelines), Arc::clone(&keys)),
+                cluster.topics.clone(),
+                (Admin::connect(&cluster.settings)?, ends.clone()),
+                metrics.clone(),
+            );
+            running.spawn(stage, cluster, options, (Role::Intake, number), topics.clone())?;
+        }
+    }
+    if options.roles.contains(&Role::Triage) {
+        let checked = &loaded.checked;
+        let generation =
+            activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
+        info!(policy = %checked.policy.hash, generation, "policy is stored");
+        for number in 0..options.workers.triage {
+            let terms = Terms {
+                policy: Arc::clone(&checked.policy),
+                generation,
+                topics: cluster.topics.clone(),
+                identity: Identity { instance: options.instance.clone() },
+            };
+            let lookup = Duration::from_millis(options.batch.lookup_ms);
+            let stage = Triage::new(
+                terms,
+                (Arc::clone(&loaded.enrichers), lookup),
+                expected.clone(),
+                Arc::clone(&options.clock),
+                metrics.clone(),
+            );
+            let topics = vec![cluster.topics.alerts.clone()];
+            running.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
+        }
+    }
+    Ok(running)
+}
+
+/// Keeps the ends of the alerts partitions known to intake, on a thread of its own.
+fn watch_ends(cluster: &Cluster, drain: Drain) -> Result<AlertEnds, Failure> {
+    let ends = AlertEnds::new(cluster.topics.partitions);
+    let log = LogReader::connect(&cluster.settings, &cluster.group(INTAKE_GROUP))?;
+    let (watched, alerts) = (ends.clone(), cluster.topics.alerts.clone());
+    std::thread::spawn(move || {
+        while !drain.is_started() {
+            // A failure leaves the ends where they are: a recovery then reads more, nothing else.
+            if let Err(doubt) = watched.refresh(&log, &alerts) {
+                tracing::debug!(reason = %doubt, "ends of the alerts partitions are not known");
+            }
+            std::thread::sleep(ENDS_EVERY);
+        }
+    });
+    Ok(ends)
+}
+
+impl Running {
+    fn spawn<S: Stage + Send + 'static>(
+        &mut self,
+        stage: S,
+        cluster: &Cluster,
+        options: &Options,
+        (role, number): (Role, usize),
+        topics: Vec<String>,
+    ) -> Result<(), Failure> {
+        let name = format!("{}-{}-{number}", options.instance, role.name());
+        let progress = Arc::new(Progress::default());
+        let config = WorkerConfig {
+            settings: cluster.settings.clone(),
+            group: cluster.group(if role == Role::Intake { INTAKE_GROUP } else { TRIAGE_GROUP }),
+            name: name.clone(),
+            topics,
+            limits: BatchLimits {
+                time: Duration::from_millis(options.batch.max_ms),
+                messages: options.batch.max_alerts,
+                bytes: BATCH_BYTES_MAX,
+            },
+            rules: RecoveryRules::ALL,
+            progress: Arc::clone(&progress),
+        };
+        let drain = self.drain.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || worker(stage, config, drain))
+            .map_err(|error| Failure::Ended(format!("a thread can't be started: {error}")))?;
+        self.workers.push((name, progress, thread));
+        Ok(())
+    }
+
+    /// The workers' state as seen from outside.
+    pub fn health(&self) -> Arc<dyn Health> {
+        let workers =
+            self.workers.iter().map(|(name, progress, _)| (name.clone(), Arc::clone(progress)));
+        Arc::new(Workers(workers.collect()))
+    }
+
+    /// True as soon as one worker has ended.
+    pub fn has_ended(&self) -> bool {
+        self.workers.iter().any(|(_, _, thread)| thread.is_finished())
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.workers.iter().all(|(_, progress, _)| progress.phase() == Phase::Running)
+    }
+
+    /// Starts the drain and waits for the workers, at most `patience`.
+    ///
+    /// Errors: a worker ended for another reason than the drain, or did not end.
+    pub fn stop(self, patience: Duration) -> Result<(), Failure> {
+        self.drain.start();
+        let until = Instant::now() + patience;
+        let mut failed = None;
+        for (name, _, thread) in self.workers {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if !thread.is_finished() {
+                failed = Some(format!("worker `{name}` did not end in time"));
+                continue;
+            }
+            match thread.join() {
+                Ok(Ended::Drained) => {}
+                Ok(why) => failed = Some(format!("worker `{name}` ended: {why}")),
+                Err(_) => failed = Some(format!("worker `{name}` panicked")),
+            }
+        }
+        failed.map_or(Ok(()), |why| Err(Failure::Ended(why)))
+    }
+}
+
+struct Workers(Vec<(String, Arc<Progress>)>);
+
+impl Health for Workers {
+    fn live(&self) -> Result<(), String> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let now = u64::try_from(system_clock()().0).unwrap_or_default();
+        for (name, progress) in &self.0 {
+            let last = progress.last_progress_ms.load(Relaxed);
+            if progress.phase() == Phase::Running
+                && last > 0
+                && now.saturating_sub(last) > STUCK_AFTER_MS
+            {
+                return Err(format!(
+                    "worker {name} shows no progress since {}",
+                    Millis(i64::try_from(last).unwrap_or(0))
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        use std::sync::atomic::Ordering::Relaxed;
+        for (name, progress) in &self.0 {
+            if progress.phase() != Phase::Running {
+                return Err(format!("worker {name} is {:?}", progress.phase()).to_lowercase());
+            }
+            let blocked = progress.blocked_partitions.load(Relaxed);
+            if blocked > 0 {
+                return Err(format!(
+                    "worker {name} has {blocked} blocked partition(s); its log says why"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        use std::sync::atomic::Ordering::Relaxed;
+        for (name, progress) in &self.0 {
+            for (what, value) in [
+                ("recoveries", &progress.recoveries),
+                ("recoveries_after_error", &progress.recoveries_after_error),
+                ("open_transactions_met", &progress.open_transactions),
+                ("doubtful_commits", &progress.doubtful_commits),
+                ("commits", &progress.commits),
+                ("commit_time_us", &progress.commit_time_us),
+                ("batches", &progress.batches),
+                ("batch_messages", &progress.batch_messages),
+                ("assigned_partitions", &progress.assigned_partitions),
+                ("blocked_partitions", &progress.blocked_partitions),
+                ("last_progress_ms", &progress.last_progress_ms),
+            ] {
+                let value = i64::try_from(value.load(Relaxed)).unwrap_or(i64::MAX);
+                metrics.workers.with_label_values(&[name.as_str(), what]).set(value);
+            }
+        }
+    }
+}
+
+/// `tipstaff run`: starts, serves health and metrics, drains on SIGTERM or SIGINT.
+pub fn run(
+    cluster: &Cluster,
+    loaded: &Loaded,
+    keys: FingerprintKeys,
+    options: &Options,
+    drain: Drain,
+) -> Result<(), Failure> {
+    let listen = loaded.service()?.listen;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
+    let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
+    let running = start(cluster, loaded, Arc::new(keys), options, drain.clone())?;
+    info!(instance = %options.instance, address = %listen, "running; metrics and health at http://{listen}");
+    let server = crate::observe::serve(listener, running.metrics.clone(), running.health());
+    runtime.spawn(async move {
+        if let Err(problem) = server.await {
+            error!(reason = %problem, "metrics and health are not served any more");
+        }
+    });
+    while !drain.is_started() && !running.has_ended() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    info!("draining");
+    running.stop(Duration::from_secs(8))
+}

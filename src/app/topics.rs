@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+
+use super::cluster::{Cluster, INTAKE_GROUP};
+use super::setup::Failure;
+use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
+use crate::case::Millis;
+use crate::config::Start;
+use crate::ingest::{
+    Admin, Created, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
+};
+use crate::normalize::PARTITION_FUNCTION;
+use crate::pipeline::{Expected, Identity, IntakeMetadata};
+
+/// Largest message of a detector; anything larger the broker refuses.
+const MESSAGE_BYTES_MAX: &str = "8388608";
+
+/// What `topics create` makes and `topics check` compares.
+pub struct Plan {
+    pub detectors: Vec<String>,
+    pub outputs: Vec<String>,
+    pub replication: i32,
+    pub retention_ms: i64,
+    pub start: Start,
+    /// Detector topics that were deleted and made again, and that a person accepts as they are now.
+    pub adopt: Vec<String>,
+    pub instance: String,
+    pub now: Millis,
+}
+
+impl Plan {
+    /// Every topic with the settings that the design rests on.
+    pub fn specs(&self, cluster: &Cluster) -> Vec<TopicSpec> {
+        let retention = self.retention_ms.to_string();
+        let spec = |name: &str, partitions: i32, config: &[(&str, &str)]| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: self.replication,
+            config: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        let count = cluster.topics.partitions;
+        // The broker re-writes every batch, so it refuses what unpacks to more than the limit.
+        let detector = [
+            ("compression.type", "uncompressed"),
+            ("max.message.bytes", MESSAGE_BYTES_MAX),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("retention.ms", retention.as_str()),
+        ];
+        let alerts =
+            [("message.timestamp.type", "LogAppendTime"), ("retention.ms", retention.as_str())];
+        let forever = [
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "-1"),
+            ("max.message.bytes", "4194304"),
+        ];
+        let mut specs: Vec<TopicSpec> =
+            self.detectors.iter().map(|name| spec(name, count, &detector)).collect();
+        specs.push(spec(&cluster.topics.alerts, count, &alerts));
+        specs.push(spec(&cluster.topics.decisions, count, &forever));
+        specs.push(spec(&cluster.topics.policies, 1, &[("cleanup.policy", "compact")]));
+        specs.extend(self.outputs.iter().map(|name| spec(name, count, &forever)));
+        specs
+    }
+}
+
+/// Makes what is missing, then writes genesis records and starting offsets where there are none.
+/// Returns one line for each thing done or found.
+pub fn create(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
+    let admin = Admin::connect(&cluster.settings)?;
+    let specs = plan.specs(cluster);
+    let mut lines = Vec::new();
+    for (spec, created) in specs.iter().zip(admin.create(&specs)?) {
+        let what = match created {
+            Created::Made => "created",
+            Created::Existed => "exists",
+            Created::Refused(why) => {
+                return Err(Failure::Ended(format!(
+                    "topic `{}` can't be created: {why}",
+                    spec.name
+                )));
+            }
+        };
+        lines.push(format!("{what} topic {} ({} partitions)", spec.name, spec.partitions));
+    }
+    wait_for(&admin, &specs)?;
+    lines.extend(begin(cluster, plan, &admin)?);
+    Ok(lines)
+}
+
+/// A created topic takes a moment until every broker knows it.
+fn wait_for(admin: &Admin, specs: &[TopicSpec]) -> Result<(), Failure> {
+    for spec in specs {
+        let mut tries = 0;
+        while admin.partitions(&spec.name)?.is_none() {
+            tries += 1;
+            if tries > 100 {
+                return Err(Failure::Ended(format!("topic `{}` does not show up", spec.name)));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}
+
+/// The part that an embedded broker needs too: genesis records and starting offsets.
+pub fn begin(cluster: &Cluster, plan: &Plan, admin: &Admin) -> Result<Vec<String>, Failure> {
+    let expected = cluster.expected(admin)?;
+    let log = LogReader::connect(&cluster.settings, &cluster.group("topics"))?;
+    let mut lines = write_genesis(cluster, plan, &expected, &log)?;
+    lines.extend(write_starts(cluster, plan, admin, &log)?);
+    Ok(lines)
+}
+
+fn start_text(start: Start) -> String {
+    match start {
+        Start::Earliest => "earliest".to_owned(),
+        Start::Latest => "latest".to_owned(),
+        Start::Time(time) => time.to_string(),
+    }
+}
+
+fn write_genesis(
+    cluster: &Cluster,
+    plan: &Plan,
+    expected: &Expected,
+    log: &LogReader,
+) -> Result<Vec<String>, Failure> {
+    let writer = Writer::connect(&cluster.settings)?;
+    let identity = Identity { instance: plan.instance.clone() };
+    let (mut begun, mut line) = (0, Vec::new());
+    for partition in 0..cluster.topics.partitions {
+        let decisions = &cluster.topics.decisions;
+        if log.high(decisions, partition)? > 0 {
+            continue;
+        }
+        let topics = expected.topics.iter().map(|(t, id)| (t.clone().into(), id.clone().into()));
+        let genesis = Genesis {
+            cluster: cluster.id.clone().into(),
+            topics: topics.collect(),
+            partitions: cluster.topics.partitions,
+            partition_function: PARTITION_FUNCTION.into(),
+            fingerprint_key: cluster.fingerprint_key.clone().into(),
+            start: start_text(plan.start).into(),
+        };
+        let next = log.low(&cluster.topics.alerts, partition)?;
+        let mut record = Record {
+            genesis: Some(genesis),
+            next_in: BTreeMap::from([(cluster.topics.alerts.clone().into(), next)]),
+            ..Record::new(Kind::Genesis, plan.now, identity.engine(), identity.actor())
+        };
+        let mut chain = Chain::new(chain_name(&cluster.id, decisions, partition), None);
+        let name = chain.name().to_owned();
+        chain
+            .append(&mut record, &mut line)
+            .map_err(|error| Failure::Ended(format!("genesis can't be written: {error}")))?;
+        writer.send(decisions, partition, Some(name.as_bytes()), &line)?;
+        begun += 1;
+    }
+    writer.flush()?;
+    Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chain(s)")] } else { Vec::new() })
+}
+
+fn write_starts(
+    cluster: &Cluster,
+    plan: &Plan,
+    admin: &Admin,
+    log: &LogReader,
+) -> Result<Vec<String>, Failure> {
+    let starts = Starts::connect(&cluster.settings, &cluster.group(INTAKE_GROUP))?;
+    let ends = (0..cluster.topics.partitions).map(|p| log.high(&cluster.topics.alerts, p));
+    let ends = ends.collect::<Result<Vec<_>, _>>()?;
+    let mut next = Vec::new();
+    for topic in &plan.detectors {
+        let incarnation = match admin.topic_ids(&[topic]) {
+            Ok(ids) => ids.into_iter().next().unwrap_or_default(),
+            Err(TopicIdError::NotSupported) => "-".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        let adopt = plan.adopt.contains(topic);
+        for partition in 0..log.partitions(topic)?.unwrap_or(0) {
+            let known = starts.committed(topic, partition)?;
+            let known = known.and_then(|(_, text)| IntakeMetadata::parse(&text));
+            if known.is_some_and(|known| !adopt || known.incarnation == incarnation) {
+                continue;
+            }
+            let offset = match plan.start {
+                Start::Earliest => log.low(topic, partition)?,
+                Start::Latest => log.high(topic, partition)?,
+                Start::Time(time) => match log.offset_at(topic, partition, time.0)? {
+                    Some(offset) => offset,
+                    None => log.high(topic, partition)?,
+                },
+            };
+            let metadata = IntakeMetadata {
+                incarnation: incarnation.clone(),
+                from: offset,
+                ends: ends.clone(),
+            };
+            let metadata = metadata.to_string();
+            next.push(NextOffset { topic: topic.clone(), partition, offset, metadata });
+        }
+    }
+    if next.is_empty() {
+        return Ok(Vec::new());
+    }
+    starts.commit(&next).map_err(|doubt| {
+        Failure::Ended(format!(
+            "starting offsets can't be set while intake runs; stop it first ({doubt})"
+        ))
+    })?;
+    let from = start_text(plan.start);
+    Ok(vec![format!("set the start of {} detector partition(s) to {from}", next.len())])
+}
+
+/// Compares without changing anything: one line for each difference.
+pub fn check(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
+    let admin = Admin::connect(&cluster.settings)?;
+    let mut differences = Vec::new();
+    for spec in plan.specs(cluster) {
+        match admin.partitions(&spec.name)? {
+            None => differences.push(format!("topic {} is missing", spec.name)),
+            Some(found) if found != spec.partitions && !plan.detectors.contains(&spec.name) => {
+                let wanted = spec.partitions;
+                differences
+                    .push(format!("topic {} has {found} partitions, not {wanted}", spec.name));
+            }
+            Some(_) => {}
+        }
+    }
+    if !differences.is_empty() {
+        return Ok(differences);
+    }
+    let expected = cluster.expected(&admin)?;
+    let log = LogReader::connect(&cluster.settings, &cluster.group("topics"))?;
+    for partition in 0..cluster.topics.partitions {
+        let decisions = &cluster.topics.decisions;
+        let low = log.low(decisions, partition)?;
+        let first =
+            log.tail(decisions, partition, low..log.high(decisions, partition)?.min(low + 1))?;
+        let bytes = first.first().and_then(|stored| stored.value.as_deref()).unwrap_or_default();
+        match Record::parse(bytes).and_then(|record| record.genesis) {
+            None => differences.push(format!("chain {decisions}/{partition} has no genesis")),
+            Some(genesis) => {
+                if let Err(why) = expected.check(&genesis) {
+                    differences.push(format!("chain {decisions}/{partition}: {why}"));
+                }
+            }
+        }
+    }
+    Ok(differences)
+}

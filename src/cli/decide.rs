@@ -1,0 +1,158 @@
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::value::RawValue;
+
+use super::{Config, say};
+use crate::app::{Failure, Loaded, system_clock};
+use crate::audit::{Chain, Kind, Record};
+use crate::case::{Arrival, Body, Millis, Reason, Ruling};
+use crate::correlate::State;
+use crate::normalize::{FingerprintKeys, Incoming};
+use crate::pipeline::{Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+
+#[derive(Args)]
+pub(super) struct Decide {
+    #[command(flatten)]
+    config: Config,
+    /// The pipeline to read the events with; without it each event finds its own
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// The time to rule at, RFC 3339; without it the clock's
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
+    /// Events: lines of JSON, a JSON array or one document; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Decide {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let now = match &self.now {
+            None => system_clock()(),
+            Some(text) => Millis::parse(text).ok_or_else(|| {
+                Failure::Usage(format!("`--now {text}` is not a time like 2026-01-31T12:00:00Z"))
+            })?,
+        };
+        let loaded = self.config.load(now)?;
+        if let Some(name) = &self.pipeline
+            && !loaded.checked.pipelines.names().any(|known| known == name)
+        {
+            let hint = crate::text::suggestion(name, loaded.checked.pipelines.names());
+            return Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}")));
+        }
+        let keys = loaded.keys()?;
+        let bytes = self.read()?;
+        let arrivals = arrivals(&loaded, &bytes, self.pipeline.as_deref(), now, &keys);
+        let records = offline(&loaded, arrivals, now);
+        if records.is_empty() {
+            return Err(Failure::Ended("there is no event in the input".to_owned()));
+        }
+        for bytes in &records {
+            if let Some(Ruling::DeadLetter(letter)) =
+                Record::parse(bytes).and_then(|r| r.ruling).map(|r| r.into_owned().fate)
+            {
+                let place = letter.line.map_or_else(String::new, |line| {
+                    format!(" at line {line}, column {}", letter.column.unwrap_or(1))
+                });
+                eprintln!("unreadable: {}: {}{place}", letter.reason, letter.detail);
+            }
+            if !say(&String::from_utf8_lossy(bytes)) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let name = self.file.display();
+        let result = if self.file.as_os_str() == "-" {
+            std::io::stdin().read_to_end(&mut bytes).map(drop)
+        } else {
+            std::fs::read(&self.file).map(|read| bytes = read)
+        };
+        result.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        Ok(bytes)
+    }
+}
+
+/// Reads the input as messages of a detector. A document that a pipeline knows as a whole (a report is
+/// an array, too) is one message; otherwise each element or each line is one.
+fn arrivals(
+    loaded: &Loaded,
+    bytes: &[u8],
+    pipeline: Option<&str>,
+    now: Millis,
+    keys: &FingerprintKeys,
+) -> Vec<Arrival<'static>> {
+    let read = |offset: i64, value: &[u8]| {
+        let incoming = Incoming {
+            topic: "offline",
+            incarnation: "-",
+            partition: 0,
+            offset,
+            headers: &[],
+            value: Some(value),
+            received_at: now,
+        };
+        loaded.checked.pipelines.read(&incoming, pipeline, keys)
+    };
+    let whole = read(0, bytes);
+    let is_unknown = |arrival: &Arrival<'_>| matches!(&arrival.body, Body::Unreadable(u) if u.reason == Reason::UnknownShape || u.reason == Reason::BadField);
+    let all =
+        |messages: &[&[u8]]| (0..).zip(messages).flat_map(|(at, value)| read(at, value)).collect();
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        if !whole.iter().all(is_unknown) {
+            return whole;
+        }
+        let elements: Vec<&RawValue> = serde_json::from_slice(bytes).unwrap_or_default();
+        if elements.is_empty() {
+            return whole;
+        }
+        return all(&elements.iter().map(|element| element.get().as_bytes()).collect::<Vec<_>>());
+    }
+    let lines: Vec<&[u8]> =
+        bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
+    let is_lines = lines.len() > 1
+        && lines
+            .first()
+            .is_some_and(|first| serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok());
+    if is_lines { all(&lines) } else { whole }
+}
+
+/// Rules arrivals on a chain in memory, by the very code that the workers run.
+pub fn offline(loaded: &Loaded, arrivals: Vec<Arrival<'static>>, now: Millis) -> Vec<Vec<u8>> {
+    let terms = Terms {
+        policy: Arc::clone(&loaded.checked.policy),
+        generation: 0,
+        topics: Topics::new("offline", 1),
+        identity: Identity { instance: "offline".to_owned() },
+    };
+    let mut cases: Vec<Case<'_>> = (0..)
+        .zip(arrivals)
+        .map(|(offset, arrival)| Case {
+            offset,
+            received_at: now,
+            arrival: Some(arrival),
+            facts: Vec::new(),
+        })
+        .collect();
+    look_up(&terms, &loaded.enrichers, &mut cases, Instant::now() + Duration::from_secs(5));
+    let mut lane = Lane::new(0, Chain::new("offline", None), State::default());
+    let mut sent = Vec::new();
+    let mut out = Outbox::memory(&mut sent);
+    for case in &cases {
+        lane.rule(&terms, case, now, &mut out);
+    }
+    drop(out);
+    let decisions = sent.into_iter().filter(|sent| sent.topic == terms.topics.decisions);
+    decisions
+        .filter_map(|sent| sent.value)
+        .filter(|bytes| Record::parse(bytes).is_some_and(|record| record.kind == Kind::Ruling))
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! The verbs. Each reads its configuration whole before it touches anything.
+//!
+//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `topics check` found something), 64 the
+//! configuration or the command line is wrong and nothing was started.
+
+mod check;
+mod decide;
+mod demo;
+mod lines;
+mod screen;
+mod verify;
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::app::{self, Cluster, Failure, Loaded, Options, Plan, Role, system_clock};
+use crate::case::Millis;
+use crate::pipeline::{Drain, Topics};
+
+#[derive(Parser)]
+#[command(
+    name = "tipstaff",
+    version,
+    about = "Triage for alerts about non-human identities, on Kafka"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Rule a few hundred example alerts on an embedded broker and show what happens
+    Demo(demo::Demo),
+    /// Run intake and triage against a Kafka cluster until SIGTERM
+    Run(Run),
+    /// Create or compare the topics, genesis records and starting offsets
+    #[command(subcommand)]
+    Topics(TopicsVerb),
+    /// Rule alerts offline: a detector's events in, one decision record a line out
+    Decide(decide::Decide),
+    /// Check every file and report every problem, touching no network
+    Check(Config),
+    /// Run the tests that the playbooks carry
+    Test(Config),
+    /// Prove the chains of a cluster or of an exported file
+    Verify(verify::Verify),
+    /// Read a secret on standard input and print its fingerprint
+    Fingerprint(Config),
+}
+
+#[derive(Args)]
+pub(super) struct Config {
+    /// Directory with tipstaff.yaml, pipelines, enrichers and playbooks; without it the shipped files
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    config: Config,
+    /// Parts of the work to do here
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [RoleArg::Intake, RoleArg::Triage])]
+    role: Vec<RoleArg>,
+    /// Name of this process; every process of a deployment needs its own
+    #[arg(long)]
+    instance: Option<String>,
+    /// Make this policy the active one although a newer one was active before
+    #[arg(long)]
+    activate: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleArg {
+    Intake,
+    Triage,
+}
+
+#[derive(Subcommand)]
+enum TopicsVerb {
+    /// Create what is missing, write genesis records and starting offsets
+    Create {
+        #[command(flatten)]
+        config: Config,
+        /// Accept a detector topic that was deleted and made again, and start it anew
+        #[arg(long, value_name = "TOPIC")]
+        adopt: Vec<String>,
+    },
+    /// Compare the cluster with the configuration; change nothing
+    Check(Config),
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 64 } else { 0 };
+            // Printing help fails only when nobody can read it.
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    let result = match cli.verb {
+        Verb::Demo(demo) => demo.run(),
+        Verb::Run(run) => run.run(),
+        Verb::Topics(verb) => verb.run(),
+        Verb::Decide(decide) => decide.run(),
+        Verb::Check(config) => check::check(&config),
+        Verb::Test(config) => check::test(&config),
+        Verb::Verify(verify) => verify.run(),
+        Verb::Fingerprint(config) => fingerprint(&config),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Configuration(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            eprintln!("{failure}; nothing was started");
+            ExitCode::from(64)
+        }
+        Failure::Usage(_) => {
+            eprintln!("tipstaff: {failure}");
+            ExitCode::from(64)
+        }
+        Failure::Kafka(_) | Failure::Ended(_) => {
+            eprintln!("tipstaff: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Config {
+    fn load(&self, now: Millis) -> Result<Loaded, Failure> {
+        app::load(self.config.as_deref(), now)
+    }
+}
+
+/// Writes one line to standard output. False when nobody reads it any more.
+fn say(line: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").is_ok()
+}
+
+fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Connects to the cluster of a configuration, waiting for it until a drain starts.
+fn connect(loaded: &Loaded, drain: &Drain) -> Result<Cluster, Failure> {
+    let service = loaded.service()?;
+    let settings = loaded.settings(&loaded.secrets()?)?;
+    let topics = Topics::new(&service.topics.prefix, service.topics.partitions);
+    Cluster::wait(settings, topics, service.fingerprint.id.clone(), drain)
+}
+
+impl Run {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let clock = system_clock();
+        let loaded = self.config.load(clock())?;
+        let service = loaded.service()?;
+        let keys = loaded.keys()?;
+        crate::observe::start_logs(service.log.level, service.log.json);
+        let drain = Drain::default();
+        drain_on_signal(drain.clone())?;
+        let roles = self.role.iter().map(|role| match role {
+            RoleArg::Intake => Role::Intake,
+            RoleArg::Triage => Role::Triage,
+        });
+        let options = Options {
+            roles: roles.collect(),
+            instance: self.instance.unwrap_or_else(|| service.instance.clone()),
+            workers: service.workers,
+            batch: service.batch,
+            activate: self.activate,
+            clock,
+        };
+        let cluster = match connect(&loaded, &drain) {
+            Err(_) if drain.is_started() => return Ok(ExitCode::SUCCESS),
+            other => other?,
+        };
+        app::run(&cluster, &loaded, keys, &options, drain)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once.
+fn drain_on_signal(drain: Drain) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut term), Ok(mut int)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            else {
+                return tracing::error!("signals can't be caught");
+            };
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            drain.start();
+            int.recv().await;
+            std::process::exit(130);
+        });
+    });
+    Ok(())
+}
+
+impl TopicsVerb {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let now = system_clock()();
+        let (config, adopt, creates) = match self {
+            Self::Create { config, adopt } => (config, adopt, true),
+            Self::Check(config) => (config, Vec::new(), false),
+        };
+        let loaded = config.load(now)?;
+        let service = loaded.service()?;
+        crate::observe::start_logs(service.log.level, service.log.json);
+        let cluster = connect(&loaded, &Drain::default())?;
+        let plan = Plan {
+            detectors: Cluster::detector_topics(&loaded.checked.pipelines),
+            outputs: cluster.output_topics(&loaded.checked.policy),
+            replication: service.topics.replication,
+            retention_ms: service.topics.retention_ms,
+            start: service.start,
+            adopt,
+            instance: service.instance.clone(),
+            now,
+        };
+        let lines =
+            if creates { app::create(&cluster, &plan)? } else { app::check(&cluster, &plan)? };
+        let found = !lines.is_empty();
+        for line in lines {
+            say(&line);
+        }
+        if !creates && !found {
+            say("topics, genesis records and ids are as configured");
+        }
+        Ok(if creates || !found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn fingerprint(config: &Config) -> Result<ExitCode, Failure> {
+    let loaded = config.load(system_clock()())?;
+    let keys = loaded.keys()?;
+    let mut secret = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut secret)
+        .map_err(|error| Failure::Ended(format!("standard input: {error}")))?;
+    let end = secret.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |at| at + 1);
+    secret.truncate(end);
+    if secret.is_empty() {
+        return Err(Failure::Usage("give the secret on standard input".to_owned()));
+    }
+    say(&keys.fingerprint(&secret));
+    Ok(ExitCode::SUCCESS)
+}

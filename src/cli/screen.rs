@@ -1,0 +1,249 @@
+use serde_json::Value;
+
+use super::lines::shown;
+use crate::case::{Millis, duration_text};
+
+const WIDTH: usize = 100;
+
+/// One case as an analyst wants to read it: what and why first, then who, then every fact with its
+/// source and age, unknowns in plain words.
+pub(super) fn case_text(case: &Value, now: Millis) -> String {
+    let mut page = Page { lines: Vec::new() };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    page.rule(&format!("case {}", text(&case["case_id"])));
+    page.wrap(&text(&case["summary"]));
+    page.blank();
+    page.pair(
+        "priority",
+        &format!(
+            "{}, queue {}, {}",
+            text(&case["priority"]),
+            text(&case["queue"]),
+            text(&case["state"])
+        ),
+    );
+    for (name, key) in [("acknowledge by", "ack_by"), ("held until", "held_until")] {
+        page.pair_if(name, &case[key]);
+    }
+    page.pair(
+        "seen",
+        &format!(
+            "{} time(s), first {}, last {}",
+            case["count"],
+            text(&case["first_seen"]),
+            text(&case["last_seen"])
+        ),
+    );
+    page.pair(
+        "ruled by",
+        &format!(
+            "playbook {}, rule {} ({})",
+            text(&case["playbook"]),
+            text(&case["rule"]),
+            text(&case["reason"])
+        ),
+    );
+    page.because(case);
+    page.containment(case);
+    for (title, group) in [
+        ("identity", "nhi"),
+        ("credential", "credential"),
+        ("location", "location"),
+        ("event", "event"),
+        ("source", "source"),
+        ("resource", "resource"),
+    ] {
+        page.group(title, &case["alert"][group]);
+    }
+    page.facts(&case["facts"], now);
+    page.heading("record");
+    let record = &case["record"];
+    page.pair("chain", &text(&record["chain"]));
+    page.pair("number, hash", &format!("{}, {}", record["seq"], text(&record["hash"])));
+    let origin = &case["origin"];
+    page.pair(
+        "origin",
+        &format!(
+            "{}/{} offset {}, alert {} of {}",
+            text(&origin["topic"]),
+            origin["partition"],
+            origin["offset"],
+            origin["index"].as_u64().unwrap_or(0) + 1,
+            origin["of"]
+        ),
+    );
+    page.lines.join("\n")
+}
+
+struct Page {
+    lines: Vec<String>,
+}
+
+impl Page {
+    fn blank(&mut self) {
+        self.lines.push(String::new());
+    }
+
+    fn rule(&mut self, title: &str) {
+        let dashes = "─".repeat(WIDTH.saturating_sub(title.len() + 4));
+        self.lines.push(format!("── {title} {dashes}"));
+    }
+
+    fn heading(&mut self, title: &str) {
+        self.blank();
+        self.lines.push(title.to_uppercase());
+    }
+
+    fn pair(&mut self, name: &str, value: &str) {
+        self.lines.push(format!("  {name:<16}{}", shown(value, WIDTH)));
+    }
+
+    fn pair_if(&mut self, name: &str, value: &Value) {
+        if let Some(text) = value.as_str() {
+            self.pair(name, text);
+        }
+    }
+
+    fn wrap(&mut self, text: &str) {
+        let mut line = String::new();
+        for word in shown(text, WIDTH * 6).split(' ') {
+            if !line.is_empty() && line.chars().count() + word.chars().count() >= WIDTH {
+                self.lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.lines.push(line);
+    }
+
+    fn because(&mut self, case: &Value) {
+        let clauses = case["because"].as_array().map_or(&[][..], Vec::as_slice);
+        if clauses.is_empty() {
+            return;
+        }
+        self.heading("because");
+        for clause in clauses {
+            let seen = clause["seen"].as_array().map_or(&[][..], Vec::as_slice);
+            let seen: Vec<String> = seen
+                .iter()
+                .map(|seen| format!("{} = {}", plain(&seen["name"]), plain(&seen["value"])))
+                .collect();
+            self.lines.push(format!(
+                "  [{}] {}",
+                plain(&clause["verdict"]),
+                shown(&plain(&clause["clause"]), WIDTH)
+            ));
+            if !seen.is_empty() {
+                self.lines.push(format!("          saw {}", shown(&seen.join(", "), WIDTH)));
+            }
+        }
+    }
+
+    fn containment(&mut self, case: &Value) {
+        let escalation = &case["escalation"];
+        if escalation.is_object() {
+            self.heading("containment (permitted, not executed)");
+            self.pair(
+                "action",
+                &format!("{} on {}", plain(&escalation["action"]), plain(&escalation["target"])),
+            );
+            self.pair(
+                "undone by",
+                &format!(
+                    "{}, at the latest {}",
+                    plain(&escalation["rollback"]),
+                    plain(&escalation["expires_at"])
+                ),
+            );
+            self.pair(
+                "permit",
+                &format!(
+                    "{} by {}",
+                    plain(&escalation["permit"]["id"]),
+                    plain(&escalation["permit"]["allowed_by"])
+                ),
+            );
+            for duty in
+                escalation["permit"]["obligations"].as_array().map_or(&[][..], Vec::as_slice)
+            {
+                self.pair(
+                    "must hold first",
+                    &format!("{} {}", plain(&duty["kind"]), plain(&duty["value"])),
+                );
+            }
+        }
+        let blocked = case["blocked_actions"].as_array().map_or(&[][..], Vec::as_slice);
+        if !blocked.is_empty() {
+            self.heading("blocked by the boundary");
+        }
+        for blocked in blocked {
+            self.pair(
+                &plain(&blocked["action"]),
+                &format!("{} (rule {})", plain(&blocked["why"]), plain(&blocked["rule"])),
+            );
+        }
+    }
+
+    fn group(&mut self, title: &str, group: &Value) {
+        let Some(fields) = group.as_object() else { return };
+        self.heading(title);
+        for (name, value) in fields {
+            self.pair(name, &plain(value));
+        }
+    }
+
+    fn facts(&mut self, facts: &Value, now: Millis) {
+        let facts = facts.as_array().map_or(&[][..], Vec::as_slice);
+        if !facts.is_empty() {
+            self.heading("facts");
+        }
+        for fact in facts {
+            let age = fact["as_of"].as_str().and_then(Millis::parse).map_or_else(
+                || "age unknown".to_owned(),
+                |as_of| format!("{} old", age_text(now.since(as_of))),
+            );
+            let state = match plain(&fact["state"]).as_str() {
+                "known" => {
+                    let values = fact["values"].as_object();
+                    let values = values.into_iter().flatten();
+                    let values = values.map(|(name, value)| format!("{name} {}", plain(value)));
+                    values.collect::<Vec<_>>().join(", ")
+                }
+                "absent" => "the source was asked and has no entry".to_owned(),
+                _ => format!("UNKNOWN: {}", why_text(&plain(&fact["why"]))),
+            };
+            self.pair(&plain(&fact["enricher"]), &state);
+            self.pair("", &format!("from {}, {age}", plain(&fact["source"])));
+        }
+    }
+}
+
+fn why_text(why: &str) -> &'static str {
+    match why {
+        "timeout" => "the source did not answer in time",
+        "stale" => "the entry is older than the playbook allows",
+        "conflict" => "sources contradict each other",
+        "no_key" => "the alert does not name what the source is asked by",
+        _ => "the source failed",
+    }
+}
+
+fn age_text(age_ms: i64) -> String {
+    let rounded = match age_ms {
+        ..60_000 => age_ms.max(0) / 1000 * 1000,
+        60_000..3_600_000 => age_ms / 60_000 * 60_000,
+        3_600_000..172_800_000 => age_ms / 3_600_000 * 3_600_000,
+        _ => age_ms / 86_400_000 * 86_400_000,
+    };
+    if rounded == 0 { "0s".to_owned() } else { duration_text(rounded) }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Config, connect, say};
+use crate::app::{Cluster, Failure, system_clock};
+use crate::audit::{Report, Verifier};
+use crate::correlate::State;
+use crate::ingest::LogReader;
+use crate::pipeline::Drain;
+
+#[derive(Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    config: Config,
+    /// Also write what was read to this file: partition, offset and value, separated by tabs
+    #[arg(long, value_name = "FILE", requires = "config")]
+    export: Option<PathBuf>,
+    /// One JSON object for each chain
+    #[arg(long)]
+    json: bool,
+    /// An exported file, instead of a cluster
+    #[arg(value_name = "FILE", conflicts_with = "config", required_unless_present = "config")]
+    file: Option<PathBuf>,
+}
+
+type Chains = BTreeMap<i32, Vec<(i64, Vec<u8>)>>;
+
+impl Verify {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let chains = match &self.file {
+            Some(file) => read_export(file)?,
+            None => {
+                let loaded = self.config.load(system_clock()())?;
+                let service = loaded.service()?;
+                crate::observe::start_logs(service.log.level, service.log.json);
+                let cluster = connect(&loaded, &Drain::default())?;
+                read_cluster(&cluster)?
+            }
+        };
+        if let Some(file) = &self.export {
+            write_export(file, &chains)?;
+        }
+        let reports: Vec<(i32, Report)> =
+            chains.iter().map(|(partition, records)| (*partition, prove(records))).collect();
+        let is_sound = show(&reports, self.json);
+        Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Every settled record of the decisions topic, by partition.
+pub(super) fn read_cluster(cluster: &Cluster) -> Result<Chains, Failure> {
+    let log = LogReader::connect(&cluster.settings, &cluster.group("verify"))?;
+    let mut chains = Chains::new();
+    let decisions = &cluster.topics.decisions;
+    let Some(partitions) = log.partitions(decisions)? else {
+        return Err(Failure::Ended(format!("topic `{decisions}` does not exist")));
+    };
+    for partition in 0..partitions {
+        let chain = chains.entry(partition).or_default();
+        let (low, end) = (log.low(decisions, partition)?, log.stable(decisions, partition)?);
+        log.read(decisions, partition, low..end, |message| {
+            chain.push((message.offset, message.value.unwrap_or_default().to_vec()));
+        })?;
+    }
+    Ok(chains)
+}
+
+pub(super) fn prove(records: &[(i64, Vec<u8>)]) -> Report {
+    let mut verifier = Verifier::<State>::default();
+    for (_, bytes) in records {
+        verifier.scan(bytes);
+    }
+    for (offset, bytes) in records {
+        verifier.check(*offset, bytes);
+    }
+    verifier.finish()
+}
+
+/// Prints the reports; true when every chain is sound.
+pub(super) fn show(reports: &[(i32, Report)], as_json: bool) -> bool {
+    for (partition, report) in reports {
+        let head = report.head.as_ref();
+        if as_json {
+            let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+            let line = json!({
+                "verify": report.chain, "partition": partition, "records": report.records,
+                "rulings": report.rulings, "other": report.other, "voided": report.voided,
+                "head": head.map(|h| json!({"seq": h.seq, "hash": h.hash, "at": h.at})),
+                "integrity": report.is_sound(), "findings": findings,
+            });
+            say(&line.to_string());
+            continue;
+        }
+        let verdict = if report.is_sound() { "sound " } else { "BROKEN" };
+        let rulings: u64 = report.rulings.values().sum();
+        let end = head.map_or_else(String::new, |h| format!(", head {} {}", h.seq, h.hash.short()));
+        let void = if report.voided > 0 {
+            format!(", {} void (torn, healed, on record)", report.voided)
+        } else {
+            String::new()
+        };
+        say(&format!(
+            "{verdict} chain {partition}: {} records, {rulings} rulings{void}{end}",
+            report.records
+        ));
+        for finding in &report.findings {
+            say(&format!("       {finding}"));
+        }
+    }
+    let is_sound = !reports.is_empty() && reports.iter().all(|(_, report)| report.is_sound());
+    if !as_json {
+        say(if is_sound {
+            "integrity: every record links to the one in front of it, every snapshot is its chain's state"
+        } else {
+            "integrity: NOT proved; the first line of each chain names its first bad position"
+        });
+        say(
+            "freshness: not anchored; a cut at the very end of a chain can't be seen without checkpoints",
+        );
+    }
+    is_sound
+}
+
+fn write_export(file: &PathBuf, chains: &Chains) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Ended(format!("{}: {error}", file.display()));
+    let mut out = BufWriter::new(std::fs::File::create(file).map_err(failed)?);
+    for (partition, records) in chains {
+        for (offset, bytes) in records {
+            write!(out, "{partition}\t{offset}\t").map_err(failed)?;
+            out.write_all(bytes).map_err(failed)?;
+            out.write_all(b"\n").map_err(failed)?;
+        }
+    }
+    out.flush().map_err(failed)
+}
+
+fn read_export(file: &PathBuf) -> Result<Chains, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    let mut chains = Chains::new();
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        if line.is_empty() {
+            continue;
+        }
+        let mut parts = line.splitn(3, |byte| *byte == b'\t');
+        let mut number_of = || std::str::from_utf8(parts.next()?).ok()?.parse::<i64>().ok();
+        let (partition, offset) = (number_of(), number_of());
+        let (Some(partition), Some(offset), Some(value)) =
+            (partition.and_then(|p| i32::try_from(p).ok()), offset, parts.next())
+        else {
+            let what = "is not partition, offset and value separated by tabs";
+            return Err(Failure::Usage(format!("{name}:{number}: {what}")));
+        };
+        chains.entry(partition).or_default().push((offset, value.to_vec()));
+    }
+    if chains.is_empty() {
+        return Err(Failure::Usage(format!("{name}: there is no record in it")));
+    }
+    Ok(chains)
+}

@@ -1,0 +1,103 @@
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Every metric of the program. A clone is the same metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Alerts that intake wrote.
+    pub alerts: IntCounter,
+    /// Messages that no alert could be made of. Label: reason code.
+    pub unreadable: IntCounterVec,
+    /// Alerts left out at a recovery because they were there already.
+    pub skipped: IntCounter,
+    /// First rulings. Labels: ruling (5 values), reason code.
+    pub rulings: IntCounterVec,
+    pub duplicates: IntCounter,
+    /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
+    pub torn: IntCounterVec,
+    /// From the broker's time of the alert to its ruling.
+    pub alert_age_seconds: Histogram,
+    /// Lookups of one batch.
+    pub lookup_seconds: Histogram,
+    /// Labels: worker. Set when the metrics are asked for.
+    pub workers: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Errors: when two metrics have one name, which is a defect.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, about: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, about)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let counters = |name: &str,
+                        about: &str,
+                        labels: &[&str]|
+         -> Result<IntCounterVec, prometheus::Error> {
+            let counters = IntCounterVec::new(Opts::new(name, about), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok(counters)
+        };
+        let histogram = |name: &str, about: &str| -> Result<Histogram, prometheus::Error> {
+            let bounds =
+                vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, about).buckets(bounds))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok(histogram)
+        };
+        let workers = IntGaugeVec::new(
+            Opts::new("tipstaff_worker", "What each worker has done and has; `what` names it"),
+            &["worker", "what"],
+        )?;
+        registry.register(Box::new(workers.clone()))?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process))?;
+        Ok(Self {
+            alerts: counter("tipstaff_alerts_total", "Alerts written by intake")?,
+            unreadable: counters(
+                "tipstaff_unreadable_messages_total",
+                "Messages that no alert could be made of",
+                &["reason"],
+            )?,
+            skipped: counter(
+                "tipstaff_alerts_skipped_total",
+                "Alerts that were on the alerts topic already when intake recovered",
+            )?,
+            rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
+            duplicates: counter(
+                "tipstaff_duplicate_alerts_total",
+                "Alerts that had a ruling already",
+            )?,
+            torn: counters(
+                "tipstaff_torn_transactions_total",
+                "Starts whose committed offset and chain disagreed",
+                &["found"],
+            )?,
+            alert_age_seconds: histogram(
+                "tipstaff_alert_age_seconds",
+                "From the broker's time of an alert to its ruling",
+            )?,
+            lookup_seconds: histogram(
+                "tipstaff_lookup_seconds",
+                "Time for the lookups of one batch",
+            )?,
+            workers,
+            registry,
+        })
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        // Writing into memory does not fail; a partial page is better than none.
+        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+            text.extend_from_slice(b"# incomplete\n");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}

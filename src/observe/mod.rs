@@ -1,0 +1,11 @@
+//! What can be seen from outside: every metric's name, the health answers, the log's form.
+//!
+//! Labels are closed lists of ours; nothing that an alert says ever becomes one.
+
+mod health;
+mod logs;
+mod metrics;
+
+pub use health::{Health, listen, serve};
+pub use logs::start_logs;
+pub use metrics::Metrics;

@@ -1,0 +1,260 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use serde::Deserialize;
+use tracing::warn;
+
+use super::names::Topics;
+use super::outbox::Outbox;
+use super::stage::{Batch, Hint, Stage, Start};
+use crate::case::{Body, Field, Id, Millis, Origin};
+use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
+use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_of};
+use crate::observe::Metrics;
+
+/// Detector messages in, alerts out. It keeps no state: what it has written is on the alerts topic.
+///
+/// Its committed offsets carry where its last transaction began and from where on the alerts topic
+/// that transaction's alerts lie. A recovery starts there again and leaves out exactly the alerts that
+/// it finds, so that a torn transaction neither loses nor doubles one (INV-1).
+pub struct Intake {
+    pipelines: Arc<Pipelines>,
+    keys: Arc<FingerprintKeys>,
+    topics: Topics,
+    admin: Admin,
+    ends: AlertEnds,
+    metrics: Metrics,
+    sources: BTreeMap<(String, i32), Source>,
+    already: HashSet<Id>,
+    line: Vec<u8>,
+}
+
+struct Source {
+    incarnation: String,
+    next: i64,
+}
+
+/// A lower bound of the end of each alerts partition. It may lag: a recovery then reads more.
+#[derive(Clone)]
+pub struct AlertEnds(Arc<[AtomicI64]>);
+
+impl AlertEnds {
+    pub fn new(partitions: i32) -> Self {
+        Self((0..partitions).map(|_| AtomicI64::new(0)).collect())
+    }
+
+    pub fn refresh(&self, log: &LogReader, alerts: &str) -> Result<(), Doubt> {
+        for (partition, end) in (0..).zip(self.0.iter()) {
+            end.fetch_max(log.high(alerts, partition)?, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What is committed beside an offset: `i1:<incarnation>:<from>:<end>,<end>,…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntakeMetadata {
+    pub incarnation: String,
+    /// First offset of the transaction that committed this.
+    pub from: i64,
+    /// For each alerts partition an offset in front of that transaction's alerts.
+    pub ends: Vec<i64>,
+}
+
+impl IntakeMetadata {
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("i1:")?.split(':');
+        let (incarnation, from, ends) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self {
+            incarnation: incarnation.to_owned(),
+            from: from.parse().ok()?,
+            ends: ends.split(',').map(|end| end.parse().ok()).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl std::fmt::Display for IntakeMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "i1:{}:{}:", self.incarnation, self.from)?;
+        for (at, end) in self.ends.iter().enumerate() {
+            write!(f, "{}{end}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of an alert's record that recovery needs.
+#[derive(Deserialize)]
+struct Written<'a> {
+    alert_id: Id,
+    #[serde(borrow)]
+    origin: Origin<'a>,
+}
+
+impl Intake {
+    pub fn new(
+        (pipelines, keys): (Arc<Pipelines>, Arc<FingerprintKeys>),
+        topics: Topics,
+        (admin, ends): (Admin, AlertEnds),
+        metrics: Metrics,
+    ) -> Self {
+        let (sources, already) = (BTreeMap::new(), HashSet::new());
+        Self { pipelines, keys, topics, admin, ends, metrics, sources, already, line: Vec::new() }
+    }
+
+    /// Where the partition goes on, or why it must not.
+    fn check(&self, hint: &Hint, incarnation: &str) -> Result<IntakeMetadata, String> {
+        let Some(_) = hint.committed else {
+            return Err("no start is on record for it: run `tipstaff topics create`".to_owned());
+        };
+        let Some(metadata) = IntakeMetadata::parse(&hint.metadata) else {
+            return Err("its committed offset was not written by tipstaff".to_owned());
+        };
+        if metadata.incarnation != incarnation {
+            return Err(format!(
+                "the topic was deleted and made again (id {incarnation}, was {}): run `tipstaff topics create --adopt {}`",
+                metadata.incarnation, hint.topic
+            ));
+        }
+        if metadata.ends.len() != self.ends.0.len() {
+            return Err(
+                "the alerts topic had another partition count when it was last read".to_owned()
+            );
+        }
+        Ok(metadata)
+    }
+
+    /// Ids of the alerts that the last transactions of these sources left on the alerts topic.
+    fn read_back(
+        &self,
+        from: &[(&Hint, IntakeMetadata)],
+        log: &LogReader,
+    ) -> Result<HashSet<Id>, Doubt> {
+        let mut found = HashSet::new();
+        for partition in 0..self.topics.partitions {
+            let at = usize::try_from(partition).unwrap_or_default();
+            let Some(start) = from.iter().filter_map(|(_, m)| m.ends.get(at).copied()).min() else {
+                continue;
+            };
+            let start = start.max(log.low(&self.topics.alerts, partition)?);
+            let end = log.high(&self.topics.alerts, partition)?;
+            log.read(&self.topics.alerts, partition, start..end, |message| {
+                let written =
+                    message.value.and_then(|v| serde_json::from_slice::<Written<'_>>(v).ok());
+                let Some(written) = written else { return };
+                let is_ours = from.iter().any(|(hint, metadata)| {
+                    written.origin.topic == hint.topic
+                        && written.origin.partition == hint.partition
+                        && written.origin.incarnation == metadata.incarnation
+                        && written.origin.offset >= metadata.from
+                });
+                if is_ours {
+                    found.insert(written.alert_id);
+                }
+            })?;
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, message: &Message<'_>, out: &mut Outbox<'_>) {
+        let Some(source) = self.sources.get_mut(&(message.topic.to_owned(), message.partition))
+        else {
+            let place = format!("{}/{}", message.topic, message.partition);
+            return out.fail(Doubt::Unsure(format!("a message of {place}, which is not assigned")));
+        };
+        source.next = message.offset + 1;
+        let headers: Vec<(&str, &[u8])> = message.headers.iter().collect();
+        let incoming = Incoming {
+            topic: message.topic,
+            incarnation: &source.incarnation,
+            partition: message.partition,
+            offset: message.offset,
+            headers: &headers,
+            value: message.value,
+            received_at: Millis(message.timestamp_ms),
+        };
+        for arrival in self.pipelines.read(&incoming, None, &self.keys) {
+            if self.already.contains(&arrival.alert_id) {
+                self.metrics.skipped.inc();
+                continue;
+            }
+            let key = match &arrival.body {
+                Body::Alert(alert) => alert.text(Field::NhiId).unwrap_or(&arrival.alert_id),
+                Body::Unreadable(unreadable) => {
+                    self.metrics.unreadable.with_label_values(&[unreadable.reason.code()]).inc();
+                    &arrival.alert_id
+                }
+            };
+            self.line.clear();
+            if serde_json::to_writer(&mut self.line, &arrival).is_err() {
+                return out.fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
+            }
+            let partition = partition_of(key, self.topics.partitions);
+            out.send(&self.topics.alerts, partition, Some(key.as_bytes()), Some(&self.line));
+            self.metrics.alerts.inc();
+        }
+    }
+}
+
+impl Stage for Intake {
+    fn depends_on(&self, _: &str, _: i32) -> Vec<(String, i32)> {
+        (0..self.topics.partitions).map(|p| (self.topics.alerts.clone(), p)).collect()
+    }
+
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.sources.clear();
+        let mut starts = Vec::with_capacity(assigned.len());
+        let mut from = Vec::new();
+        for hint in assigned {
+            let (topic, partition) = (hint.topic.clone(), hint.partition);
+            let incarnation = match self.admin.topic_ids(&[&topic]) {
+                Ok(ids) => ids.into_iter().next().unwrap_or_default(),
+                Err(TopicIdError::NotSupported) => "-".to_owned(),
+                Err(TopicIdError::Missing(_)) => {
+                    let why = "the topic does not exist".to_owned();
+                    starts.push(Start::Blocked { topic, partition, why });
+                    continue;
+                }
+                Err(TopicIdError::Failed(doubt)) => return Err(doubt),
+            };
+            match self.check(hint, &incarnation) {
+                Err(why) => starts.push(Start::Blocked { topic, partition, why }),
+                Ok(metadata) => {
+                    let offset = metadata.from;
+                    let source = Source { incarnation, next: offset };
+                    self.sources.insert((topic.clone(), partition), source);
+                    starts.push(Start::At { topic, partition, offset });
+                    from.push((hint, metadata));
+                }
+            }
+        }
+        self.ends.refresh(log, &self.topics.alerts)?;
+        self.already = self.read_back(&from, log)?;
+        if !self.already.is_empty() {
+            let alerts = self.already.len();
+            warn!(alerts, "alerts of the last transaction are there already; they are left out");
+        }
+        Ok(starts)
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+        if batch.messages.is_empty() {
+            return false;
+        }
+        let from: Vec<i64> = self.sources.values().map(|source| source.next).collect();
+        let ends: Vec<i64> = self.ends.0.iter().map(|end| end.load(Relaxed)).collect();
+        for message in batch.messages {
+            self.take(message, out);
+        }
+        // Quiet sources are committed too: otherwise their ends would fall behind without limit.
+        for (((topic, partition), source), from) in self.sources.iter().zip(from) {
+            let incarnation = source.incarnation.clone();
+            let metadata = IntakeMetadata { incarnation, from, ends: ends.clone() };
+            out.next(topic, *partition, source.next, &metadata.to_string());
+        }
+        true
+    }
+
+    fn committed(&mut self) {}
+}

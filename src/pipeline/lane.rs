@@ -1,0 +1,248 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::names::{Identity, Topics};
+use super::outbox::Outbox;
+use crate::audit::{
+    Chain, Folded, Hash, Input, Kind, Metadata, PolicyRef, Raw, Record, SnapshotRef, outputs,
+};
+use crate::case::{
+    Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Ruling, Unreadable,
+};
+use crate::correlate::State;
+use crate::decide::{Inputs, decide};
+use crate::ingest::Doubt;
+use crate::normalize::partition_of;
+use crate::policy::Policy;
+
+/// Records between two snapshots: bounds what a recovery reads.
+const SNAPSHOT_EVERY: u64 = 8192;
+
+/// What every ruling of a worker is made with.
+pub struct Terms {
+    pub policy: Arc<Policy>,
+    pub generation: i64,
+    pub topics: Topics,
+    pub identity: Identity,
+}
+
+/// One partition of alerts: its chain, its state, and how an alert becomes a record on it.
+pub struct Lane {
+    partition: i32,
+    chain: Chain,
+    state: State,
+    line: Vec<u8>,
+}
+
+/// One message of the alerts topic, read and looked up.
+pub struct Case<'c> {
+    pub offset: i64,
+    pub received_at: Millis,
+    /// Nothing when the message is no alert of this version.
+    pub arrival: Option<Arrival<'c>>,
+    pub facts: Vec<Option<Arc<FactRow>>>,
+}
+
+/// What became of one message, for metrics and logs.
+pub enum Fate {
+    Ruled(Ruled),
+    Duplicate,
+}
+
+pub struct Ruled {
+    pub ruling: &'static str,
+    pub reason: Reason,
+}
+
+impl Lane {
+    pub fn new(partition: i32, chain: Chain, state: State) -> Self {
+        Self { partition, chain, state, line: Vec::new() }
+    }
+
+    /// Offset and metadata to commit for the alerts partition.
+    pub fn position(&self, topics: &Topics) -> Option<(i64, String)> {
+        let head = self.chain.head()?;
+        Some((*head.next_in.get(&topics.alerts)?, Metadata::of(head).to_string()))
+    }
+
+    /// Rules one message: exactly one record, and what follows from it, in the open transaction.
+    pub fn rule(
+        &mut self,
+        terms: &Terms,
+        case: &Case<'_>,
+        now: Millis,
+        out: &mut Outbox<'_>,
+    ) -> Fate {
+        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let input = Input {
+            topic: Cow::Borrowed(terms.topics.alerts.as_str()),
+            partition: self.partition,
+            offset: case.offset,
+        };
+        let next_in =
+            BTreeMap::from([(Cow::Borrowed(terms.topics.alerts.as_str()), case.offset + 1)]);
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let lost;
+        let arrival = match &case.arrival {
+            Some(arrival) => arrival,
+            None => {
+                lost = not_an_arrival(&terms.topics, self.partition, case.offset);
+                &lost
+            }
+        };
+        let mut record = Record {
+            alert_id: Some(arrival.alert_id.clone()),
+            correlation_id: Some(Cow::Borrowed(&arrival.correlation_id)),
+            origin: case.arrival.is_some().then(|| Cow::Borrowed(&arrival.origin)),
+            input: Some(input),
+            next_in,
+            ..Record::new(Kind::Ruling, now, engine, actor)
+        };
+        if self.state.was_ruled(&arrival.alert_id) {
+            record.kind = Kind::Duplicate;
+            self.write(terms, record, out);
+            return Fate::Duplicate;
+        }
+        let alert = match &arrival.body {
+            Body::Alert(alert) => Some(alert.as_ref()),
+            Body::Unreadable(_) => None,
+        };
+        let group = alert.and_then(|alert| group(&terms.policy, alert));
+        let counters = self.state.counters(&arrival.alert_id, group, now);
+        let decision = ruled(terms, arrival, case, &counters, now);
+        let fate = Ruled { ruling: decision.fate.name(), reason: decision.reason };
+        record.pipeline = (!arrival.pipeline.is_empty()).then(|| Cow::Borrowed(&*arrival.pipeline));
+        record.alert = alert.map(Cow::Borrowed);
+        record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
+        record.counters = Some(counters.clone());
+        record.policy = Some(terms.policy_ref());
+        record.ruling = Some(Cow::Borrowed(&decision));
+        self.write(terms, record, out);
+        if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
+            self.snapshot(terms, now, out);
+        }
+        Fate::Ruled(fate)
+    }
+
+    /// Puts a record at the end of the chain and sends it with its outputs.
+    pub fn write(&mut self, terms: &Terms, mut record: Record<'_>, out: &mut Outbox<'_>) {
+        let appended = match self.chain.append(&mut record, &mut self.line) {
+            Ok(appended) => appended,
+            Err(error) => {
+                return out.fail(Doubt::Refused(format!("a record can't be written: {error}")));
+            }
+        };
+        let key = record.alert_id.as_deref().unwrap_or(self.chain.name());
+        out.send(&terms.topics.decisions, self.partition, Some(key.as_bytes()), Some(&self.line));
+        self.state.apply(&record);
+        outputs(&record, appended, &mut |output| {
+            let topic = terms.topics.output(&output.topic);
+            let partition = partition_of(&output.key, terms.topics.partitions);
+            out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
+        });
+    }
+
+    /// Sends again what follows from a record that is already on the chain.
+    pub fn emit_again(&self, terms: &Terms, stored: &[u8], out: &mut Outbox<'_>) {
+        let Some(record) = Record::parse(stored) else { return };
+        let appended =
+            crate::audit::Appended { seq: record.seq, hash: crate::audit::record_hash(stored) };
+        outputs(&record, appended, &mut |output| {
+            let topic = terms.topics.output(&output.topic);
+            let partition = partition_of(&output.key, terms.topics.partitions);
+            out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
+        });
+    }
+
+    fn snapshot(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
+        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let text = self.state.snapshot(at);
+        let digest = Hash(Sha256::digest(text.as_bytes()).into());
+        let Ok(state) = serde_json::from_str(&text) else {
+            return out.fail(Doubt::Refused("the state can't be written".to_owned()));
+        };
+        let snapshot = SnapshotRef { digest, state: Raw(state) };
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let record =
+            Record { snapshot: Some(snapshot), ..Record::new(Kind::Snapshot, at, engine, actor) };
+        self.write(terms, record, out);
+    }
+}
+
+impl Terms {
+    pub fn policy_ref(&self) -> PolicyRef<'_> {
+        PolicyRef { hash: Cow::Borrowed(&self.policy.hash), generation: self.generation }
+    }
+}
+
+fn group(policy: &Policy, alert: &Alert<'_>) -> Option<(Id, i64)> {
+    policy.group(alert).map(|grouping| (grouping.id, grouping.window_ms))
+}
+
+/// The pure ruling; a panic inside it is one dead letter, not a stopped partition.
+fn ruled<'r>(
+    terms: &'r Terms,
+    arrival: &'r Arrival<'r>,
+    case: &'r Case<'_>,
+    counters: &'r Counters,
+    now: Millis,
+) -> Decision<'r> {
+    let inputs = Inputs { arrival, facts: &case.facts, counters, now };
+    match catch_unwind(AssertUnwindSafe(|| decide(&terms.policy, &inputs))) {
+        Ok(decided) => decided.decision,
+        Err(_) => dead_letter(Unreadable {
+            reason: Reason::RuleFailed,
+            detail: "the ruling panicked".into(),
+            size: 0,
+            fingerprint: "".into(),
+            line: None,
+            column: None,
+        }),
+    }
+}
+
+fn dead_letter(unreadable: Unreadable<'_>) -> Decision<'_> {
+    Decision {
+        reason: unreadable.reason,
+        fate: Ruling::DeadLetter(unreadable),
+        playbook: "none".into(),
+        rule: "none".into(),
+        because: Vec::new(),
+        passed: Vec::new(),
+        boundary: Vec::new(),
+        blocked: Vec::new(),
+        shadow: Vec::new(),
+    }
+}
+
+/// Stands for a record of the alerts topic that is none of ours. It has no origin but its own place.
+fn not_an_arrival(topics: &Topics, partition: i32, offset: i64) -> Arrival<'static> {
+    let place = format!("{}/{partition}/{offset}", topics.alerts);
+    let alert_id = crate::case::id_of("bad_alert", &[place.as_bytes()]);
+    Arrival {
+        correlation_id: Cow::Owned(alert_id.clone()),
+        alert_id,
+        origin: crate::case::Origin {
+            topic: Cow::Owned(topics.alerts.clone()),
+            incarnation: "-".into(),
+            partition,
+            offset,
+            index: 0,
+            of: 1,
+            sha256: "".into(),
+        },
+        pipeline: "".into(),
+        body: Body::Unreadable(Unreadable {
+            reason: Reason::BadAlert,
+            detail: "not written by intake of this version".into(),
+            size: 0,
+            fingerprint: "".into(),
+            line: None,
+            column: None,
+        }),
+    }
+}

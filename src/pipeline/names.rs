@@ -1,0 +1,49 @@
+use crate::audit::{Actor, Engine};
+
+/// The names of our topics. Detector topics are named in the pipelines' files.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    prefix: String,
+    pub alerts: String,
+    pub decisions: String,
+    pub policies: String,
+    /// One count for all of them: an alert's partition is its decision's partition.
+    pub partitions: i32,
+}
+
+impl Topics {
+    pub fn new(prefix: &str, partitions: i32) -> Self {
+        let named = |name: &str| format!("{prefix}.{name}");
+        Self {
+            alerts: named("alerts"),
+            decisions: named("decisions"),
+            policies: named("policies"),
+            prefix: prefix.to_owned(),
+            partitions,
+        }
+    }
+
+    /// A topic that rulings write to: `cases.<queue>`, `actions`, `dead-letters`.
+    pub fn output(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+}
+
+/// Which program and which instance of it wrote a record.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub instance: String,
+}
+
+impl Identity {
+    pub fn engine(&self) -> Engine<'static> {
+        Engine {
+            version: env!("CARGO_PKG_VERSION").into(),
+            build: option_env!("TIPSTAFF_BUILD").unwrap_or("dev").into(),
+        }
+    }
+
+    pub fn actor(&self) -> Actor<'_> {
+        Actor { service: "tipstaff-triage".into(), instance: self.instance.as_str().into() }
+    }
+}

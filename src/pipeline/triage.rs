@@ -1,0 +1,344 @@
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::lane::{Case, Fate, Lane, Terms};
+use super::outbox::Outbox;
+use super::stage::{Batch, Hint, Stage, Start};
+use crate::audit::{
+    Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, Record, Recovery, Resume,
+    chain_name, resume,
+};
+use crate::case::{Arrival, Body, Millis};
+use crate::correlate::State;
+use crate::enrich::Enrichers;
+use crate::ingest::{Doubt, LogReader};
+use crate::observe::Metrics;
+
+/// Records read back at first; four times as many while that is not enough.
+const TAIL_FIRST: i64 = 10_000;
+
+/// Tells the time; injected so that a ruling can be repeated.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// What the chains of this cluster were begun with; a worker that differs must not touch them.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    pub cluster: String,
+    /// Topic ids by topic name, as the broker has them now.
+    pub topics: BTreeMap<String, String>,
+    pub partitions: i32,
+    pub fingerprint_key: String,
+}
+
+/// Alerts in; rulings, cases, actions and dead letters out. One chain for each partition.
+pub struct Triage {
+    terms: Terms,
+    enrichers: Arc<Enrichers>,
+    lookup: Duration,
+    expected: Expected,
+    clock: Clock,
+    metrics: Metrics,
+    lanes: HashMap<i32, Open>,
+}
+
+/// A lane and what its recovery still has to write.
+struct Open {
+    lane: Lane,
+    again: Vec<Box<[u8]>>,
+    pending: Vec<Record<'static>>,
+}
+
+impl Triage {
+    pub fn new(
+        terms: Terms,
+        (enrichers, lookup): (Arc<Enrichers>, Duration),
+        expected: Expected,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self { terms, enrichers, lookup, expected, clock, metrics, lanes: HashMap::new() }
+    }
+
+    /// Restores one lane, or says why it must not run.
+    fn open(&self, hint: &Hint, log: &LogReader) -> Result<Result<(Open, i64), String>, Doubt> {
+        let (decisions, partition) = (&self.terms.topics.decisions, hint.partition);
+        let chain = chain_name(&self.expected.cluster, decisions, partition);
+        let committed =
+            Committed { offset: hint.committed, metadata: Metadata::parse(&hint.metadata) };
+        let (low, high) = (log.low(decisions, partition)?, log.high(decisions, partition)?);
+        let genesis = read_links(log, decisions, partition, low, high.min(low + 1))?;
+        if let Err(why) = self.check_genesis(genesis.first()) {
+            return Ok(Err(why));
+        }
+        let mut back = TAIL_FIRST;
+        loop {
+            let from = (high - back).max(low);
+            let tail = read_links(log, decisions, partition, from, high)?;
+            let found =
+                resume::<State>(&chain, &self.terms.topics.alerts, &tail, from == low, &committed);
+            match found {
+                Resume::Longer => back = back.saturating_mul(4),
+                Resume::Refuse(why) => return Ok(Err(why)),
+                Resume::Picked(picked) => return self.restored(hint, log, *picked, &tail, chain),
+            }
+        }
+    }
+
+    fn restored(
+        &self,
+        hint: &Hint,
+        log: &LogReader,
+        picked: Picked<State>,
+        tail: &[Link],
+        chain: String,
+    ) -> Result<Result<(Open, i64), String>, Doubt> {
+        let alerts = &self.terms.topics.alerts;
+        let mut next_in = picked.head.next_in.get(alerts).copied().unwrap_or(0);
+        let mut pending = Vec::new();
+        if !picked.void.is_empty() {
+            warn!(partition = hint.partition, offsets = ?picked.void, "voiding what a torn transaction left");
+            pending.push(Record { void: picked.void, ..self.blank(Kind::Void) });
+        }
+        if let Some(found) = picked.found {
+            self.metrics.torn.with_label_values(&[found]).inc();
+            error!(
+                partition = hint.partition,
+                found,
+                committed = hint.committed,
+                next_in,
+                "the committed offset and the chain disagree; the chain is right"
+            );
+            let recovery = Recovery {
+                found: found.into(),
+                committed: hint.committed,
+                next_in,
+                emitted_again: picked.emit_again.len() as u64,
+            };
+            pending.push(Record { recovery: Some(recovery), ..self.blank(Kind::Recovery) });
+        }
+        if let Err(why) = self.activate(&picked.state, hint.partition, &mut pending) {
+            return Ok(Err(why));
+        }
+        let low = log.low(alerts, hint.partition)?;
+        if low > next_in {
+            error!(
+                partition = hint.partition,
+                from = next_in,
+                to = low,
+                "alerts were removed before they were ruled"
+            );
+            pending.push(Record {
+                gap: Some(Gap { from: next_in, to: low }),
+                next_in: BTreeMap::from([(Cow::Owned(alerts.clone()), low)]),
+                ..self.blank(Kind::Gap)
+            });
+            next_in = low;
+        }
+        let again = picked
+            .emit_again
+            .iter()
+            .filter_map(|at| tail.get(*at))
+            .map(|l| l.bytes.clone())
+            .collect();
+        let lane = Lane::new(hint.partition, Chain::new(chain, Some(picked.head)), picked.state);
+        Ok(Ok((Open { lane, again, pending }, next_in)))
+    }
+
+    /// A chain goes from one policy to the next on record, and never back to an older generation.
+    fn activate(
+        &self,
+        state: &State,
+        partition: i32,
+        pending: &mut Vec<Record<'static>>,
+    ) -> Result<(), String> {
+        let (hash, generation) = (&self.terms.policy.hash, self.terms.generation);
+        match state.policy() {
+            Some((known, _)) if known == hash => {}
+            Some((known, newer)) if newer > generation => {
+                return Err(format!(
+                    "the chain is under policy {known} of generation {newer}; this worker has the older generation {generation}"
+                ));
+            }
+            _ => {
+                info!(partition, policy = %hash, generation, "policy is active on the chain");
+                let policy = crate::audit::PolicyRef { hash: Cow::Owned(hash.clone()), generation };
+                pending.push(Record { policy: Some(policy), ..self.blank(Kind::Policy) });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_genesis(&self, first: Option<&Link>) -> Result<(), String> {
+        let record = first.and_then(|link| Record::parse(&link.bytes));
+        let Some(genesis) = record.and_then(|record| record.genesis) else {
+            return Err("the chain has no genesis record: run `tipstaff topics create`".to_owned());
+        };
+        self.expected.check(&genesis)
+    }
+
+    fn blank(&self, kind: Kind) -> Record<'static> {
+        let actor = crate::audit::Actor {
+            service: self.terms.identity.actor().service.into_owned().into(),
+            instance: self.terms.identity.instance.clone().into(),
+        };
+        Record::new(kind, (self.clock)(), self.terms.identity.engine(), actor)
+    }
+
+    fn write_pending(&mut self, out: &mut Outbox<'_>) -> bool {
+        let mut wrote = false;
+        for open in self.lanes.values_mut() {
+            for stored in open.again.drain(..) {
+                open.lane.emit_again(&self.terms, &stored, out);
+                wrote = true;
+            }
+            for record in open.pending.drain(..) {
+                open.lane.write(&self.terms, record, out);
+                wrote = true;
+            }
+        }
+        wrote
+    }
+}
+
+impl Expected {
+    pub fn check(&self, genesis: &Genesis<'_>) -> Result<(), String> {
+        let differs = |what: &str, then: &str, now: &str| {
+            Err(format!("the chain began with {what} {then}, but it is {now} now"))
+        };
+        if genesis.cluster != self.cluster {
+            return differs("cluster", &genesis.cluster, &self.cluster);
+        }
+        if genesis.partitions != self.partitions {
+            let (then, now) = (genesis.partitions.to_string(), self.partitions.to_string());
+            return differs("a partition count of", &then, &now);
+        }
+        if genesis.fingerprint_key != self.fingerprint_key {
+            return differs("fingerprint key", &genesis.fingerprint_key, &self.fingerprint_key);
+        }
+        if genesis.partition_function != crate::normalize::PARTITION_FUNCTION {
+            return differs(
+                "partition function",
+                &genesis.partition_function,
+                crate::normalize::PARTITION_FUNCTION,
+            );
+        }
+        for (topic, then) in &genesis.topics {
+            match self.topics.get(topic.as_ref()) {
+                Some(now) if now == then => {}
+                now => {
+                    let now = now.map_or("missing", String::as_str);
+                    return differs(&format!("id of topic `{topic}`"), then, now);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage for Triage {
+    fn depends_on(&self, _: &str, partition: i32) -> Vec<(String, i32)> {
+        vec![(self.terms.topics.decisions.clone(), partition)]
+    }
+
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.lanes.clear();
+        let mut starts = Vec::with_capacity(assigned.len());
+        for hint in assigned {
+            let (topic, partition) = (hint.topic.clone(), hint.partition);
+            match self.open(hint, log)? {
+                Err(why) => starts.push(Start::Blocked { topic, partition, why }),
+                Ok((open, offset)) => {
+                    self.lanes.insert(partition, open);
+                    starts.push(Start::At { topic, partition, offset });
+                }
+            }
+        }
+        Ok(starts)
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+        let wrote = self.write_pending(out);
+        if batch.messages.is_empty() && !wrote {
+            return false;
+        }
+        let started = Instant::now();
+        let mut cases = read_batch(batch);
+        look_up(&self.terms, &self.enrichers, &mut cases, started + self.lookup);
+        self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
+        let now = (self.clock)();
+        for (message, case) in batch.messages.iter().zip(&cases) {
+            let Some(open) = self.lanes.get_mut(&message.partition) else {
+                let place = format!("{}/{}", message.topic, message.partition);
+                out.fail(Doubt::Unsure(format!("a message of {place}, which is not assigned")));
+                return false;
+            };
+            match open.lane.rule(&self.terms, case, now, out) {
+                Fate::Duplicate => self.metrics.duplicates.inc(),
+                Fate::Ruled(ruled) => {
+                    self.metrics
+                        .rulings
+                        .with_label_values(&[ruled.ruling, ruled.reason.code()])
+                        .inc();
+                }
+            }
+            let waited = now.since(case.received_at).max(0);
+            self.metrics.alert_age_seconds.observe(waited as f64 / 1000.0);
+        }
+        for (partition, open) in &self.lanes {
+            if let Some((offset, metadata)) = open.lane.position(&self.terms.topics) {
+                out.next(&self.terms.topics.alerts, *partition, offset, &metadata);
+            }
+        }
+        true
+    }
+
+    fn committed(&mut self) {}
+}
+
+fn read_batch<'b>(batch: &Batch<'b>) -> Vec<Case<'b>> {
+    let read = |message: &crate::ingest::Message<'b>| Case {
+        offset: message.offset,
+        received_at: Millis(message.timestamp_ms),
+        arrival: message.value.and_then(|value| serde_json::from_slice::<Arrival<'_>>(value).ok()),
+        facts: Vec::new(),
+    };
+    batch.messages.iter().map(read).collect()
+}
+
+/// Looks up every fact that the batch's playbooks ask for, each distinct key once.
+pub fn look_up(terms: &Terms, enrichers: &Enrichers, cases: &mut [Case<'_>], deadline: Instant) {
+    let mut asking = Vec::with_capacity(cases.len());
+    let mut wanted = Vec::with_capacity(cases.len());
+    for (place, case) in cases.iter().enumerate() {
+        if let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival {
+            asking.push(place);
+            wanted.push((alert.as_ref(), terms.policy.wanted(alert)));
+        }
+    }
+    let found = enrichers.facts(&wanted, deadline);
+    drop(wanted);
+    for (place, facts) in asking.into_iter().zip(found) {
+        if let Some(case) = cases.get_mut(place) {
+            case.facts = facts;
+        }
+    }
+}
+
+fn read_links(
+    log: &LogReader,
+    topic: &str,
+    partition: i32,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Link>, Doubt> {
+    let mut links = Vec::new();
+    log.read(topic, partition, from..to, |message| {
+        let bytes = message.value.unwrap_or_default().into();
+        links.push(Link { offset: message.offset, bytes });
+    })?;
+    Ok(links)
+}
