@@ -35,7 +35,7 @@ pub struct TableSource {
     pub format: TableFormat,
     /// The columns that make the key: as many as `KeySpec::All` has fields, or one.
     pub key: Vec<String>,
-    /// The column that says when a row was last known to be so.
+    /// The column that says when a row was last known to be so; where it is empty, the file's time is.
     pub as_of: Option<String>,
     /// The column of each provided field, in the order of `provides`.
     pub columns: Vec<String>,
@@ -122,7 +122,11 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
     let Some(node) = fields.require("provides", problems) else { return Vec::new() };
     let Some(mut types) = Fields::of(node, "`provides`", problems) else { return Vec::new() };
     let mut provides = Vec::new();
-    for (name, of) in types.rest() {
+    let types = types.rest();
+    if types.is_empty() {
+        problems.add(&node.at, "an enricher must provide at least one field");
+    }
+    for (name, of) in types {
         let word = name.text().unwrap_or_default();
         if !is_word(word) {
             problems.add(&name.at, "a field's name must be small letters, digits and `_`");
@@ -137,9 +141,6 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
                 problems.add(&of.at, format!("`{word}` has no known type{hint}"));
             }
         }
-    }
-    if provides.is_empty() {
-        problems.add(&node.at, "an enricher must provide at least one field");
     }
     provides
 }
