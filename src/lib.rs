@@ -2,6 +2,7 @@
 
 pub mod text;
 pub mod case;
+pub mod clause;
 pub mod config;
 #[cfg(feature = "shell")]
 pub mod enrich;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
 
 /// One `enrichers/<name>/enricher.yaml`: which facts, looked up by what, in which table.
@@ -101,11 +102,8 @@ fn name<'n>(fields: &mut Fields<'n>, folder: &str, problems: &mut Problems) -> O
         problems.add(&node.at, format!("`enricher` must be text, not {}", node.kind()));
         return None;
     };
-    if !is_word(name) {
-        problems.add(&node.at, format!("`{name}` must be small letters, digits and `_`"));
-    }
-    if name == "counters" || FIELDS.iter().any(|info| info.group == name) {
-        problems.add(&node.at, format!("`{name}` is a word of the alert's; choose another name"));
+    if let Some(problem) = Schema::enricher_name_problem(name) {
+        problems.add(&node.at, problem);
     }
     if folder.rsplit('/').next() != Some(name) {
         problems.add(&node.at, format!("`{name}` must be named like its folder `{folder}`"));

@@ -33,7 +33,7 @@ fn every_mistake_of_every_file_is_told_at_once_where_it_stands() {
     assert_eq!(
         told,
         [
-            "enrichers/alert/enricher.yaml:1:11: `alert` is a word of the alert's; choose another name",
+            "enrichers/alert/enricher.yaml:1:11: `alert` is the name of a part of every alert, choose another",
             "enrichers/alert/enricher.yaml:4:8: `owner` must be text, not a whole number",
             "enrichers/alert/enricher.yaml:5:15: `location.line` is int; a key must be text",
             "enrichers/alert/enricher.yaml:6:9: `source` must have a `table`",

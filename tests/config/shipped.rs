@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use tipstaff::case::Millis;
+use tipstaff::case::{Millis, Reason};
 use tipstaff::config::{Files, load};
 use tipstaff::enrich::Enrichers;
 
@@ -33,8 +33,19 @@ fn every_table_format_is_shown_once() {
     let shipped = Files::shipped();
     for extension in [".csv", ".yaml", ".ndjson"] {
         let is_table = |path: &&str| {
-            path.starts_with("enrichers/") && path.ends_with(extension) && !path.ends_with("enricher.yaml")
+            path.starts_with("enrichers/")
+                && path.ends_with(extension)
+                && !path.ends_with("enricher.yaml")
         };
         assert!(shipped.paths().any(|path| is_table(&path)), "{extension}");
+    }
+}
+
+#[test]
+fn the_readme_explains_every_reason() {
+    let readme = std::fs::read_to_string(root().join("playbooks/README.md")).expect("a file");
+    for reason in Reason::ALL {
+        let row = format!("| `{}` | {} |", reason.code(), reason.about());
+        assert!(readme.contains(&row), "{row}");
     }
 }
