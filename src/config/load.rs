@@ -82,10 +82,12 @@ fn folder(path: &str) -> &str {
 /// A file that nothing reads is a rule somebody believes in.
 fn check_places(files: &Files, problems: &mut Problems) {
     for (path, file) in files.iter() {
-        let is_lost = path.starts_with("playbooks/") && part(path) == Part::Other;
+        let has_no_folder = path.split('/').count() == 2;
+        let is_lost =
+            part(path) == Part::Other && (path.starts_with("playbooks/") || has_no_folder);
         if is_lost || path.ends_with(".yml") {
             let at = At { path: file.source.path.clone(), line: 1, column: 1 };
-            problems.add(&at, "nothing reads a file of this name here; YAML files end in .yaml");
+            problems.add(&at, "nothing reads a file of this name in this place");
         }
     }
     for (kind, name) in [("pipelines", "pipeline.yaml"), ("enrichers", "enricher.yaml")] {

@@ -26,6 +26,7 @@ fn every_mistake_of_every_file_is_told_at_once_where_it_stands() {
              source: {http: {url: x}}\n",
         ),
         ("enrichers/lost/table.csv", "a,b\n"),
+        ("pipelines/gitleaks.yaml", "x: 1\n"),
         ("playbooks/mine.yml", "x: 1\n"),
         ("tipstaff.yaml", "kafka: {bootstrap.server: k:9092}\nlisten: here\n"),
     ]);
@@ -42,7 +43,8 @@ fn every_mistake_of_every_file_is_told_at_once_where_it_stands() {
             "enrichers/owner/enricher.yaml:4:18: `team` has no known type, did you mean `text`?",
             "enrichers/owner/enricher.yaml:5:6: an alert has no field `nhi.idd`, did you mean `nhi.id`?",
             "enrichers/owner/enricher.yaml:7:1: unknown key `titel`, did you mean `title`?",
-            "playbooks/mine.yml:1:1: nothing reads a file of this name here; YAML files end in .yaml",
+            "pipelines/gitleaks.yaml:1:1: nothing reads a file of this name in this place",
+            "playbooks/mine.yml:1:1: nothing reads a file of this name in this place",
             "tipstaff.yaml:1:1: `fingerprint` is missing",
             "tipstaff.yaml:1:8: `bootstrap.servers` is missing",
             "tipstaff.yaml:1:9: unknown key `bootstrap.server`, did you mean `bootstrap.servers`?",
