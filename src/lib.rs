@@ -2,3 +2,5 @@
 
 pub mod text;
 pub mod case;
+pub mod json;
+pub mod normalize;

@@ -14,6 +14,7 @@ mod ruling;
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use fact::{Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, field_named};
+pub(crate) use origin::hex;
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
 pub use ruling::{
