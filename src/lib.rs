@@ -2,7 +2,9 @@
 
 pub mod text;
 pub mod case;
+pub mod json;
 pub mod clause;
+pub mod normalize;
 pub mod config;
 #[cfg(feature = "shell")]
 pub mod enrich;
