@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
 
 /// One `enrichers/<name>/enricher.yaml`: which facts, looked up by what, in which table.
@@ -35,7 +36,7 @@ pub struct TableSource {
     pub format: TableFormat,
     /// The columns that make the key: as many as `KeySpec::All` has fields, or one.
     pub key: Vec<String>,
-    /// The column that says when a row was last known to be so.
+    /// The column that says when a row was last known to be so; where it is empty, the file's time is.
     pub as_of: Option<String>,
     /// The column of each provided field, in the order of `provides`.
     pub columns: Vec<String>,
@@ -101,11 +102,8 @@ fn name<'n>(fields: &mut Fields<'n>, folder: &str, problems: &mut Problems) -> O
         problems.add(&node.at, format!("`enricher` must be text, not {}", node.kind()));
         return None;
     };
-    if !is_word(name) {
-        problems.add(&node.at, format!("`{name}` must be small letters, digits and `_`"));
-    }
-    if name == "counters" || FIELDS.iter().any(|info| info.group == name) {
-        problems.add(&node.at, format!("`{name}` is a word of the alert's; choose another name"));
+    if let Some(problem) = Schema::enricher_name_problem(name) {
+        problems.add(&node.at, problem);
     }
     if folder.rsplit('/').next() != Some(name) {
         problems.add(&node.at, format!("`{name}` must be named like its folder `{folder}`"));
@@ -122,7 +120,11 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
     let Some(node) = fields.require("provides", problems) else { return Vec::new() };
     let Some(mut types) = Fields::of(node, "`provides`", problems) else { return Vec::new() };
     let mut provides = Vec::new();
-    for (name, of) in types.rest() {
+    let types = types.rest();
+    if types.is_empty() {
+        problems.add(&node.at, "an enricher must provide at least one field");
+    }
+    for (name, of) in types {
         let word = name.text().unwrap_or_default();
         if !is_word(word) {
             problems.add(&name.at, "a field's name must be small letters, digits and `_`");
@@ -137,9 +139,6 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
                 problems.add(&of.at, format!("`{word}` has no known type{hint}"));
             }
         }
-    }
-    if provides.is_empty() {
-        problems.add(&node.at, "an enricher must provide at least one field");
     }
     provides
 }

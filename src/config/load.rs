@@ -3,11 +3,13 @@ use sha2::{Digest, Sha256};
 use super::enricher::{EnricherConfig, enricher};
 use super::files::{File, Files, SERVICE_FILE};
 use super::service::ServiceConfig;
-use crate::text::{At, Problem, Problems};
+use crate::normalize::{self, Pipelines};
+use crate::text::{At, Problem, Problems, Source};
 
 /// A configuration without a mistake.
 #[derive(Debug)]
 pub struct Checked {
+    pub pipelines: Pipelines,
     /// In the order of their folders' names; facts are called by this index.
     pub enrichers: Vec<EnricherConfig>,
     pub service: Option<ServiceConfig>,
@@ -44,16 +46,27 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     let enrichers = of_part(files, Part::Enricher)
         .filter_map(|(path, file)| enricher(&file.source, folder(path), &mut problems))
         .collect();
+    let pipelines = normalize::compile(
+        &sources(files, Part::Pipeline),
+        sources(files, Part::Aliases).first(),
+        &mut problems,
+    );
     let bundle: Vec<(String, String)> = files
         .iter()
         .filter(|(path, _)| part(path) != Part::Other)
         .map(|(path, file)| (path.to_owned(), file.source.text.clone()))
         .collect();
     let policy_hash = policy_hash(&bundle);
-    if !problems.is_empty() {
-        return Err(problems.into_sorted());
+    match (problems.is_empty(), pipelines) {
+        (true, Some(pipelines)) => {
+            Ok(Checked { pipelines, enrichers, service, bundle, policy_hash })
+        }
+        _ => Err(problems.into_sorted()),
     }
-    Ok(Checked { enrichers, service, bundle, policy_hash })
+}
+
+fn sources(files: &Files, wanted: Part) -> Vec<Source> {
+    of_part(files, wanted).map(|(_, file)| file.source.clone()).collect()
 }
 
 fn of_part(files: &Files, wanted: Part) -> impl Iterator<Item = (&str, &File)> {
@@ -82,10 +95,12 @@ fn folder(path: &str) -> &str {
 /// A file that nothing reads is a rule somebody believes in.
 fn check_places(files: &Files, problems: &mut Problems) {
     for (path, file) in files.iter() {
-        let is_lost = path.starts_with("playbooks/") && part(path) == Part::Other;
+        let has_no_folder = path.split('/').count() == 2;
+        let is_lost =
+            part(path) == Part::Other && (path.starts_with("playbooks/") || has_no_folder);
         if is_lost || path.ends_with(".yml") {
             let at = At { path: file.source.path.clone(), line: 1, column: 1 };
-            problems.add(&at, "nothing reads a file of this name here; YAML files end in .yaml");
+            problems.add(&at, "nothing reads a file of this name in this place");
         }
     }
     for (kind, name) in [("pipelines", "pipeline.yaml"), ("enrichers", "enricher.yaml")] {

@@ -10,6 +10,8 @@ use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
 /// One row: a cell for each column that was asked for, nothing where it is empty or missing.
 pub(super) struct Row<'r> {
     pub cells: Vec<Option<Cow<'r, str>>>,
+    /// Was told already, and holds nothing.
+    is_malformed: bool,
     place: &'r dyn Fn(Option<usize>) -> At,
 }
 
@@ -19,6 +21,9 @@ impl Row<'_> {
         (self.place)(cell)
     }
 }
+
+/// A table whose first mistakes are all of one kind need not tell each of them.
+const PROBLEMS_MAX: usize = 20;
 
 /// Hands each row of a table to `take`, which says whether to go on.
 ///
@@ -30,10 +35,20 @@ pub(super) fn each_row(
     problems: &mut Problems,
     take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
 ) {
+    let limit = problems.len() + PROBLEMS_MAX;
+    let mut take = |row: &Row<'_>, problems: &mut Problems| {
+        let goes_on = row.is_malformed || take(row, problems);
+        let is_enough = problems.len() >= limit;
+        if is_enough {
+            problems
+                .add(&row.at(None), "the rest of this table is not checked before these are right");
+        }
+        goes_on && !is_enough
+    };
     match format {
-        TableFormat::Csv => csv_rows(source, columns, problems, take),
-        TableFormat::Yaml => yaml_rows(source, columns, problems, take),
-        TableFormat::Ndjson => ndjson_rows(source, columns, problems, take),
+        TableFormat::Csv => csv_rows(source, columns, problems, &mut take),
+        TableFormat::Yaml => yaml_rows(source, columns, problems, &mut take),
+        TableFormat::Ndjson => ndjson_rows(source, columns, problems, &mut take),
     }
 }
 
@@ -93,14 +108,15 @@ fn csv_rows(
             let (line, column) = csv_place(&source.text, start.0, start.1, index);
             at(source, line, column)
         };
-        if record.len() != header.len() {
+        let is_malformed = record.len() != header.len();
+        if is_malformed {
             let (have, want) = (record.len(), header.len());
             problems.add(&place(None), format!("the row has {have} cells, the header {want}"));
         }
         let cell = |index: &Option<usize>| {
             index.and_then(|index| record.get(index)).and_then(|text| filled(Cow::Borrowed(text)))
         };
-        let row = Row { cells: order.iter().map(cell).collect(), place: &place };
+        let row = Row { cells: order.iter().map(cell).collect(), is_malformed, place: &place };
         if !take(&row, problems) {
             return;
         }
@@ -113,7 +129,8 @@ fn csv_place(text: &str, start: usize, line: usize, cell: Option<usize>) -> (usi
     let (mut is_quoted, mut has_started) = (false, false);
     for c in text.get(start..).unwrap_or_default().chars() {
         let is_break = c == '\n' || c == '\r';
-        if cells_left == 0 && (has_started || !is_break) {
+        let is_end = has_started && is_break && !is_quoted;
+        if is_end || cells_left == 0 && (has_started || !is_break) {
             break;
         }
         has_started |= !is_break;
@@ -140,13 +157,16 @@ fn yaml_rows(
         return problems
             .add(&node.at, format!("a table must be a list of rows, not {}", node.kind()));
     };
-    let mut known = Known::of(columns);
+    let mut seen = Columns::of(columns);
     for item in items {
-        let Data::Map(entries) = &item.data else {
-            problems.add(&item.at, format!("a row must be a mapping, not {}", item.kind()));
-            continue;
+        let (entries, is_malformed) = match &item.data {
+            Data::Map(entries) => (entries.as_slice(), false),
+            _ => (&[][..], true),
         };
-        entries.iter().for_each(|(key, _)| known.see(key.text().unwrap_or_default()));
+        if is_malformed {
+            problems.add(&item.at, format!("a row must be a mapping, not {}", item.kind()));
+        }
+        entries.iter().for_each(|(key, _)| seen.see(key.text().unwrap_or_default()));
         let nodes: Vec<Option<&Node>> = columns
             .iter()
             .map(|column| entries.iter().find(|(key, _)| key.text() == Some(column)))
@@ -157,12 +177,12 @@ fn yaml_rows(
             node.map_or_else(|| item.at.clone(), |node| node.at.clone())
         };
         let cells = nodes.iter().map(|node| node.and_then(|node| yaml_cell(node, problems)));
-        let row = Row { cells: cells.collect(), place: &place };
+        let row = Row { cells: cells.collect(), is_malformed, place: &place };
         if !take(&row, problems) {
             return;
         }
     }
-    known.finish(&node.at, problems);
+    seen.finish(&node.at, problems);
 }
 
 fn yaml_cell<'n>(node: &'n Node, problems: &mut Problems) -> Option<Cow<'n, str>> {
@@ -185,20 +205,19 @@ fn ndjson_rows(
     problems: &mut Problems,
     take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
 ) {
-    let mut known = Known::of(columns);
+    let mut seen = Columns::of(columns);
     for (index, line) in source.text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
         let here = |column| at(source, index + 1, column);
-        let members = match serde_json::from_str::<Members<'_>>(line) {
-            Ok(Members(members)) => members,
-            Err(error) => {
-                problems.add(&here(error.column().max(1)), "not a JSON object on one line");
-                continue;
-            }
-        };
-        members.iter().for_each(|(name, _)| known.see(name));
+        let read = serde_json::from_str::<Members<'_>>(line);
+        if let Err(error) = &read {
+            problems.add(&here(error.column().max(1)), "not a JSON object on one line");
+        }
+        let is_malformed = read.is_err();
+        let members = read.map_or_else(|_| Vec::new(), |Members(members)| members);
+        members.iter().for_each(|(name, _)| seen.see(name));
         let values: Vec<Option<&RawValue>> = columns
             .iter()
             .map(|column| members.iter().find(|(name, _)| name == column))
@@ -220,12 +239,12 @@ fn ndjson_rows(
             }
             cells.push(text.flatten().and_then(filled));
         }
-        let row = Row { cells, place: &place };
+        let row = Row { cells, is_malformed, place: &place };
         if !take(&row, problems) {
             return;
         }
     }
-    known.finish(&at(source, 1, 1), problems);
+    seen.finish(&at(source, 1, 1), problems);
 }
 
 /// The text of a scalar; `null` is empty. Nothing for a list or an object.
@@ -268,7 +287,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 /// Which columns any row had: one that none had is a misspelt name, not an absent value.
-struct Known<'c> {
+struct Columns<'c> {
     missing: Vec<&'c str>,
     others: Vec<String>,
     has_rows: bool,
@@ -277,7 +296,7 @@ struct Known<'c> {
 /// Names kept for a suggestion.
 const OTHERS_MAX: usize = 64;
 
-impl<'c> Known<'c> {
+impl<'c> Columns<'c> {
     fn of(columns: &[&'c str]) -> Self {
         Self { missing: columns.to_vec(), others: Vec::new(), has_rows: false }
     }

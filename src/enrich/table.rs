@@ -24,8 +24,6 @@ pub struct Table {
 /// Enricher, source and version, as every row carries them.
 type Names = (Arc<str>, Arc<str>, Arc<str>);
 
-/// A table whose first mistakes are all of one kind need not tell each of them.
-const PROBLEMS_MAX: usize = 20;
 const ROWS_MAX: usize = 1_000_000;
 
 impl Table {
@@ -62,18 +60,11 @@ impl Table {
             .collect();
         each_row(&file.source, config.source.format, &columns, problems, &mut |row, problems| {
             loading.take(row, problems);
-            let (too_many, too_long) =
-                (problems.len() - before >= PROBLEMS_MAX, loading.rows.len() > ROWS_MAX);
-            if too_many {
-                problems.add(
-                    &row.at(None),
-                    "the rest of this table is not checked before these are right",
-                );
-            }
-            if too_long {
+            let is_too_long = loading.rows.len() > ROWS_MAX;
+            if is_too_long {
                 problems.add(&row.at(None), format!("the table has more than {ROWS_MAX} keys"));
             }
-            !too_many && !too_long
+            !is_too_long
         });
         (problems.len() == before).then(|| Self {
             rows: loading.rows,
@@ -194,8 +185,11 @@ impl Loading<'_> {
             return Some(self.read_at);
         }
         let index = row.cells.len().saturating_sub(1);
-        let text = row.cells.get(index).and_then(Option::as_deref);
-        let time = text.and_then(Millis::parse);
+        // A row that does not say is as old as its file.
+        let Some(text) = row.cells.get(index).and_then(Option::as_deref) else {
+            return Some(self.read_at);
+        };
+        let time = Millis::parse(text);
         if time.is_none() {
             problems.add(&row.at(Some(index)), mistake("as_of", Type::Time));
         }

@@ -1,0 +1,247 @@
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use regex::Regex;
+
+use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
+use crate::text::At;
+
+use super::parse::Relation;
+use super::{Name, Scope, Slot};
+
+/// One compiled condition, with the words it was written in.
+#[derive(Debug, Clone)]
+pub struct Clause {
+    pub text: Box<str>,
+    pub at: At,
+    pub(super) ops: Box<[Op]>,
+    pub(super) names: Box<[Name]>,
+}
+
+/// Postfix: leaves put a truth value on the stack, `And` and `Or` join the upper two.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Leaf { test: Test, negated: bool },
+    And,
+    Or,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Test {
+    Constant(bool),
+    Has(Slot),
+    Is(Slot),
+    Compare(Operand, Relation, Operand),
+    In(Operand, Box<[Value<'static>]>),
+    StartsWith(Operand, Box<str>),
+    EndsWith(Operand, Box<str>),
+    Contains(Operand, Box<str>),
+    Matches(Operand, Regex),
+    Cidr(Operand, IpNet),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Operand {
+    Literal(Value<'static>),
+    Slot(Slot),
+    /// Now minus the time.
+    Age(Slot),
+}
+
+/// What a test found, before negation.
+enum Found {
+    Holds(bool),
+    Absent,
+    Unknown,
+}
+
+/// Truth values waiting for their operator, two bits each.
+pub(super) const STACK_MAX: usize = 64;
+
+impl Clause {
+    /// Does not allocate, does not fail, sees nothing but the scope.
+    pub fn eval(&self, scope: &Scope<'_>) -> Tri {
+        if let [Op::Leaf { test, negated }] = &*self.ops {
+            return test.eval(*negated, scope);
+        }
+        let mut stack = 0_u128;
+        for op in &self.ops {
+            let value = match op {
+                Op::Leaf { test, negated } => rank(test.eval(*negated, scope)),
+                Op::And | Op::Or => {
+                    let (right, left) = (stack & 3, stack >> 2 & 3);
+                    stack >>= 4;
+                    if matches!(op, Op::And) { left.min(right) } else { left.max(right) }
+                }
+            };
+            stack = stack << 2 | value;
+        }
+        match stack {
+            2 => Tri::True,
+            0 => Tri::False,
+            _ => Tri::Unknown,
+        }
+    }
+
+    /// Fields, facts and counters it names, each once.
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    pub fn seen<'s>(&'s self, scope: &Scope<'_>) -> Vec<Seen<'s>> {
+        let seen = |name: &'s Name| Seen {
+            name: Cow::Borrowed(&*name.path),
+            value: Cow::Owned(json(&scope.read(name.slot))),
+        };
+        self.names.iter().map(seen).collect()
+    }
+
+    pub fn because<'s>(&'s self, scope: &Scope<'_>) -> Because<'s> {
+        let verdict = match self.eval(scope) {
+            Tri::True => Verdict::True,
+            Tri::False => Verdict::False,
+            Tri::Unknown => Verdict::Unknown,
+        };
+        Because { clause: Cow::Borrowed(&*self.text), verdict, seen: self.seen(scope) }
+    }
+
+    /// The names for whose sake a part of this clause is unknown.
+    pub(super) fn unknowns<'s>(&'s self, scope: &Scope<'_>, found: &mut Vec<&'s Name>) {
+        for op in &self.ops {
+            let Op::Leaf { test, negated } = op else { continue };
+            if test.eval(*negated, scope) != Tri::Unknown {
+                continue;
+            }
+            // Both sides of a comparison that can't be made are named, even where one is present:
+            // consent must cover whatever the comparison rested on.
+            let rested_on = self.names.iter().filter(|name| test.uses(name.slot));
+            found.extend(rested_on);
+        }
+    }
+}
+
+pub(crate) fn json(value: &Value<'_>) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn rank(value: Tri) -> u128 {
+    match value {
+        Tri::False => 0,
+        Tri::Unknown => 1,
+        Tri::True => 2,
+    }
+}
+
+impl Operand {
+    fn read<'s>(&'s self, scope: &Scope<'s>) -> Value<'s> {
+        match self {
+            Self::Literal(value) => value.borrowed(),
+            Self::Slot(slot) => scope.read(*slot),
+            Self::Age(slot) => match scope.read(*slot) {
+                Value::Time(time) => Value::Duration(scope.now.since(time)),
+                Value::Absent => Value::Absent,
+                Value::Unknown(why) => Value::Unknown(why),
+                _ => Value::Unknown(Why::Error),
+            },
+        }
+    }
+
+    fn uses(&self, wanted: Slot) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Slot(slot) | Self::Age(slot) => *slot == wanted,
+        }
+    }
+}
+
+impl Test {
+    /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown, and
+    /// an unknown value makes both unknown. Only `has` answers about absence itself.
+    fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
+        match self.find(scope) {
+            Found::Holds(holds) => Tri::of(holds != negated),
+            Found::Absent if !negated => Tri::False,
+            Found::Absent | Found::Unknown => Tri::Unknown,
+        }
+    }
+
+    fn find(&self, scope: &Scope<'_>) -> Found {
+        match self {
+            Self::Constant(value) => Found::Holds(*value),
+            Self::Has(slot) => match scope.read(*slot) {
+                Value::Unknown(_) => Found::Unknown,
+                value => Found::Holds(value.is_present()),
+            },
+            Self::Is(slot) => match scope.read(*slot) {
+                Value::Bool(value) => Found::Holds(value),
+                other => missing(&other),
+            },
+            Self::Compare(left, relation, right) => {
+                compare(&left.read(scope), *relation, &right.read(scope))
+            }
+            Self::In(of, list) => match of.read(scope) {
+                value if value.is_present() => Found::Holds(list.contains(&value)),
+                other => missing(&other),
+            },
+            Self::StartsWith(of, part) => text(of, scope, |text| text.starts_with(&**part)),
+            Self::EndsWith(of, part) => text(of, scope, |text| text.ends_with(&**part)),
+            Self::Contains(of, part) => text(of, scope, |text| text.contains(&**part)),
+            Self::Matches(of, pattern) => text(of, scope, |text| pattern.is_match(text)),
+            Self::Cidr(of, network) => match of.read(scope) {
+                // A text that is no address is as good as none: it is in no network and out of none.
+                Value::Text(text) => text
+                    .parse::<IpAddr>()
+                    .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),
+                other => missing(&other),
+            },
+        }
+    }
+
+    fn uses(&self, slot: Slot) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Has(of) | Self::Is(of) => *of == slot,
+            Self::Compare(left, _, right) => left.uses(slot) || right.uses(slot),
+            Self::In(of, _)
+            | Self::StartsWith(of, _)
+            | Self::EndsWith(of, _)
+            | Self::Contains(of, _)
+            | Self::Matches(of, _)
+            | Self::Cidr(of, _) => of.uses(slot),
+        }
+    }
+}
+
+fn text(of: &Operand, scope: &Scope<'_>, holds: impl Fn(&str) -> bool) -> Found {
+    match of.read(scope) {
+        Value::Text(text) => Found::Holds(holds(&text)),
+        other => missing(&other),
+    }
+}
+
+/// A value of another type than declared can't be compared: unknown, toward people.
+fn missing(value: &Value<'_>) -> Found {
+    if *value == Value::Absent { Found::Absent } else { Found::Unknown }
+}
+
+fn compare(left: &Value<'_>, relation: Relation, right: &Value<'_>) -> Found {
+    let order = match (left, right) {
+        (Value::Absent, _) | (_, Value::Absent) => return Found::Absent,
+        (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        (Value::Duration(left), Value::Duration(right)) => left.cmp(right),
+        (Value::Time(left), Value::Time(right)) => left.cmp(right),
+        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
+        (Value::Text(left), Value::Text(right)) => left.cmp(right),
+        _ => return Found::Unknown,
+    };
+    Found::Holds(match relation {
+        Relation::Equal => order == Ordering::Equal,
+        Relation::NotEqual => order != Ordering::Equal,
+        Relation::Less => order == Ordering::Less,
+        Relation::LessOrEqual => order != Ordering::Greater,
+        Relation::Greater => order == Ordering::Greater,
+        Relation::GreaterOrEqual => order != Ordering::Less,
+    })
+}

@@ -1,0 +1,283 @@
+use std::borrow::Cow;
+
+use super::scan::Scanner;
+use super::{Fault, Kind, Malformed, Path, Raw, Step};
+
+/// Paths made into a trie, so that one walk over a text finds the values of all of them.
+#[derive(Debug, Clone)]
+pub struct Extractor {
+    nodes: Vec<Node>,
+    slots: usize,
+    /// Keys match whatever the case of their ASCII letters.
+    ignore_case: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    slot: Option<usize>,
+    keys: Vec<(String, usize)>,
+    items: Vec<(usize, usize)>,
+    each: Option<usize>,
+}
+
+/// What was found, by slot. A path with `[*]` may find many values; the first stands apart.
+#[derive(Debug, Clone, Default)]
+pub struct Slots<'a> {
+    first: Vec<Option<Raw<'a>>>,
+    more: Vec<(usize, Raw<'a>)>,
+}
+
+impl<'a> Slots<'a> {
+    pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
+        self.first.get(slot).copied().flatten()
+    }
+
+    pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
+        let more = self.more.iter().filter(move |(of, _)| *of == slot).map(|(_, raw)| *raw);
+        self.get(slot).into_iter().chain(more)
+    }
+
+    fn put(&mut self, slot: usize, raw: Raw<'a>) {
+        match self.first.get_mut(slot) {
+            Some(first @ None) => *first = Some(raw),
+            _ => self.more.push((slot, raw)),
+        }
+    }
+}
+
+impl Extractor {
+    pub fn new(ignore_case: bool) -> Self {
+        Self { nodes: vec![Node::default()], slots: 0, ignore_case }
+    }
+
+    /// The slot of a path; the same path always has the same.
+    pub fn slot(&mut self, path: &Path) -> usize {
+        let mut at = 0;
+        for step in &path.steps {
+            at = self.child(at, step);
+        }
+        let fresh = self.slots;
+        let Some(node) = self.nodes.get_mut(at) else { return fresh };
+        let slot = *node.slot.get_or_insert(fresh);
+        self.slots += usize::from(slot == fresh);
+        slot
+    }
+
+    fn child(&mut self, at: usize, step: &Step) -> usize {
+        let fresh = self.nodes.len();
+        let Some(node) = self.nodes.get_mut(at) else { return at };
+        let child = match step {
+            Step::Each => *node.each.get_or_insert(fresh),
+            Step::Index(index) => {
+                let found = node.items.iter().find(|(item, _)| item == index).map(|item| item.1);
+                found.unwrap_or_else(|| {
+                    node.items.push((*index, fresh));
+                    fresh
+                })
+            }
+            Step::Key(key) => {
+                let same = |name: &str| {
+                    name == key || (self.ignore_case && name.eq_ignore_ascii_case(key))
+                };
+                let found = node.keys.iter().find(|(name, _)| same(name)).map(|key| key.1);
+                found.unwrap_or_else(|| {
+                    node.keys.push((key.clone(), fresh));
+                    fresh
+                })
+            }
+        };
+        if child == fresh {
+            self.nodes.push(Node::default());
+        }
+        child
+    }
+
+    /// Reads a whole text. A key on an asked path that comes twice in one object is refused: whichever
+    /// were taken, another reader may take the other.
+    pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
+        let slots = Slots { first: vec![None; self.slots], more: Vec::new() };
+        let seen = vec![0; self.nodes.len()];
+        let mut walk = Walk { of: self, scanner: Scanner::new(text), slots, seen, objects: 0 };
+        walk.value(0, 0)?;
+        walk.scanner.end()?;
+        Ok(walk.slots)
+    }
+}
+
+struct Walk<'a, 'e> {
+    of: &'e Extractor,
+    scanner: Scanner<'a>,
+    slots: Slots<'a>,
+    /// For each node, the last object in which its key was met.
+    seen: Vec<u32>,
+    objects: u32,
+}
+
+impl Walk<'_, '_> {
+    fn value(&mut self, node: usize, depth: usize) -> Result<(), Malformed> {
+        let of = self.of;
+        let Some(node) = of.nodes.get(node) else { return self.scanner.skip(depth) };
+        let raw = match self.scanner.peek() {
+            Some(open @ (b'{' | b'[')) => {
+                let start = self.scanner.at;
+                let is_object = open == b'{';
+                if is_object {
+                    self.object(node, depth)?;
+                } else {
+                    self.list(node, depth)?;
+                }
+                self.scanner.since(start, if is_object { Kind::Object } else { Kind::List })
+            }
+            _ => self.scanner.scalar()?,
+        };
+        if let Some(slot) = node.slot {
+            self.slots.put(slot, raw);
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
+        if node.keys.is_empty() {
+            return self.scanner.skip(depth);
+        }
+        self.scanner.enter(depth)?;
+        if self.scanner.closes_at_once(b'}') {
+            return Ok(());
+        }
+        self.objects = self.objects.saturating_add(1);
+        let object = self.objects;
+        loop {
+            self.scanner.peek();
+            let start = self.scanner.at;
+            let key = self.scanner.key()?;
+            match self.find(node, &key) {
+                Some(child) => {
+                    if let Some(seen) = self.seen.get_mut(child) {
+                        if *seen == object {
+                            return Err(Malformed { fault: Fault::DuplicateKey, at: start });
+                        }
+                        *seen = object;
+                    }
+                    self.value(child, depth + 1)?;
+                }
+                None => self.scanner.skip(depth + 1)?,
+            }
+            if !self.scanner.another(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn find(&self, node: &Node, key: &Raw<'_>) -> Option<usize> {
+        let name = match key.kind {
+            Kind::Text { is_escaped: true } => key.scalar()?,
+            _ => Cow::Borrowed(key.text),
+        };
+        let same = |known: &str| {
+            known.len() == name.len()
+                && (known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name)))
+        };
+        node.keys.iter().find(|(known, _)| same(known)).map(|(_, child)| *child)
+    }
+
+    fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
+        if node.each.is_none() && node.items.is_empty() {
+            return self.scanner.skip(depth);
+        }
+        self.scanner.enter(depth)?;
+        if self.scanner.closes_at_once(b']') {
+            return Ok(());
+        }
+        let mut index = 0;
+        loop {
+            let start = self.scanner.at;
+            let item = node.items.iter().find(|(item, _)| *item == index).map(|item| item.1);
+            match (item, node.each) {
+                (Some(item), Some(each)) => {
+                    self.value(item, depth + 1)?;
+                    self.scanner.at = start;
+                    self.value(each, depth + 1)?;
+                }
+                (Some(child), None) | (None, Some(child)) => self.value(child, depth + 1)?,
+                (None, None) => self.scanner.skip(depth + 1)?,
+            }
+            index += 1;
+            if !self.scanner.another(b']')? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::DEPTH_MAX;
+
+    fn find<'a>(paths: &[&str], ignore_case: bool, text: &'a str) -> Result<Slots<'a>, Malformed> {
+        let mut extractor = Extractor::new(ignore_case);
+        for (slot, path) in paths.iter().enumerate() {
+            assert_eq!(extractor.slot(&Path::parse(path).unwrap()), slot);
+        }
+        extractor.fill(text)
+    }
+
+    fn fault(text: &str) -> Fault {
+        find(&["a.b"], false, text).unwrap_err().fault
+    }
+
+    #[test]
+    fn one_walk_finds_all_paths() {
+        let text =
+            r#" {"a":{"b":1.50,"c":[{"d":"x"},{"d":"y\n"},3]},"k.e":null,"u":{"a":{"b":2}}} "#;
+        let paths = ["a.b", "a.c[0].d", "a.c[*].d", "a", "[\"k.e\"]", "nope", "a.c[2]"];
+        let slots = find(&paths, false, text).unwrap();
+        let text_of = |slot: usize| slots.get(slot).and_then(|raw| raw.scalar());
+        assert_eq!(text_of(0).as_deref(), Some("1.50"));
+        assert_eq!(text_of(1).as_deref(), Some("x"));
+        let all: Vec<_> = slots.all(2).filter_map(|raw| raw.scalar()).collect();
+        assert_eq!(all, ["x", "y\n"]);
+        assert!(slots.get(3).unwrap().text.starts_with(r#"{"b":1.50"#));
+        assert_eq!(slots.get(4).unwrap().kind, Kind::Null);
+        assert!(slots.get(5).is_none());
+        assert_eq!(text_of(6).as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn case_counts_unless_it_was_declared_not_to() {
+        let text = r#"{"Detail":{"Id":"x"}}"#;
+        assert!(find(&["detail.id"], false, text).unwrap().get(0).is_none());
+        assert!(find(&["detail.id"], true, text).unwrap().get(0).is_some());
+        let twice = find(&["id"], true, r#"{"id":1,"ID":2}"#).unwrap_err();
+        assert_eq!(twice, Malformed { fault: Fault::DuplicateKey, at: 8 });
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        assert_eq!(fault(r#"{"a":{"b":1},"a":{"b":2}}"#), Fault::DuplicateKey);
+        assert_eq!(fault(r#"{"a":{"b":1,"\u0062":2}}"#), Fault::DuplicateKey);
+        assert_eq!(fault("{} {}"), Fault::AfterTheEnd);
+        assert_eq!(fault("{\"a\":\"\0\"}"), Fault::Syntax);
+        assert_eq!(fault(r#"{"a":"#), Fault::Ended);
+        assert_eq!(fault(&"[".repeat(10_000)), Fault::TooDeep);
+        assert_eq!(fault(&"{\"a\":".repeat(10_000)), Fault::TooDeep);
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(find(&["a"], false, &nested(DEPTH_MAX)).is_ok());
+        assert_eq!(fault(&nested(DEPTH_MAX + 1)), Fault::TooDeep);
+        assert!(find(&["a"], false, r#"{"x":1,"x":2}"#).is_ok(), "nobody reads x");
+    }
+
+    proptest! {
+        /// serde_json is the oracle for what is JSON.
+        #[test]
+        fn what_is_json_is_what_serde_json_says(
+            text in r#"([\[\]{},:"\\ \t]|[a-c]|-?[0-9.eE+]{1,4}|true|null|"[a-c]{0,2}":?|\\u00e9){0,12}"#
+        ) {
+            let ours = find(&["z.z", "z[*]"], false, &text).is_ok();
+            prop_assert_eq!(ours, serde_json::from_str::<serde_json::Value>(&text).is_ok()
+                || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Detectors' messages into alerts: mapping as data, secrets replaced, identity resolved.
+//!
+//! In comes one message as the broker holds it; out come its alerts, at least one. A message that can
+//! not be read is an arrival too, with the reason and without its payload. Nothing that no pipeline
+//! maps leaves here, and what leaves holds no value that stood at a redacted path (INV-6). Nothing
+//! here knows the clock, the network or Kafka: the same message gives the same alerts.
+
+mod fingerprint;
+mod partition;
+mod decimal;
+mod times;
+mod words;
+mod views;
+mod redact;
+mod layout;
+mod when;
+mod source;
+mod source_file;
+mod rows;
+mod alias;
+mod pipeline;
+mod intake;
+
+pub use fingerprint::{FingerprintKeys, KeyError};
+pub use intake::{ALERT_BYTES_MAX, ALERTS_MAX, Incoming, MESSAGE_BYTES_MAX};
+pub use partition::{partition_key, partition_of};
+pub use pipeline::Pipeline;
+
+use crate::text::{At, Problems, Source};
+
+/// Every pipeline, and the table that says whose key is whose.
+#[derive(Debug, Clone)]
+pub struct Pipelines {
+    list: Vec<Pipeline>,
+    aliases: Option<alias::Aliases>,
+}
+
+/// Reads all pipeline files and the alias table.
+///
+/// Errors: all mistakes of all files are added to `problems`; nothing is given if there is one.
+pub fn compile(
+    pipelines: &[Source],
+    aliases: Option<&Source>,
+    problems: &mut Problems,
+) -> Option<Pipelines> {
+    let before = problems.len();
+    let compiled: Vec<(Pipeline, At)> =
+        pipelines.iter().filter_map(|source| pipeline::compile(source, problems)).collect();
+    for (index, (pipeline, at)) in compiled.iter().enumerate() {
+        for (earlier, _) in compiled.iter().take(index) {
+            check_pair(earlier, pipeline, at, problems);
+        }
+    }
+    let aliases = aliases.map(|source| alias::Aliases::compile(source, problems));
+    let list = compiled.into_iter().map(|(pipeline, _)| pipeline).collect();
+    (problems.len() == before).then(|| Pipelines { list, aliases: aliases.flatten() })
+}
+
+fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Problems) {
+    let file = &earlier.file;
+    if earlier.name == later.name {
+        problems.add(at, format!("the pipeline `{}` is already in {file}", later.name));
+    }
+    if earlier.webhook.is_some() && earlier.webhook == later.webhook {
+        problems.add(at, format!("{file} has the same `webhook`"));
+    }
+    if earlier.topic == later.topic && (earlier.detect.is_empty() || later.detect.is_empty()) {
+        problems.add(
+            at,
+            format!("{file} reads the same topic: both need `detect` to tell their messages apart"),
+        );
+    }
+}
+
+impl Pipelines {
+    pub fn list(&self) -> &[Pipeline] {
+        &self.list
+    }
+}

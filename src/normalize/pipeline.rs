@@ -1,0 +1,201 @@
+use std::sync::Arc;
+
+use super::layout::{Layout, Place, Walks};
+use super::source::Source as From;
+use super::source_file::{source_in, source_of};
+use super::when::{Dismissal, Sign, field_of};
+use crate::case::{Field, Type};
+use crate::json::{Path, Step};
+use crate::text::{At, Data, Fields, Node, Problems, Source, read};
+
+/// One detector's format, checked and compiled.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    pub name: String,
+    pub title: String,
+    pub owner: String,
+    pub topic: String,
+    pub webhook: Option<String>,
+    pub file: Arc<str>,
+    pub(super) detect: Vec<Sign>,
+    pub(super) walks: Walks,
+    pub(super) kind: From,
+    pub(super) redact: Vec<Place>,
+    /// The first that is there identifies the credential.
+    pub(super) fingerprint: Vec<Place>,
+    pub(super) map: Vec<Mapped>,
+    pub(super) not_an_alert: Vec<Dismissal>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Mapped {
+    pub(super) field: Field,
+    pub(super) source: From,
+    pub(super) is_required: bool,
+}
+
+/// Fields that intake itself fills; a pipeline that could would let a detector write them.
+const NOT_MAPPED: &[Field] = &[
+    Field::Kind,
+    Field::NotAnAlert,
+    Field::ReceivedAt,
+    Field::NhiKnownBy,
+    Field::CredentialFingerprint,
+];
+
+pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipeline, At)> {
+    let node = read(source, problems)?;
+    let before = problems.len();
+    let mut fields = Fields::of(&node, "a pipeline", problems)?;
+    let mut layout = Layout::default();
+    let name = name_of(&mut fields, problems);
+    let title = fields.require_text("title", problems);
+    let owner = fields.require_text("owner", problems);
+    let from = fields.require("from", problems).and_then(|node| from_of(node, problems));
+    let ignore_case = fields.bool("ignore_case", problems).unwrap_or(false);
+    let detect = fields.list("detect", problems);
+    let detect = detect.iter().filter_map(|node| Sign::compile(node, &mut layout, problems));
+    let detect = detect.collect();
+    let unwrap = paths(&mut fields, "unwrap", problems);
+    check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
+    let each = paths(&mut fields, "each", problems);
+    check_each(&each, true, "`each` names the items of a list: it ends with `[*]`", problems);
+    let kind = fields.require("kind", problems);
+    let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
+    let redact = paths(&mut fields, "redact", problems);
+    let fingerprint = match fields.get("fingerprint") {
+        Some(_) => paths(&mut fields, "fingerprint", problems),
+        None => redact.iter().take(1).cloned().collect(),
+    };
+    let strange =
+        fingerprint.iter().find(|(path, _)| !redact.iter().any(|(known, _)| known == path));
+    if let Some((_, at)) = strange {
+        problems.add(at, "what is fingerprinted must be in `redact` too");
+    }
+    let map = fields.require("map", problems);
+    let map = map.map(|node| map_of(node, &mut layout, problems));
+    let not_an_alert = fields.list("not_an_alert", problems);
+    let not_an_alert: Vec<Dismissal> =
+        not_an_alert.iter().filter_map(|node| Dismissal::compile(node, problems)).collect();
+    let at = fields.at.clone();
+    fields.finish(problems);
+    if problems.len() > before {
+        return None;
+    }
+    let mut places =
+        |paths: Vec<(Path, At)>| paths.into_iter().map(|(p, _)| layout.here(p)).collect();
+    let (redact, fingerprint) = (places(redact), places(fingerprint));
+    let only = |paths: Vec<(Path, At)>| paths.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    let walks = layout.finish(&only(unwrap), &only(each), ignore_case);
+    let (topic, webhook) = from?;
+    let pipeline = Pipeline {
+        name: name?,
+        title: title?.to_owned(),
+        owner: owner?.to_owned(),
+        topic,
+        webhook,
+        file: source.path.clone(),
+        detect,
+        walks,
+        kind: kind?,
+        redact,
+        fingerprint,
+        map: map?,
+        not_an_alert,
+    };
+    Some((pipeline, at))
+}
+
+fn name_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+    let name = fields.require_text("pipeline", problems)?;
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        problems.add(&fields.at, "a pipeline's name has only `a-z`, `0-9` and `-`");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn from_of(node: &Node, problems: &mut Problems) -> Option<(String, Option<String>)> {
+    let mut fields = Fields::of(node, "`from`", problems)?;
+    let topic = fields.require_text("topic", problems).map(str::to_owned);
+    let webhook = fields.text("webhook", problems).map(str::to_owned);
+    if webhook.as_ref().is_some_and(|path| !path.starts_with('/')) {
+        problems.add(&fields.at, "`webhook` is a path that starts with `/`");
+    }
+    fields.finish(problems);
+    Some((topic?, webhook))
+}
+
+fn paths(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) -> Vec<(Path, At)> {
+    let mut paths = Vec::new();
+    for (text, at) in fields.texts(key, problems) {
+        match Path::parse(text) {
+            Ok(path) => paths.push((path, at.clone())),
+            Err(why) => problems.add(at, why),
+        }
+    }
+    paths
+}
+
+fn check_each(paths: &[(Path, At)], wanted: bool, why: &str, problems: &mut Problems) {
+    for (path, at) in paths {
+        if path.has_each() != wanted || (wanted && path.steps.last() != Some(&Step::Each)) {
+            problems.add(at, why);
+        }
+    }
+}
+
+/// `kind: exposed_key`, or a source that gives a kind.
+fn kind_of(node: &Node, layout: &mut Layout, problems: &mut Problems) -> Option<From> {
+    use super::source::{From as Of, Shape};
+    if let Some(word) = node.text() {
+        super::words::check_word(Field::Kind, word, &node.at, problems);
+        return Some(From { from: Of::Const(word.to_owned()), shape: Shape::default() });
+    }
+    let source = source_of(node, Some(Field::Kind), layout, problems)?;
+    if !source.is_closed() {
+        problems.add(&node.at, "`kind` needs a `table`: a detector must not name its own kind");
+    }
+    Some(source)
+}
+
+fn map_of(node: &Node, layout: &mut Layout, problems: &mut Problems) -> Vec<Mapped> {
+    let Some(mut fields) = Fields::of(node, "`map`", problems) else { return Vec::new() };
+    let mut map = Vec::new();
+    for (key, value) in fields.rest() {
+        let field = field_of(key.text().unwrap_or_default(), &key.at, problems);
+        if let Some(field) = field.filter(|field| NOT_MAPPED.contains(field)) {
+            let path = field.path();
+            problems.add(&key.at, format!("`{path}` is filled by intake and can not be mapped"));
+            continue;
+        }
+        let mapped = mapped_of(value, field, layout, problems);
+        map.extend(mapped.zip(field).map(|((source, is_required), field)| Mapped {
+            field,
+            source,
+            is_required,
+        }));
+    }
+    map
+}
+
+fn mapped_of(
+    node: &Node,
+    field: Option<Field>,
+    layout: &mut Layout,
+    problems: &mut Problems,
+) -> Option<(From, bool)> {
+    if !matches!(node.data, Data::Map(_)) {
+        return source_of(node, field, layout, problems).map(|source| (source, false));
+    }
+    let mut fields = Fields::of(node, "a source", problems)?;
+    let is_required = fields.bool("required", problems).unwrap_or(false);
+    let source = source_in(&mut fields, field, layout, problems);
+    fields.finish(problems);
+    if is_required && field.is_some_and(|field| field.of() == Type::Time) {
+        problems
+            .add(&node.at, "a time is never `required`: an alert without one is still an alert");
+    }
+    source.map(|source| (source, is_required))
+}

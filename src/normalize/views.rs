@@ -1,0 +1,240 @@
+//! Finding a secret in a text however it was written there.
+//!
+//! A text is undone (percent and JSON escapes, as often as they were applied, up to a bound) and
+//! compared without the characters in which encodings and line breaks differ. That finds more than
+//! exact copies; a match too many costs a word of a title, a match too few costs the secret.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+/// Shapes shorter than this are everywhere.
+const SHAPE_LEN_MIN: usize = 6;
+/// How many times over an encoding is undone.
+const ROUNDS_MAX: usize = 3;
+
+/// What a secret looks like once characters that vary are left out, and in base64.
+#[derive(Debug)]
+pub(super) struct Shapes(Vec<Finder<'static>>);
+
+impl Shapes {
+    pub(super) fn of(secret: &str) -> Self {
+        let plain = squeezed(secret.as_bytes());
+        let encoded = (0..3).map(|shift| squeezed(&base64_inside(secret.as_bytes(), shift)));
+        let shapes = std::iter::once(plain).chain(encoded);
+        let long_enough = shapes.filter(|shape| shape.len() >= SHAPE_LEN_MIN);
+        Self(long_enough.map(|shape| Finder::new(&shape).into_owned()).collect())
+    }
+
+    pub(super) fn len_min(&self) -> usize {
+        self.0.iter().map(|shape| shape.needle().len()).min().unwrap_or(usize::MAX)
+    }
+}
+
+/// A text to search, in all the ways it can be read.
+pub(super) struct Views<'t> {
+    text: &'t str,
+    plain: Vec<u8>,
+    /// Made only for a text that has escapes, or to place a match.
+    undone: Vec<Vec<Unit>>,
+}
+
+/// One byte of a view and the bytes of the text that it stands for.
+#[derive(Clone, Copy)]
+struct Unit {
+    byte: u8,
+    start: usize,
+    end: usize,
+}
+
+impl<'t> Views<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let mut undone = Vec::new();
+        if text.contains(['%', '\\']) {
+            let mut units = units_of(text);
+            for _ in 0..ROUNDS_MAX {
+                let Some(next) = undo(&units) else { break };
+                undone.push(next.iter().copied().filter(|unit| !varies(unit.byte)).collect());
+                units = next;
+            }
+        }
+        Self { text, plain: squeezed(text.as_bytes()), undone }
+    }
+
+    /// The places of a secret in the text, in no order; they may overlap.
+    pub(super) fn find(&self, shapes: &Shapes) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for shape in &shapes.0 {
+            if shape.find(&self.plain).is_some() {
+                let units = units_of(self.text).into_iter().filter(|unit| !varies(unit.byte));
+                places(shape, &units.collect::<Vec<_>>(), &mut found);
+            }
+            for units in &self.undone {
+                places(shape, units, &mut found);
+            }
+        }
+        found
+    }
+}
+
+fn places(shape: &Finder<'_>, units: &[Unit], found: &mut Vec<Range<usize>>) {
+    let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
+    for at in shape.find_iter(&bytes) {
+        let last = at + shape.needle().len() - 1;
+        if let (Some(first), Some(last)) = (units.get(at), units.get(last)) {
+            found.push(first.start..last.end);
+        }
+    }
+}
+
+/// Whether encodings of one value differ in it: white space, and what base64's alphabets and form
+/// encoding disagree on.
+fn varies(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'+' | b'-' | b'_' | b'/' | b'=')
+}
+
+fn squeezed(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| !varies(*byte)).collect()
+}
+
+/// Units never split a character: all bytes of one carry its whole range.
+fn units_of(text: &str) -> Vec<Unit> {
+    let mut units = Vec::with_capacity(text.len());
+    for (start, character) in text.char_indices() {
+        let end = start + character.len_utf8();
+        let mut buffer = [0; 4];
+        let bytes = character.encode_utf8(&mut buffer).bytes();
+        units.extend(bytes.map(|byte| Unit { byte, start, end }));
+    }
+    units
+}
+
+/// Undoes one layer of `%41` and of JSON's `\n`, `\"`, `\u0041`; nothing when there is none.
+fn undo(units: &[Unit]) -> Option<Vec<Unit>> {
+    let mut out = Vec::with_capacity(units.len());
+    let mut changed = false;
+    let mut rest = units;
+    while let Some((first, after)) = rest.split_first() {
+        let (bytes, taken) = match first.byte {
+            b'%' => percent(after),
+            b'\\' => escape(after),
+            _ => None,
+        }
+        .unwrap_or((vec![first.byte], 0));
+        changed |= taken > 0;
+        let end = after.get(..taken).and_then(<[Unit]>::last).map_or(first.end, |unit| unit.end);
+        out.extend(bytes.into_iter().map(|byte| Unit { byte, start: first.start, end }));
+        rest = after.get(taken..).unwrap_or_default();
+    }
+    changed.then_some(out)
+}
+
+fn percent(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
+    Some((vec![u8::try_from(hex_number(after, 2)?).ok()?], 2))
+}
+
+/// What follows a backslash, and how many units of it belong to the escape.
+fn escape(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
+    let byte = match after.first()?.byte {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 8,
+        b'f' => 12,
+        same @ (b'"' | b'\'' | b'\\' | b'/') => same,
+        b'u' => return unicode(after),
+        _ => return None,
+    };
+    Some((vec![byte], 1))
+}
+
+fn unicode(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
+    let first = hex_number(after.get(1..)?, 4)?;
+    let mut taken = 5;
+    let mut code = first;
+    if (0xd800..=0xdbff).contains(&first) {
+        let is_pair = after.get(5)?.byte == b'\\' && after.get(6)?.byte == b'u';
+        let second = hex_number(after.get(7..)?, 4).filter(|_| is_pair)?;
+        code = 0x1_0000 + ((first - 0xd800) << 10) + second.checked_sub(0xdc00)?;
+        taken = 11;
+    }
+    let mut buffer = [0; 4];
+    Some((char::from_u32(code)?.encode_utf8(&mut buffer).bytes().collect(), taken))
+}
+
+fn hex_number(units: &[Unit], digits: usize) -> Option<u32> {
+    let mut number = 0;
+    for unit in units.get(..digits)? {
+        number = number * 16 + char::from(unit.byte).to_digit(16)?;
+    }
+    Some(number)
+}
+
+/// The part of the base64 of anything with `secret` inside, at the given shift in its groups of three,
+/// that depends on the secret alone.
+fn base64_inside(secret: &[u8], shift: usize) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::with_capacity(secret.len() * 4 / 3 + 4);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in std::iter::repeat_n(&0, shift).chain(secret) {
+        bits = (bits << 8) | u32::from(*byte);
+        held += 8;
+        while held >= 6 {
+            held -= 6;
+            let index = usize::try_from((bits >> held) & 63).unwrap_or_default();
+            out.extend(ALPHABET.get(index));
+        }
+    }
+    let mixed_with_before = (shift * 8).div_ceil(6).min(out.len());
+    out.drain(..mixed_with_before);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "s3+cr/et=\"q\"\n-té\\x";
+
+    fn finds(text: &str) -> bool {
+        let found = Views::of(text).find(&Shapes::of(SECRET));
+        found.iter().all(|range| text.get(range.clone()).is_some()) && !found.is_empty()
+    }
+
+    #[test]
+    fn a_secret_is_found_however_it_is_written() {
+        let json = serde_json::to_string(SECRET).unwrap();
+        let twice = serde_json::to_string(&json).unwrap();
+        for text in [
+            SECRET,
+            &format!("key: {SECRET};"),
+            &format!("😂{json}"),
+            &twice,
+            "a s3%2Bcr%2Fet%3D%22q%22%0A-t%C3%A9%5Cx b",
+            "a s3%2bcr/et%3d%22q%22%0a-t%c3%a9%5cx b",
+            "s3%252Bcr%252Fet%253D%2522q%2522%250A-t%25C3%25A9%255Cx",
+            r#"s3\u002bcr\/et=\u0022q\u0022\n-t\u00e9\\x"#,
+            "  s3+cr/et=\"q\"\r\n    -té\\x",
+        ] {
+            assert!(finds(text), "{text}");
+        }
+        assert!(!finds("s3 cr et q"), "something is missing");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_base64_at_every_shift() {
+        // "s3+cr/et…" alone, after one byte, after two and, URL-safe and wrapped, after three.
+        assert!(finds("czMrY3IvZXQ9InEiCi10w6lceA=="));
+        assert!(finds("YXMzK2NyL2V0PSJxIgotdMOpXHg="));
+        assert!(finds("YWFzMytjci9ldD0icSIKLXTDqVx4"));
+        assert!(finds("YWFhczMrY3IvZXQ9\n  InEiCi10w6lceA%3D%3D"));
+    }
+
+    #[test]
+    fn what_is_found_is_where_it_stands() {
+        let text = "é s3cretvalue%21 é";
+        let found = Views::of(text).find(&Shapes::of("s3cretvalue!"));
+        assert_eq!(found, [3..17]);
+        assert_eq!(&text[3..17], "s3cretvalue%21");
+    }
+}

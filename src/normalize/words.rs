@@ -1,0 +1,23 @@
+use crate::case::Field;
+use crate::text::{At, Problems, suggestion};
+
+/// The only values that some fields may have: playbooks are checked against them.
+pub(super) fn words_of(field: Field) -> Option<&'static [&'static str]> {
+    match field {
+        Field::Kind => Some(&["exposed_key", "auth_failure", "token_misuse"]),
+        Field::Severity => Some(&["informational", "low", "medium", "high", "critical"]),
+        Field::CredentialValidity => Some(&["valid", "invalid", "unverified"]),
+        Field::EventOutcome => Some(&["success", "failure", "unknown"]),
+        _ => None,
+    }
+}
+
+pub(super) fn check_word(field: Field, word: &str, at: &At, problems: &mut Problems) {
+    let Some(words) = words_of(field) else { return };
+    if !words.contains(&word) {
+        let hint = suggestion(word, words.iter().copied());
+        let all = words.join("`, `");
+        problems
+            .add(at, format!("`{}` is never `{word}`{hint}; it is one of `{all}`", field.path()));
+    }
+}

@@ -1,0 +1,34 @@
+//! Configurations and tables as their users write them, right and wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may end where it fails"
+)]
+
+mod files;
+mod service;
+mod shipped;
+mod tables;
+
+use tipstaff::config::{Checked, Files, load};
+use tipstaff::text::Source;
+
+/// Files of a configuration from paths and texts.
+fn files(texts: &[(&str, &str)]) -> Files {
+    let mut files = Files::default();
+    for (path, text) in texts {
+        files.insert(path, Source::new(*path, *text), None);
+    }
+    files
+}
+
+fn problems(files: &Files) -> Vec<String> {
+    load(files)
+        .map(|_: Checked| ())
+        .expect_err("problems")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
