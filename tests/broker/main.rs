@@ -8,6 +8,8 @@ mod kafka;
 mod proxy;
 
 mod latency;
+mod life;
+mod rig;
 mod tear;
 mod toy;
 
