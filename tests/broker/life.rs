@@ -128,6 +128,15 @@ fn an_open_transaction_of_another_holds_back_only_its_partition() {
         "the partition never came back"
     );
     feed.stop();
+    let large: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bootstrap)
+        .set("message.max.bytes", "9437184")
+        .create()
+        .unwrap();
+    let payload = vec![b'x'; 8 << 20];
+    let record = BaseRecord::<str, [u8]>::to("open.in").partition(1).payload(&payload);
+    large.send(record).map_err(|(error, _)| error).unwrap();
+    large.flush(Duration::from_secs(10)).unwrap();
     assert!(wait_until(Duration::from_secs(15), || report(&bootstrap, "open").is_green()));
     assert_eq!(drained_within(running, Duration::from_secs(4)), Ended::Drained);
 
