@@ -12,6 +12,7 @@ use super::message::Message;
 use super::settings::Settings;
 
 const CALL_WAIT: Duration = Duration::from_secs(5);
+const METADATA_WAIT: Duration = Duration::from_secs(2);
 /// A read that gets nothing for this long has failed: what it asks for is known to be there.
 const READ_WAIT: Duration = Duration::from_secs(10);
 
@@ -51,7 +52,7 @@ impl LogReader {
     pub fn partitions(&self, topic: &str) -> Result<Option<i32>, Doubt> {
         let metadata = self
             .committed
-            .fetch_metadata(Some(topic), CALL_WAIT)
+            .fetch_metadata(Some(topic), METADATA_WAIT)
             .map_err(|error| Doubt::of("metadata", &error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let Some(found) = found.filter(|found| found.error().is_none()) else { return Ok(None) };

@@ -12,6 +12,7 @@ use super::error::Doubt;
 use super::settings::Settings;
 
 const INIT_WAIT: Duration = Duration::from_secs(15);
+const INIT_SLICE: Duration = Duration::from_millis(500);
 const FLUSH_WAIT: Duration = Duration::from_secs(8);
 /// Long enough that a slow broker still makes progress; whatever takes this long is doubtful anyway.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
@@ -71,9 +72,18 @@ impl Producer {
         Ok(Producer { inner, is_spoiled: false })
     }
 
-    /// Fences every older producer of this name and ends the transaction it left open.
-    pub fn init(&mut self) -> Result<(), Doubt> {
-        self.inner.init_transactions(INIT_WAIT).map_err(|error| Doubt::of("init", &error))
+    /// Fences every older producer of this name and ends the transaction it left open. Gives up
+    /// early when `stop` says so.
+    pub fn init(&mut self, stop: impl Fn() -> bool) -> Result<(), Doubt> {
+        let until = Instant::now() + INIT_WAIT;
+        loop {
+            // Not tried again but waited for: the client goes on with the request it has sent.
+            match self.inner.init_transactions(INIT_SLICE) {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < until && !stop() => {}
+                result => return result.map_err(|error| Doubt::of("init", &error)),
+            }
+        }
     }
 
     pub fn begin(&mut self) -> Result<Txn<'_>, Doubt> {

@@ -138,3 +138,34 @@ impl<'p> Outbox<'p> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_first_failure_nothing_is_sent_and_the_failure_is_kept() {
+        let mut records = Vec::new();
+        let mut out = Outbox::memory(&mut records);
+        out.send("t", 0, None, Some(b"one"));
+        out.fail(Doubt::Unsure("first".to_owned()));
+        out.fail(Doubt::Unsure("second".to_owned()));
+        out.send("t", 0, None, Some(b"two"));
+        assert_eq!(out.sent(), 1);
+        assert_eq!(out.doubt(), Some(&Doubt::Unsure("first".to_owned())));
+        assert!(out.close().is_err());
+        assert_eq!(records.len(), 1);
+    }
+
+    #[test]
+    fn the_last_word_on_a_partition_counts() {
+        let mut records = Vec::new();
+        let mut out = Outbox::memory(&mut records);
+        out.next("in", 1, 5, "a");
+        out.next("in", 0, 3, "b");
+        out.next("in", 1, 6, "c");
+        let next: Vec<(i32, i64)> =
+            out.next_offsets().iter().map(|next| (next.partition, next.offset)).collect();
+        assert_eq!(next, [(0, 3), (1, 6)]);
+    }
+}

@@ -116,7 +116,8 @@ impl<S: Stage> Worker<S> {
         count(&self.progress().recoveries);
 
         let mut producer = Producer::connect(&self.config.settings, &self.config.name)?;
-        producer.init()?;
+        let drain = self.drain.clone();
+        producer.init(|| drain.is_started())?;
         let ready =
             if self.config.rules.read_log { self.settle(&assigned)? } else { assigned.to_vec() };
         if self.consumer.rebalances() != rebalances || self.drain.is_started() {
@@ -306,5 +307,43 @@ impl<S: Stage> Worker<S> {
             .blocked_partitions
             .store(u64::try_from(pending.len()).unwrap_or(u64::MAX), Relaxed);
         is_ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unsure() -> Doubt {
+        Doubt::Unsure("x".to_owned())
+    }
+
+    #[test]
+    fn ten_errors_in_ten_minutes_end_a_worker() {
+        let mut troubles = Troubles::default();
+        for _ in 1..ERRORS_MAX {
+            assert_eq!(troubles.add(&unsure(), "w"), None);
+        }
+        assert!(matches!(troubles.add(&unsure(), "w"), Some(Ended::TooManyErrors { .. })));
+    }
+
+    #[test]
+    fn being_fenced_twice_means_a_double() {
+        let mut troubles = Troubles::default();
+        let fenced = Doubt::Fenced("x".to_owned());
+        assert_eq!(troubles.add(&fenced, "w"), None);
+        assert_eq!(troubles.add(&unsure(), "w"), None);
+        assert!(matches!(troubles.add(&fenced, "w"), Some(Ended::Duplicate { .. })));
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_and_start_again_after_a_good_commit() {
+        let mut troubles = Troubles::default();
+        for _ in 0..20 {
+            assert!(troubles.pause() <= PAUSE_MAX);
+        }
+        assert!(troubles.pause() >= PAUSE_MAX / 2);
+        troubles.calm();
+        assert!(troubles.pause() <= PAUSE_FIRST);
     }
 }

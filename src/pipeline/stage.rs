@@ -32,6 +32,6 @@ pub trait Stage {
     /// partition touched it says the next offset. False: there is nothing to commit.
     fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool;
 
-    /// The last `process` that returned true is committed. Not called when that is in doubt.
+    /// The broker acknowledged the transaction of the last [`Stage::process`].
     fn committed(&mut self);
 }

@@ -1,5 +1,13 @@
 //! Against a real broker: what happens to exactly-once when the end of a transaction comes late.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "../support/checker.rs"]
 mod checker;
 #[path = "../support/kafka.rs"]
@@ -8,6 +16,8 @@ mod kafka;
 mod proxy;
 
 mod latency;
+mod life;
+mod rig;
 mod tear;
 mod toy;
 

@@ -1,25 +1,23 @@
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use tipstaff::ingest::{BatchLimits, LogReader};
-use tipstaff::pipeline::{Drain, Ended, Progress, RecoveryRules, WorkerConfig, worker};
+use tipstaff::pipeline::{Progress, RecoveryRules};
 
-use crate::checker::{Report, check};
+use crate::ALONE;
+use crate::checker::Report;
 use crate::kafka::Kafka;
 use crate::proxy::{Plan, Proxy};
-use crate::toy::Toy;
-use crate::{ALONE, create_topics, settings};
+use crate::rig::{Feed, create_lane, report, start, wait_until};
 
-const PARTITIONS: i32 = 2;
 const CHILD: &str = "TIPSTAFF_TEAR_CHILD";
 /// Also holds requests for 90 s.
 const LONG: &str = "TIPSTAFF_TEAR_LONG";
+
+/// Tears happen and are healed; with all rules they are prevented.
+const LOG_ONLY: RecoveryRules = RecoveryRules { read_log: true, ..RecoveryRules::NONE };
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -39,85 +37,9 @@ struct Row {
     report: Report,
 }
 
-struct Running {
-    thread: JoinHandle<Ended>,
-    drain: Drain,
-    progress: Arc<Progress>,
-}
-
-fn start(bootstrap: &str, lane: &str, rules: RecoveryRules) -> Running {
-    let (drain, progress) = (Drain::default(), Arc::new(Progress::default()));
-    let toy = Toy::new(lane, rules.read_log, Duration::from_millis(1));
-    let config = WorkerConfig {
-        settings: settings(bootstrap),
-        group: lane.to_owned(),
-        name: format!("{lane}-toy-0"),
-        topics: vec![toy.input.clone()],
-        limits: BatchLimits { time: Duration::from_millis(50), ..BatchLimits::default() },
-        rules,
-        progress: Arc::clone(&progress),
-    };
-    let draining = drain.clone();
-    let thread = std::thread::spawn(move || worker(toy, config, draining));
-    Running { thread, drain, progress }
-}
-
-/// A steady feed until told to stop; every record it counted is acknowledged.
-struct Feed {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Feed {
-    fn start(bootstrap: &str, lane: &str) -> Feed {
-        let stop = Arc::new(AtomicBool::new(false));
-        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
-            .set("enable.idempotence", "true")
-            .create()
-            .unwrap();
-        let (topic, stopped) = (format!("{lane}.in"), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            let mut n = 0;
-            while !stopped.load(SeqCst) {
-                let payload = format!("{topic} {n}");
-                let record = BaseRecord::<str, str>::to(&topic).partition(n % PARTITIONS);
-                producer.send(record.payload(&payload)).map_err(|(error, _)| error).unwrap();
-                n += 1;
-                std::thread::sleep(Duration::from_micros(2500));
-            }
-            producer.flush(Duration::from_secs(10)).unwrap();
-        });
-        Feed { stop, thread }
-    }
-
-    fn stop(self) {
-        self.stop.store(true, SeqCst);
-        self.thread.join().unwrap();
-    }
-}
-
-fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < limit {
-        if is_so() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
-}
-
-fn report(direct: &str, lane: &str) -> Report {
-    let log = LogReader::connect(&settings(direct), &format!("{lane}.checker")).unwrap();
-    let topic = |name: &str| format!("{lane}.{name}");
-    check(&log, &topic("in"), &topic("chain"), &topic("out"), PARTITIONS).unwrap()
-}
-
 /// Holds several commits, one after the other, and looks at what is left when all is quiet again.
 fn run(direct: &str, proxy: &Proxy, lane: &str, case: Case) -> Row {
-    let topics = ["in", "chain", "out"].map(|name| format!("{lane}.{name}"));
-    create_topics(direct, &topics.each_ref().map(String::as_str), PARTITIONS);
+    create_lane(direct, lane);
     let (held, late) = (proxy.held(), proxy.late().len());
     let feed = Feed::start(direct, lane);
     let (progress, ended) = if case.kill {
@@ -130,9 +52,9 @@ fn run(direct: &str, proxy: &Proxy, lane: &str, case: Case) -> Row {
     feed.stop();
 
     // One more recovery sees whatever came last.
-    let last = start(&proxy.bootstrap(), lane, case.rules);
+    let last = start(&proxy.bootstrap(), lane, "0", case.rules);
     let mut found = Report::default();
-    wait_until(Duration::from_secs(15), || {
+    wait_until(Duration::from_secs(8), || {
         std::thread::sleep(Duration::from_millis(500));
         found = report(direct, lane);
         last.thread.is_finished() || found.is_green()
@@ -156,18 +78,18 @@ fn feed_seconds(case: Case) -> usize {
 }
 
 fn hold(proxy: &Proxy, lane: &str, case: Case, times: usize) -> (Arc<Progress>, String) {
-    let running = start(&proxy.bootstrap(), lane, case.rules);
+    let running = start(&proxy.bootstrap(), lane, "0", case.rules);
     let progress = Arc::clone(&running.progress);
     let is_warm = wait_until(Duration::from_secs(30), || progress.commits.load(SeqCst) > 3);
     assert!(is_warm || running.thread.is_finished(), "{lane}: nothing was committed");
     for _ in 0..times {
-        let before = proxy.held();
+        let (before, commits) = (proxy.held(), progress.commits.load(SeqCst));
         proxy.plan(Plan { next: 1, delay: case.delay, cut: case.cut, ..Plan::default() });
         wait_until(Duration::from_secs(10), || {
             proxy.held() > before || running.thread.is_finished()
         });
-        wait_until(Duration::from_secs(2), || proxy.waiting() == 0);
-        std::thread::sleep(Duration::from_millis(250));
+        // The next one to be held must not be this one's own retry.
+        wait_until(Duration::from_secs(8), || progress.commits.load(SeqCst) > commits + 2);
     }
     proxy.plan(Plan::default());
     wait_until(case.delay + Duration::from_secs(5), || proxy.waiting() == 0);
@@ -195,7 +117,7 @@ fn hold_and_kill(proxy: &Proxy, lane: &str, case: Case) {
 fn spawn(bootstrap: &str, lane: &str, rules: RecoveryRules) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tear::child", "--nocapture"])
-        .env(CHILD, format!("{bootstrap} {lane} {}", rules.read_log))
+        .env(CHILD, format!("{bootstrap} {lane} {}", name(rules)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -207,19 +129,25 @@ fn spawn(bootstrap: &str, lane: &str, rules: RecoveryRules) -> Child {
 fn child() {
     let Ok(what) = std::env::var(CHILD) else { return };
     let what: Vec<&str> = what.split(' ').collect();
-    let rules = if what[2] == "true" { RecoveryRules::ALL } else { RecoveryRules::NONE };
-    start(what[0], what[1], rules).thread.join().unwrap();
+    let rules = match what[2] {
+        "all" => RecoveryRules::ALL,
+        "log" => LOG_ONLY,
+        _ => RecoveryRules::NONE,
+    };
+    start(what[0], what[1], "0", rules).thread.join().unwrap();
 }
 
 #[test]
 fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // One lane for each way of being late, with and without the rules, at the same time.
-    let lanes: Vec<(bool, bool, RecoveryRules)> = [RecoveryRules::ALL, RecoveryRules::NONE]
-        .into_iter()
-        .flat_map(|rules| [(false, rules), (true, rules)])
-        .map(|(cut, rules)| (cut, rules.read_log, rules))
-        .collect();
+    let lanes = [
+        (false, RecoveryRules::ALL),
+        (true, RecoveryRules::ALL),
+        (true, LOG_ONLY),
+        (false, RecoveryRules::NONE),
+        (true, RecoveryRules::NONE),
+    ];
     let proxies: Vec<Proxy> = lanes.iter().map(|_| Proxy::bind()).collect();
     let ports: Vec<u16> = proxies.iter().map(Proxy::port).collect();
     let Some(kafka) = Kafka::start(&ports) else { return };
@@ -233,7 +161,7 @@ fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
             .iter()
             .zip(proxies.iter().zip(kafka.proxied()))
             .enumerate()
-            .map(|(at, ((cut, _, rules), (proxy, port)))| {
+            .map(|(at, ((cut, rules), (proxy, port)))| {
                 proxy.forward(*port);
                 let (direct, delays) = (&direct, &delays);
                 scope.spawn(move || {
@@ -252,10 +180,10 @@ fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    rows.sort_by_key(|row| (!row.case.rules.read_log, row.case.kill, row.case.cut, row.case.delay));
+    rows.sort_by_key(|row| (name(row.case.rules), row.case.kill, row.case.cut, row.case.delay));
     print(&rows);
 
-    for row in rows.iter().filter(|row| row.case.rules == RecoveryRules::ALL) {
+    for row in rows.iter().filter(|row| row.case.rules.read_log) {
         assert!(row.report.is_green(), "with the rules on: {}", line(row));
     }
     let is_red = |row: &&Row| row.case.rules == RecoveryRules::NONE && !row.report.is_green();
@@ -285,6 +213,14 @@ fn print(rows: &[Row]) {
     }
 }
 
+fn name(rules: RecoveryRules) -> &'static str {
+    match rules {
+        RecoveryRules::ALL => "all",
+        LOG_ONLY => "log",
+        _ => "none",
+    }
+}
+
 fn line(row: &Row) -> String {
     let then = match (row.case.kill, row.case.cut) {
         (true, true) => "kill + cut",
@@ -292,7 +228,7 @@ fn line(row: &Row) -> String {
         (false, true) => "cut",
         (false, false) => "in place",
     };
-    let rules = if row.case.rules == RecoveryRules::ALL { "on" } else { "off" };
+    let rules = name(row.case.rules);
     let ended = if row.ended == "drained" || row.ended == "killed" { "" } else { &row.ended };
     format!(
         "{:>7} {:<12} {:<5} {:>4} {:>8} {:>10} {:>7} {:>6} {:>6} {:<22} {} {ended}",

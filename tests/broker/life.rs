@@ -1,0 +1,149 @@
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tipstaff::ingest::{Admin, LogReader, TopicIdError};
+use tipstaff::pipeline::{Ended, Phase, RecoveryRules};
+
+use crate::checker::all;
+use crate::kafka::{Kafka, free_ports};
+use crate::rig::{Feed, create_lane, report, start, wait_until};
+use crate::{ALONE, settings};
+
+fn drained_within(running: crate::rig::Running, limit: Duration) -> Ended {
+    let began = Instant::now();
+    running.drain.start();
+    let ended = running.thread.join().unwrap();
+    assert!(began.elapsed() < limit, "took {:?} to drain", began.elapsed());
+    ended
+}
+
+#[test]
+fn without_a_broker_a_worker_waits_and_can_still_be_drained() {
+    let nobody = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let running = start(&nobody, "nobody", "0", RecoveryRules::ALL);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!running.thread.is_finished());
+    assert_eq!(running.progress.phase(), Phase::Waiting);
+    assert_eq!(drained_within(running, Duration::from_secs(5)), Ended::Drained);
+}
+
+#[test]
+fn the_same_worker_runs_on_the_mock_cluster() {
+    let mock = MockCluster::new(1).unwrap();
+    for topic in ["mock.in", "mock.chain", "mock.out"] {
+        mock.create_topic(topic, 2, 1).unwrap();
+    }
+    let bootstrap = mock.bootstrap_servers();
+    let running = start(&bootstrap, "mock", "0", RecoveryRules::ALL);
+    let feed = Feed::start(&bootstrap, "mock");
+    let is_moving =
+        wait_until(Duration::from_secs(20), || running.progress.commits.load(SeqCst) > 5);
+    feed.stop();
+    assert!(is_moving, "nothing was committed");
+    let log = LogReader::connect(&settings(&bootstrap), "mock.checker").unwrap();
+    let is_complete = wait_until(Duration::from_secs(10), || {
+        (0..2).all(|p| {
+            all(&log, "mock.in", p).unwrap().len() == all(&log, "mock.chain", p).unwrap().len()
+        })
+    });
+    assert!(is_complete, "not every input has its record");
+    drained_within(running, Duration::from_secs(4));
+    let ids = Admin::connect(&settings(&bootstrap)).unwrap().topic_ids(&["mock.in"]);
+    assert_eq!(ids, Err(TopicIdError::NotSupported));
+}
+
+#[test]
+fn workers_share_survive_a_broker_restart_and_notice_a_double() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(mut kafka) = Kafka::start(&[]) else { return };
+    let bootstrap = kafka.bootstrap();
+
+    create_lane(&bootstrap, "life");
+    let feed = Feed::start(&bootstrap, "life");
+    let first = start(&bootstrap, "life", "0", RecoveryRules::ALL);
+    assert!(wait_until(Duration::from_secs(20), || first.progress.commits.load(SeqCst) > 10));
+    let second = start(&bootstrap, "life", "1", RecoveryRules::ALL);
+    assert!(wait_until(Duration::from_secs(20), || second.progress.commits.load(SeqCst) > 10));
+    kafka.restart();
+    let after = first.progress.commits.load(SeqCst);
+    assert!(wait_until(Duration::from_secs(60), || first.progress.commits.load(SeqCst) > after + 5));
+    kafka.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    kafka.resume();
+    feed.stop();
+    assert!(wait_until(Duration::from_secs(60), || report(&bootstrap, "life").is_green()));
+    assert_eq!(drained_within(first, Duration::from_secs(4)), Ended::Drained);
+
+    let double = start(&bootstrap, "life", "1", RecoveryRules::ALL);
+    let is_noticed = wait_until(Duration::from_secs(60), || {
+        second.thread.is_finished() || double.thread.is_finished()
+    });
+    assert!(is_noticed, "two workers of one name went on");
+    let ended: Vec<Ended> = [second, double]
+        .into_iter()
+        .map(|running| {
+            running.drain.start();
+            running.thread.join().unwrap()
+        })
+        .collect();
+    assert!(ended.iter().any(|ended| matches!(ended, Ended::Duplicate { .. })), "{ended:?}");
+    assert!(report(&bootstrap, "life").is_green());
+}
+
+#[test]
+fn an_open_transaction_of_another_holds_back_only_its_partition() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let bootstrap = kafka.bootstrap();
+    create_lane(&bootstrap, "open");
+    let other: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bootstrap)
+        .set("transactional.id", "other")
+        .set("transaction.timeout.ms", "8000")
+        .set("message.timeout.ms", "5000")
+        .create()
+        .unwrap();
+    other.init_transactions(Duration::from_secs(10)).unwrap();
+    other.begin_transaction().unwrap();
+    let stray = BaseRecord::<str, str>::to("open.chain").partition(0).payload("never committed");
+    other.send(stray).map_err(|(error, _)| error).unwrap();
+    other.flush(Duration::from_secs(5)).unwrap();
+
+    let feed = Feed::start(&bootstrap, "open");
+    let running = start(&bootstrap, "open", "0", RecoveryRules::ALL);
+    let log = LogReader::connect(&settings(&bootstrap), "open.checker").unwrap();
+    let stable = |partition| log.stable("open.chain", partition).unwrap();
+    assert!(
+        wait_until(Duration::from_secs(15), || stable(1) > 10),
+        "the other partition waits too"
+    );
+    assert_eq!(stable(0), 0);
+    assert_eq!(running.progress.blocked_partitions.load(SeqCst), 1);
+    assert!(running.progress.open_transactions.load(SeqCst) >= 1);
+    assert!(
+        wait_until(Duration::from_secs(40), || stable(0) > 10),
+        "the partition never came back"
+    );
+    feed.stop();
+    let large: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bootstrap)
+        .set("message.max.bytes", "9437184")
+        .create()
+        .unwrap();
+    let payload = vec![b'x'; 8 << 20];
+    let record = BaseRecord::<str, [u8]>::to("open.in").partition(1).payload(&payload);
+    large.send(record).map_err(|(error, _)| error).unwrap();
+    large.flush(Duration::from_secs(10)).unwrap();
+    assert!(wait_until(Duration::from_secs(15), || report(&bootstrap, "open").is_green()));
+    assert_eq!(drained_within(running, Duration::from_secs(4)), Ended::Drained);
+
+    let admin = Admin::connect(&settings(&bootstrap)).unwrap();
+    let ids = admin.topic_ids(&["open.in", "open.out"]).unwrap();
+    assert!(ids[0].len() > 20 && ids[0] != ids[1], "{ids:?}");
+    let missing = admin.topic_ids(&["open.no"]);
+    assert_eq!(missing, Err(TopicIdError::Missing("open.no".to_owned())));
+    assert!(admin.cluster_id().is_some());
+}
