@@ -79,10 +79,11 @@ pub fn start(
     let mut running = Running { workers: Vec::new(), metrics: metrics.clone(), drain };
     if options.roles.contains(&Role::Intake) {
         let ends = watch_ends(cluster, running.drain.clone())?;
-        let topics = Cluster::detector_topics(&loaded.checked.pipelines);
+        let pipelines = Arc::new(loaded.checked.pipelines.clone());
+        let topics = Cluster::detector_topics(&pipelines);
         for number in 0..options.workers.intake {
             let stage = Intake::new(
-                (Arc::clone(&loaded.checked.pipelines), Arc::clone(&keys)),
+                (Arc::clone(&pipelines), Arc::clone(&keys)),
                 cluster.topics.clone(),
                 (Admin::connect(&cluster.settings)?, ends.clone()),
                 metrics.clone(),

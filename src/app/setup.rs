@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::case::Millis;
-use crate::config::{Checked, Files, ResolvedSecrets, SecretFrom, ServiceConfig, load as check};
+use crate::config::{Checked, Files, ResolvedSecrets, ServiceConfig, load as check};
 use crate::enrich::Enrichers;
 use crate::ingest::{Brokers, Doubt, Settings};
 use crate::normalize::FingerprintKeys;
@@ -90,22 +90,18 @@ impl Loaded {
 
     /// Fingerprint keys of the configuration; without one, keys that only serve offline work.
     pub fn keys(&self) -> Result<FingerprintKeys, Failure> {
-        if self.checked.service.is_none() {
-            return Ok(offline_keys());
-        }
-        let secrets = self.secrets()?;
-        let of = |key: &crate::config::FingerprintKey| (key.id.clone(), key.key.expose().to_vec());
-        Ok(FingerprintKeys::new(of(&secrets.fingerprint), secrets.previous.as_ref().map(of)))
+        let secrets = match &self.checked.service {
+            None => return offline_keys(),
+            Some(_) => self.secrets()?,
+        };
+        let active = (secrets.fingerprint.id.as_str(), secrets.fingerprint.key.expose());
+        let previous = secrets.previous.as_ref().map(|key| (key.id.as_str(), key.key.expose()));
+        FingerprintKeys::new(active, previous).map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 
 /// Fingerprints made with these are equal on every machine and protect nothing: for examples and tests.
-pub fn offline_keys() -> FingerprintKeys {
-    FingerprintKeys::new(("offline".to_owned(), vec![0; 32]), None)
-}
-
-impl From<SecretFrom> for Failure {
-    fn from(from: SecretFrom) -> Self {
-        Self::Usage(format!("{from} can't be read"))
-    }
+pub fn offline_keys() -> Result<FingerprintKeys, Failure> {
+    FingerprintKeys::new(("offline", &[0; 32]), None)
+        .map_err(|error| Failure::Usage(error.to_string()))
 }

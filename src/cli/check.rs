@@ -10,7 +10,7 @@ pub(super) fn check(config: &Config) -> Result<ExitCode, Failure> {
     let checked = &loaded.checked;
     say(&format!(
         "ok: {} pipelines, {} enrichers, {} playbooks, {} boundary layers; policy {}",
-        checked.pipelines.len(),
+        checked.pipelines.list().len(),
         checked.enrichers.len(),
         checked.policy.playbook_count(),
         checked.policy.layer_count(),

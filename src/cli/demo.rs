@@ -60,7 +60,7 @@ impl Demo {
             activate: false,
             clock: Arc::clone(&clock),
         };
-        let keys = Arc::new(app::offline_keys());
+        let keys = Arc::new(app::offline_keys()?);
         let running = app::start(&cluster, &loaded, keys, &options, Drain::default())?;
         let until = Instant::now() + PATIENCE;
         while !running.is_ready() && !running.has_ended() && Instant::now() < until {
@@ -216,7 +216,7 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
     let settings = Settings::new(&Brokers { properties })
         .map_err(|error| Failure::Ended(error.to_string()))?;
     let topics = Topics::new("tipstaff", PARTITIONS);
-    let keys = app::offline_keys();
+    let keys = app::offline_keys()?;
     let key = keys.active_id().to_owned();
     let cluster = Cluster::wait(settings, topics, key, &Drain::default())?;
     let plan = Plan {
@@ -238,11 +238,11 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
 
 /// The shipped examples, detectors mixed, each with the number of alerts that it becomes.
 fn examples(loaded: &Loaded) -> Result<Vec<Example>, Failure> {
-    let keys = app::offline_keys();
+    let keys = app::offline_keys()?;
     let mut by_detector: Vec<Vec<Example>> = Vec::new();
-    for name in loaded.checked.pipelines.names() {
-        let Some(topic) = loaded.checked.pipelines.topic_of(name) else { continue };
-        let folder = format!("pipelines/{name}/examples/");
+    for pipeline in loaded.checked.pipelines.list() {
+        let topic = pipeline.topic.as_str();
+        let folder = format!("pipelines/{}/examples/", pipeline.name);
         let mut found = Vec::new();
         for (_, file) in loaded.files.iter().filter(|(path, _)| path.starts_with(&folder)) {
             let value = file.source.text.clone().into_bytes();

@@ -23,7 +23,7 @@ mod intake;
 
 pub use fingerprint::{FingerprintKeys, KeyError};
 pub use intake::{ALERT_BYTES_MAX, ALERTS_MAX, Incoming, MESSAGE_BYTES_MAX};
-pub use partition::{partition_key, partition_of};
+pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
 pub use pipeline::Pipeline;
 
 use crate::text::{At, Problems, Source};
@@ -73,6 +73,15 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
 }
 
 impl Pipelines {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|pipeline| pipeline.name.as_str())
+    }
+
+    /// The detector topics that are read, each once.
+    pub fn topics(&self) -> std::collections::BTreeSet<&str> {
+        self.list.iter().map(|pipeline| pipeline.topic.as_str()).collect()
+    }
+
     pub fn list(&self) -> &[Pipeline] {
         &self.list
     }

@@ -15,6 +15,9 @@ pub fn partition_key<'a>(arrival: &'a Arrival<'_>) -> &'a str {
 ///
 /// Clients' own partitioners differ from one another and with their settings; this one must give the
 /// same answer in every language, so its test vectors are part of the format. Without partitions: 0.
+/// The name that genesis records give to [`partition_of`].
+pub const PARTITION_FUNCTION: &str = "sha256-first8-mod";
+
 pub fn partition_of(key: &str, partitions: i32) -> i32 {
     let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let first = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));

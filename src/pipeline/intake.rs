@@ -8,9 +8,9 @@ use tracing::warn;
 use super::names::Topics;
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
-use crate::case::{Body, Field, Id, Millis, Origin};
+use crate::case::{Body, Id, Millis, Origin};
 use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
-use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_of};
+use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::Metrics;
 
 /// Detector messages in, alerts out. It keeps no state: what it has written is on the alerts topic.
@@ -179,13 +179,10 @@ impl Intake {
                 self.metrics.skipped.inc();
                 continue;
             }
-            let key = match &arrival.body {
-                Body::Alert(alert) => alert.text(Field::NhiId).unwrap_or(&arrival.alert_id),
-                Body::Unreadable(unreadable) => {
-                    self.metrics.unreadable.with_label_values(&[unreadable.reason.code()]).inc();
-                    &arrival.alert_id
-                }
-            };
+            if let Body::Unreadable(unreadable) = &arrival.body {
+                self.metrics.unreadable.with_label_values(&[unreadable.reason.code()]).inc();
+            }
+            let key = partition_key(&arrival);
             self.line.clear();
             if serde_json::to_writer(&mut self.line, &arrival).is_err() {
                 return out.fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
