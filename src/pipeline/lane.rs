@@ -97,7 +97,7 @@ impl Lane {
         let mut record = Record {
             alert_id: Some(arrival.alert_id.clone()),
             correlation_id: Some(Cow::Borrowed(&arrival.correlation_id)),
-            origin: case.arrival.is_some().then(|| Cow::Borrowed(&arrival.origin)),
+            origin: case.arrival.as_ref().map(|arrival| Cow::Borrowed(&arrival.origin)),
             input: Some(input),
             next_in,
             ..Record::new(Kind::Ruling, now, engine, actor)
