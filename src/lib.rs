@@ -4,3 +4,4 @@ pub mod text;
 pub mod case;
 pub mod clause;
 pub mod policy;
+pub mod decide;

@@ -18,7 +18,9 @@ use crate::case::{Alert, Id};
 use crate::clause::Schema;
 
 pub use action::Action;
-pub use boundary::{Allow, Boundary, Deny, Layer, Of, Protected, Require, SuppressLimits};
+pub use boundary::{
+    Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
+};
 pub use compile::compile;
 pub use playbook::{Mode, Playbook};
 pub use read::{Reference, ToQueue};

@@ -259,13 +259,12 @@ fn expect(node: &Node, playbook: &Playbook, problems: &mut Problems) -> Option<E
     for fate in FATES {
         fates.extend(fields.text(fate, problems).map(|subject| (fate, subject.to_owned())));
     }
+    let rule_at = fields.get("rule").map_or(&node.at, |node| &node.at);
     let rule = fields.text("rule", problems).map(str::to_owned);
-    if let Some(rule) = &rule {
-        let ids = || playbook.rules.iter().map(|rule| rule.id.as_str());
-        if !ids().any(|id| id == rule) {
-            let hint = suggestion(rule, ids());
-            problems.add(&node.at, format!("this playbook has no rule `{rule}`{hint}"));
-        }
+    let ids = || playbook.rules.iter().map(|rule| rule.id.as_str());
+    if let Some(rule) = rule.as_deref().filter(|rule| ids().all(|id| id != *rule)) {
+        let hint = suggestion(rule, ids());
+        problems.add(rule_at, format!("this playbook has no rule `{rule}`{hint}"));
     }
     let reason = fields
         .get("reason")
