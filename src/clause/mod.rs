@@ -16,6 +16,7 @@ mod condition;
 pub use check::compile;
 pub use condition::Condition;
 pub use eval::Clause;
+pub(crate) use eval::json;
 pub use schema::{Name, Schema, Slot};
 pub use scope::Scope;
 

@@ -1,4 +1,4 @@
-use crate::case::{Alert, Counters, FactState, Facts, Millis, Value, Why};
+use crate::case::{Alert, Counters, FactRow, FactState, Facts, Millis, Value, Why};
 
 use super::Slot;
 
@@ -38,6 +38,19 @@ impl<'s> Scope<'s> {
             FactState::Known => row.values.get(field).map_or(Value::Absent, Value::borrowed),
             FactState::Absent | FactState::Unknown(_) => Value::Absent,
         }
+    }
+
+    /// The answer a fact comes from.
+    pub fn row(&self, slot: Slot) -> Option<&'s FactRow> {
+        match slot {
+            Slot::Fact { enricher, .. } => self.facts.get(enricher)?.as_deref(),
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+        }
+    }
+
+    /// Whether the answer is there and no older than this.
+    pub fn is_fresh(&self, slot: Slot, max_age_ms: i64) -> bool {
+        self.row(slot).is_some_and(|row| is_fresh(row.as_of, self.now, max_age_ms))
     }
 
     /// INVARIANT (INV-11): without its grouping key an alert has no counters to be ruled by.

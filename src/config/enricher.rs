@@ -54,26 +54,38 @@ pub enum TableFormat {
 const FORMATS: &[(&str, TableFormat)] =
     &[("csv", TableFormat::Csv), ("yaml", TableFormat::Yaml), ("ndjson", TableFormat::Ndjson)];
 
-impl EnricherConfig {
-    pub fn shape(&self) -> EnricherShape {
-        EnricherShape { name: self.name.clone(), provides: self.provides.clone() }
-    }
-}
-
 /// Reads one enricher; `folder` is its directory from the root: `enrichers/owner`.
 ///
-/// Errors: adds every problem of the file and returns nothing when there is one.
-pub fn enricher(source: &Source, folder: &str, problems: &mut Problems) -> Option<EnricherConfig> {
+/// Errors: adds every problem of the file; then there is no configuration, but perhaps a shape, so
+/// that conditions over its facts can still be checked.
+pub fn enricher(
+    source: &Source,
+    folder: &str,
+    problems: &mut Problems,
+) -> (Option<EnricherShape>, Option<EnricherConfig>) {
     let before = problems.len();
-    let node = read(source, problems)?;
-    let mut fields = Fields::of(&node, "an enricher", problems)?;
-    let name = name(&mut fields, folder, problems);
+    let node = read(source, problems);
+    let fields = node.as_ref().and_then(|node| Fields::of(node, "an enricher", problems));
+    let Some(mut fields) = fields else { return (None, None) };
+    let name = name(&mut fields, folder, problems).or_else(|| folder.rsplit('/').next());
+    let provides = provides(&mut fields, problems);
+    let shape = EnricherShape { name: name.unwrap_or_default().into(), provides };
+    let config = rest(&shape, fields, folder, problems);
+    (Some(shape), config.filter(|_| problems.len() == before))
+}
+
+fn rest(
+    shape: &EnricherShape,
+    mut fields: Fields<'_>,
+    folder: &str,
+    problems: &mut Problems,
+) -> Option<EnricherConfig> {
+    let at = fields.at.clone();
     let title = fields.require_text("title", problems);
     let owner = fields.require_text("owner", problems);
-    let provides = provides(&mut fields, problems);
     let key = fields.require("key", problems).and_then(|node| key(node, problems));
     let source = fields.require("source", problems);
-    let table = source.and_then(|node| table(node, folder, &provides, problems));
+    let source = source.and_then(|node| table(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
     for later in ["combine", "cache"] {
         if let Some(node) = fields.get(later) {
@@ -81,17 +93,17 @@ pub fn enricher(source: &Source, folder: &str, problems: &mut Problems) -> Optio
         }
     }
     fields.finish(problems);
-    let (name, title, owner, key, table) = (name?, title?, owner?, key?, table?);
-    check_columns(&key, &table, problems);
-    (problems.len() == before).then(|| EnricherConfig {
-        name: name.into(),
-        title: title.to_owned(),
-        owner: owner.to_owned(),
-        provides,
+    let (key, source) = (key?, source?);
+    check_columns(&key, &source, problems);
+    Some(EnricherConfig {
+        name: shape.name.clone(),
+        title: title?.to_owned(),
+        owner: owner?.to_owned(),
+        provides: shape.provides.clone(),
         key,
-        source: table,
+        source,
         timeout_ms,
-        at: node.at.clone(),
+        at,
     })
 }
 

@@ -3,13 +3,16 @@ use sha2::{Digest, Sha256};
 use super::enricher::{EnricherConfig, enricher};
 use super::files::{File, Files, SERVICE_FILE};
 use super::service::ServiceConfig;
+use crate::clause::Schema;
 use crate::normalize::{self, Pipelines};
+use crate::policy::{self, Policy};
 use crate::text::{At, Problem, Problems, Source};
 
 /// A configuration without a mistake.
 #[derive(Debug)]
 pub struct Checked {
     pub pipelines: Pipelines,
+    pub policy: Policy,
     /// In the order of their folders' names; facts are called by this index.
     pub enrichers: Vec<EnricherConfig>,
     pub service: Option<ServiceConfig>,
@@ -43,12 +46,17 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     check_places(files, &mut problems);
     let service = files.get(SERVICE_FILE);
     let service = service.and_then(|file| ServiceConfig::read(&file.source, &mut problems));
-    let enrichers = of_part(files, Part::Enricher)
-        .filter_map(|(path, file)| enricher(&file.source, folder(path), &mut problems))
-        .collect();
+    let (enrichers, schema) = enrichers(files, &mut problems);
     let pipelines = normalize::compile(
         &sources(files, Part::Pipeline),
         sources(files, Part::Aliases).first(),
+        &mut problems,
+    );
+    let policy = policy::compile(
+        &sources(files, Part::Playbook),
+        &sources(files, Part::Boundary),
+        &sources(files, Part::Action),
+        schema,
         &mut problems,
     );
     let bundle: Vec<(String, String)> = files
@@ -57,12 +65,24 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         .map(|(path, file)| (path.to_owned(), file.source.text.clone()))
         .collect();
     let policy_hash = policy_hash(&bundle);
-    match (problems.is_empty(), pipelines) {
-        (true, Some(pipelines)) => {
-            Ok(Checked { pipelines, enrichers, service, bundle, policy_hash })
+    match (problems.is_empty(), pipelines, policy) {
+        (true, Some(pipelines), Some(mut policy)) => {
+            policy.hash.clone_from(&policy_hash);
+            Ok(Checked { pipelines, policy, enrichers, service, bundle, policy_hash })
         }
         _ => Err(problems.into_sorted()),
     }
+}
+
+/// The schema has those with a mistake too: a condition over their facts is not another one.
+fn enrichers(files: &Files, problems: &mut Problems) -> (Vec<EnricherConfig>, Schema) {
+    let (mut configs, mut shapes) = (Vec::new(), Vec::new());
+    for (path, file) in of_part(files, Part::Enricher) {
+        let (shape, config) = enricher(&file.source, folder(path), problems);
+        shapes.extend(shape);
+        configs.extend(config);
+    }
+    (configs, Schema { enrichers: shapes })
 }
 
 fn sources(files: &Files, wanted: Part) -> Vec<Source> {

@@ -15,9 +15,13 @@ mod tables;
 use tipstaff::config::{Checked, Files, load};
 use tipstaff::text::Source;
 
-/// Files of a configuration from paths and texts.
+const BOUNDARY: &str = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n";
+
+/// Files of a configuration from paths and texts, and a boundary, which every configuration needs.
 fn files(texts: &[(&str, &str)]) -> Files {
     let mut files = Files::default();
+    let path = "playbooks/boundary.yaml";
+    files.insert(path, Source::new(path, BOUNDARY), None);
     for (path, text) in texts {
         files.insert(path, Source::new(*path, *text), None);
     }

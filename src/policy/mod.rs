@@ -1,0 +1,102 @@
+//! Playbooks and boundary: text in, a checked and compiled policy out, or every problem of every file.
+//!
+//! Must stay true: what compiles here can be ruled by without a further check, the boundary's layers
+//! compose by intersection, and every playbook ends in people. Deliberately absent: ruling itself.
+
+mod read;
+mod rule;
+mod playbook;
+mod action;
+mod boundary;
+mod routing;
+mod test_case;
+mod compile;
+
+use std::collections::BTreeSet;
+
+use crate::case::{Alert, Id};
+use crate::clause::Schema;
+
+pub use action::Action;
+pub use boundary::{
+    Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
+};
+pub use compile::compile;
+pub use playbook::{Mode, Playbook};
+pub use read::{Reference, ToQueue};
+pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
+pub use test_case::{Expect, TestCase};
+
+use routing::Routing;
+
+/// Everything that rules, checked. Made by [`compile`] alone.
+#[derive(Debug)]
+pub struct Policy {
+    /// Over all files; the caller who read them sets it.
+    pub hash: String,
+    schema: Schema,
+    playbooks: Vec<Playbook>,
+    boundary: Boundary,
+    actions: Vec<Action>,
+    tests: Vec<TestCase>,
+    routing: Routing,
+}
+
+/// The episode an alert belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grouping {
+    pub id: Id,
+    pub window_ms: i64,
+}
+
+impl Policy {
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub fn playbooks(&self) -> &[Playbook] {
+        &self.playbooks
+    }
+
+    pub fn boundary(&self) -> &Boundary {
+        &self.boundary
+    }
+
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// The `tests:` of all playbooks.
+    pub fn tests(&self) -> &[TestCase] {
+        &self.tests
+    }
+
+    /// Indexes of the enrichers that a ruling on this alert may need, in ascending order.
+    pub fn wanted(&self, alert: &Alert<'_>) -> &[usize] {
+        &self.routing.route(alert).wanted
+    }
+
+    /// The playbook that rules this alert.
+    pub fn live(&self, alert: &Alert<'_>) -> Option<&Playbook> {
+        self.playbooks.get(self.routing.route(alert).live?)
+    }
+
+    /// Playbooks that are tried on this alert without effect.
+    pub fn shadows(&self, alert: &Alert<'_>) -> impl Iterator<Item = &Playbook> {
+        let shadows = &self.routing.route(alert).shadows;
+        shadows.iter().filter_map(|index| self.playbooks.get(*index))
+    }
+
+    /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never grouped.
+    pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
+        self.live(alert)?.grouping(alert)
+    }
+
+    /// Every queue that a ruling can name.
+    pub fn queues(&self) -> BTreeSet<&str> {
+        let rules = self.playbooks.iter().flat_map(|playbook| &playbook.rules);
+        let mut queues: BTreeSet<&str> = rules.filter_map(|rule| rule.outcome.queue()).collect();
+        queues.insert(&self.boundary.default.queue);
+        queues
+    }
+}
