@@ -59,11 +59,35 @@ impl Doubt {
         }
     }
 
-    /// The same doubt about a commit: silence is then no reason to assume that nothing happened.
+    /// The same doubt about a commit: silence is then no reason to assume that nothing happened, and
+    /// a member that joined again meanwhile is told that it is fenced, by nobody but itself.
     pub(super) fn of_commit(error: &KafkaError) -> Doubt {
         match Doubt::of("commit", error) {
             Doubt::Unreachable(text) => Doubt::Unsure(text),
+            Doubt::Fenced(text) if error.rdkafka_error_code() == Some(Code::FencedInstanceId) => {
+                Doubt::Unsure(text)
+            }
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_during_a_commit_is_not_taken_for_nothing_happened() {
+        let silence = KafkaError::Flush(Code::OperationTimedOut);
+        assert!(matches!(Doubt::of("init", &silence), Doubt::Unreachable(_)));
+        assert!(matches!(Doubt::of_commit(&silence), Doubt::Unsure(_)));
+    }
+
+    #[test]
+    fn only_a_fenced_producer_points_to_a_double_at_commit() {
+        let member = KafkaError::Flush(Code::FencedInstanceId);
+        let producer = KafkaError::Flush(Code::ProducerFenced);
+        assert!(matches!(Doubt::of_commit(&member), Doubt::Unsure(_)));
+        assert!(matches!(Doubt::of_commit(&producer), Doubt::Fenced(_)));
     }
 }

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,8 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 pub struct LogReader {
     committed: BaseConsumer<Logged>,
     uncommitted: BaseConsumer<Logged>,
+    /// One read at a time: two threads would take each other's records.
+    alone: PhantomData<Cell<()>>,
 }
 
 /// A record that outlives the read.
@@ -45,6 +49,7 @@ impl LogReader {
         Ok(LogReader {
             committed: client("read_committed")?,
             uncommitted: client("read_uncommitted")?,
+            alone: PhantomData,
         })
     }
 

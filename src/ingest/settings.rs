@@ -30,6 +30,7 @@ pub enum SettingsError {
 /// What a user may not change, with its aliases.
 const PROTECTED: &[&str] = &[
     "acks",
+    "allow.auto.create.topics",
     "auto.commit.enable",
     "auto.offset.reset",
     "delivery.report.only.error",
@@ -63,6 +64,8 @@ const PROTECTED: &[&str] = &[
 
 /// Both sides: detector topics may hold messages of up to 8 MiB.
 const COMMON: &[(&str, &str)] = &[
+    // Producers and admin clients otherwise create what they only ask about.
+    ("allow.auto.create.topics", "false"),
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.max.ms", "2000"),
     ("receive.message.max.bytes", "33554432"),

@@ -1,7 +1,7 @@
 //! A lane of topics, a worker on it and a feed into it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::toy::Toy;
 use crate::{create_topics, settings};
 
 pub const PARTITIONS: i32 = 2;
+static LOGS: Once = Once::new();
 
 pub fn create_lane(bootstrap: &str, lane: &str) {
     let topics = ["in", "chain", "out"].map(|name| format!("{lane}.{name}"));
@@ -29,6 +30,10 @@ pub struct Running {
 
 /// Runs the toy stage as the worker `name` of this lane.
 pub fn start(bootstrap: &str, lane: &str, name: &str, rules: RecoveryRules) -> Running {
+    LOGS.call_once(|| {
+        let filter = tracing_subscriber::EnvFilter::from_env("TIPSTAFF_TEST_LOG");
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    });
     let (drain, progress) = (Drain::default(), Arc::new(Progress::default()));
     let toy = Toy::new(lane, rules.read_log, Duration::from_millis(1));
     let config = WorkerConfig {

@@ -176,7 +176,7 @@ impl Kafka {
              share.coordinator.state.topic.min.isr=1\n\
              share.coordinator.state.topic.num.partitions=4\n\
              group.initial.rebalance.delay.ms=0\n\
-             auto.create.topics.enable=false\n\
+             auto.create.topics.enable=true\n\
              message.max.bytes=9437184\n\
              replica.fetch.max.bytes=9437184\n\
              log.cleaner.dedupe.buffer.size=8388608\n\
