@@ -79,7 +79,7 @@ pub fn start(
     let mut running = Running { workers: Vec::new(), metrics: metrics.clone(), drain };
     if options.roles.contains(&Role::Intake) {
         let ends = watch_ends(cluster, running.drain.clone())?;
-        let pipelines = Arc::new(loaded.checked.pipelines.clone());
+        let pipelines = Arc::clone(&loaded.checked.pipelines);
         let topics = Cluster::detector_topics(&pipelines);
         for number in 0..options.workers.intake {
             let stage = Intake::new(
@@ -93,12 +93,13 @@ pub fn start(
     }
     if options.roles.contains(&Role::Triage) {
         let checked = &loaded.checked;
+        let policy = Arc::clone(&checked.policy);
         let generation =
             activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
         info!(policy = %checked.policy.hash, generation, "policy is stored");
         for number in 0..options.workers.triage {
             let terms = Terms {
-                policy: Arc::clone(&checked.policy),
+                policy: Arc::clone(&policy),
                 generation,
                 topics: cluster.topics.clone(),
                 identity: Identity { instance: options.instance.clone() },

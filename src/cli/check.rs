@@ -12,8 +12,8 @@ pub(super) fn check(config: &Config) -> Result<ExitCode, Failure> {
         "ok: {} pipelines, {} enrichers, {} playbooks, {} boundary layers; policy {}",
         checked.pipelines.list().len(),
         checked.enrichers.len(),
-        checked.policy.playbook_count(),
-        checked.policy.layer_count(),
+        checked.policy.playbooks().len(),
+        checked.policy.boundary().layers.len(),
         checked.policy.hash
     ));
     Ok(ExitCode::SUCCESS)
@@ -25,16 +25,15 @@ pub(super) fn test(config: &Config) -> Result<ExitCode, Failure> {
     let outcomes = run_tests(&loaded.checked.policy);
     let mut failed = 0;
     for outcome in &outcomes {
-        match &outcome.difference {
-            None => say(&format!("ok      {}: {}", outcome.playbook, outcome.name)),
-            Some(difference) => {
-                failed += 1;
-                say(&format!(
-                    "FAILED  {}: {} ({})\n{difference}",
-                    outcome.playbook, outcome.name, outcome.at
-                ))
-            }
-        };
+        if outcome.passed() {
+            say(&format!("ok      {}: {}", outcome.playbook, outcome.name));
+            continue;
+        }
+        failed += 1;
+        say(&format!("FAILED  {}: {} ({})", outcome.playbook, outcome.name, outcome.at));
+        for difference in &outcome.differences {
+            say(&format!("        {difference}"));
+        }
     }
     say(&format!("{} passed, {failed} failed", outcomes.len() - failed));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

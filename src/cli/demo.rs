@@ -329,7 +329,8 @@ fn find_case(cluster: &Cluster) -> Result<Option<serde_json::Value>, Failure> {
                 let case =
                     serde_json::from_slice::<serde_json::Value>(message.value.unwrap_or_default());
                 if let Ok(case) = case
-                    && (best.is_none() || case.get("escalation").is_some_and(serde_json::Value::is_object))
+                    && (best.is_none()
+                        || case.get("escalation").is_some_and(serde_json::Value::is_object))
                 {
                     best = Some(case);
                 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::enricher::{EnricherConfig, enricher};
@@ -11,8 +13,8 @@ use crate::text::{At, Problem, Problems, Source};
 /// A configuration without a mistake.
 #[derive(Debug)]
 pub struct Checked {
-    pub pipelines: Pipelines,
-    pub policy: Policy,
+    pub pipelines: Arc<Pipelines>,
+    pub policy: Arc<Policy>,
     /// In the order of their folders' names; facts are called by this index.
     pub enrichers: Vec<EnricherConfig>,
     pub service: Option<ServiceConfig>,
@@ -68,6 +70,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     match (problems.is_empty(), pipelines, policy) {
         (true, Some(pipelines), Some(mut policy)) => {
             policy.hash.clone_from(&policy_hash);
+            let (pipelines, policy) = (Arc::new(pipelines), Arc::new(policy));
             Ok(Checked { pipelines, policy, enrichers, service, bundle, policy_hash })
         }
         _ => Err(problems.into_sorted()),

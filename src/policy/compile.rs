@@ -1,0 +1,117 @@
+use std::sync::Arc;
+
+use crate::clause::Schema;
+use crate::text::{At, Node, Problems, Source, read, suggestion};
+
+use super::Policy;
+use super::action::{Action, action};
+use super::boundary::{Boundary, Layer, boundary, layer, narrow};
+use super::playbook::{Playbook, playbook};
+use super::routing::Routing;
+use super::rule::Outcome;
+use super::test_case::test_case;
+
+/// Reads and checks all files of a policy.
+///
+/// Errors: every mistake of every file becomes a problem, and nothing is returned if there is one.
+pub fn compile(
+    playbooks: &[Source],
+    boundaries: &[Source],
+    actions: &[Source],
+    schema: Schema,
+    problems: &mut Problems,
+) -> Option<Policy> {
+    let before = problems.len();
+    let actions = read_actions(actions, problems);
+    let names: Vec<String> = actions.iter().map(|action| action.name.clone()).collect();
+    let boundary = read_boundary(boundaries, &schema, &names, problems);
+    let nodes = read_all(playbooks, problems);
+    let mut compiled: Vec<Playbook> = Vec::new();
+    let mut tests = Vec::new();
+    for (source, node) in &nodes {
+        let (playbook, test_nodes) = playbook(node, source, &schema, problems);
+        let Some(playbook) = playbook else { continue };
+        if let Some(first) = compiled.iter().find(|known| known.name == playbook.name) {
+            let message = format!("playbook `{}` is there already: {}", playbook.name, first.at);
+            problems.add(&playbook.at, message);
+        }
+        check_escalations(&playbook, &actions, problems);
+        for node in test_nodes {
+            tests.extend(test_case(node, &playbook, compiled.len(), &schema, problems));
+        }
+        compiled.push(playbook);
+    }
+    let boundary = boundary?;
+    for playbook in &mut compiled {
+        narrow(&mut playbook.boundary_max_age_ms, &boundary.max_age_ms);
+    }
+    let mut always: Vec<usize> = boundary.layers.iter().flat_map(Layer::enrichers).collect();
+    always.sort_unstable();
+    always.dedup();
+    let routing = Routing::new(&compiled, &always, problems);
+    (problems.len() == before).then_some(Policy {
+        hash: String::new(),
+        schema,
+        playbooks: compiled,
+        boundary,
+        actions,
+        tests,
+        routing,
+    })
+}
+
+fn read_all<'s>(sources: &'s [Source], problems: &mut Problems) -> Vec<(&'s Source, Node)> {
+    let read = |source| read(source, problems).map(|node| (source, node));
+    sources.iter().filter_map(read).collect()
+}
+
+fn read_actions(sources: &[Source], problems: &mut Problems) -> Vec<Action> {
+    let mut actions: Vec<Action> = Vec::new();
+    for (_, node) in read_all(sources, problems) {
+        let Some(action) = action(&node, problems) else { continue };
+        if actions.iter().any(|known| known.name == action.name) {
+            problems.add(&node.at, format!("action `{}` is there already", action.name));
+        }
+        actions.push(action);
+    }
+    actions
+}
+
+fn read_boundary(
+    sources: &[Source],
+    schema: &Schema,
+    actions: &[String],
+    problems: &mut Problems,
+) -> Option<Boundary> {
+    let nowhere = At { path: Arc::from("boundary.yaml"), line: 1, column: 1 };
+    let before = problems.len();
+    let nodes = read_all(sources, problems);
+    let layers: Vec<Layer> = nodes
+        .iter()
+        .filter_map(|(source, node)| layer(node, source, schema, actions, problems))
+        .collect();
+    if problems.len() > before && layers.len() < sources.len() {
+        return None;
+    }
+    boundary(layers, &nowhere, problems)
+}
+
+/// An escalation names an action that is described, and the undo that its file names.
+fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Problems) {
+    for rule in &playbook.rules {
+        let Outcome::Escalate(escalation) = &rule.outcome else { continue };
+        let Some(action) = actions.iter().find(|action| action.name == escalation.action) else {
+            let names = actions.iter().map(|action| action.name.as_str());
+            let hint = suggestion(&escalation.action, names);
+            problems.add(&rule.at, format!("there is no action `{}`{hint}", escalation.action));
+            continue;
+        };
+        if action.undo != escalation.rollback {
+            let message = format!(
+                "action `{}` is undone by `{}`, not by `{}`",
+                action.name, action.undo, escalation.rollback
+            );
+            problems.add(&rule.at, message);
+        }
+    }
+}

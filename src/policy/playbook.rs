@@ -1,0 +1,271 @@
+use crate::case::{Alert, Field, Millis, Value, field_named, id_of};
+use crate::clause::{Name, Schema, Slot};
+use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
+
+use super::Grouping;
+use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
+use super::rule::{Outcome, Rule, rule};
+
+#[derive(Debug)]
+pub struct Playbook {
+    pub name: String,
+    pub title: String,
+    pub owner: String,
+    pub mode: Mode,
+    pub kinds: Vec<String>,
+    /// Empty: any detector.
+    pub detectors: Vec<String>,
+    /// Lower goes first where two live playbooks are for the same alert.
+    pub order: Option<i64>,
+    pub controls: Vec<(String, Vec<String>)>,
+    /// By enricher; nothing where the playbook does not ask.
+    pub max_age_ms: Vec<Option<i64>>,
+    /// As above, narrowed by the boundary's own ages: what the boundary is checked with.
+    pub boundary_max_age_ms: Vec<Option<i64>>,
+    pub rules: Vec<Rule>,
+    /// The last rule, which takes everything to people: its id and where.
+    pub fallback: (String, ToQueue),
+    pub at: At,
+    pub(super) on_at: At,
+    group: Option<Group>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Live,
+    Shadow,
+}
+
+#[derive(Debug)]
+struct Group {
+    by: Vec<Field>,
+    window_ms: i64,
+}
+
+impl Mode {
+    const ALL: [Self; 2] = [Self::Live, Self::Shadow];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+impl Playbook {
+    pub fn is_for(&self, kind: &str, detector: Option<&str>) -> bool {
+        let detected = |wanted: &String| detector == Some(wanted.as_str());
+        self.kinds.iter().any(|wanted| wanted == kind)
+            && (self.detectors.is_empty() || self.detectors.iter().any(detected))
+    }
+
+    pub(super) fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
+        let group = self.group.as_ref()?;
+        let mut keys = vec![self.name.as_bytes().to_vec()];
+        for field in &group.by {
+            keys.push(key(alert.get(*field))?);
+        }
+        let parts: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        Some(Grouping { id: id_of("group", &parts), window_ms: group.window_ms })
+    }
+}
+
+/// An empty text is no key: it would merge strangers.
+fn key(value: &Value<'_>) -> Option<Vec<u8>> {
+    match value {
+        Value::Text(text) if text.is_empty() => None,
+        Value::Text(text) => Some(text.as_bytes().to_vec()),
+        Value::Int(number) | Value::Duration(number) | Value::Time(Millis(number)) => {
+            Some(number.to_be_bytes().to_vec())
+        }
+        Value::Bool(flag) => Some(vec![u8::from(*flag)]),
+        Value::Absent | Value::Unknown(_) => None,
+    }
+}
+
+/// Everything but its `tests`, which are returned to be read when all playbooks are known.
+pub(super) fn playbook<'n>(
+    node: &'n Node,
+    source: &Source,
+    schema: &Schema,
+    problems: &mut Problems,
+) -> (Option<Playbook>, &'n [Node]) {
+    let Some(mut fields) = Fields::of(node, "a playbook", problems) else { return (None, &[]) };
+    let name = require_name(&mut fields, "playbook", problems);
+    let title = fields.require_text("title", problems).map(str::to_owned);
+    let owner = fields.require_text("owner", problems).map(str::to_owned);
+    let mode = mode(&mut fields, problems);
+    let on = on(&mut fields, problems);
+    let order = fields.int("order", problems);
+    let controls = controls(&mut fields, problems);
+    let facts = fields.get("facts");
+    let max_age_ms = max_ages(facts, schema, problems);
+    let group = fields.get("group").map(|node| group(node, problems));
+    let rules = rules(&mut fields, source, schema, problems);
+    let tests = fields.list("tests", problems);
+    let at = fields.at.clone();
+    fields.finish(problems);
+    for rule in &rules {
+        check_names(rule, &max_age_ms, group.is_some(), schema, problems);
+    }
+    let read = || {
+        let (kinds, detectors, on_at) = on?;
+        let last = rules.last()?;
+        let Outcome::Route(to) = &last.outcome else { return None };
+        Some(Playbook {
+            name: name?,
+            title: title?,
+            owner: owner?,
+            mode: mode?,
+            kinds,
+            detectors,
+            order,
+            controls,
+            boundary_max_age_ms: max_age_ms.clone(),
+            max_age_ms,
+            fallback: (last.id.clone(), to.clone()),
+            rules,
+            at,
+            on_at,
+            group: match group {
+                Some(group) => Some(group?),
+                None => None,
+            },
+        })
+    };
+    (read(), tests)
+}
+
+fn mode(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Mode> {
+    let node = fields.require("mode", problems)?;
+    if node.text() == Some("canary") {
+        problems.add(&node.at, "mode `canary` is not supported yet: use live or shadow");
+        return None;
+    }
+    one_of(node, "mode", &Mode::ALL, Mode::name, problems)
+}
+
+fn on(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<(Vec<String>, Vec<String>, At)> {
+    let node = fields.require("on", problems)?;
+    let mut on = Fields::of(node, "`on`", problems)?;
+    on.require("kind", problems);
+    let kinds = strings(&mut on, "kind", problems);
+    let detectors = strings(&mut on, "detector", problems);
+    on.finish(problems);
+    Some((kinds, detectors, node.at.clone()))
+}
+
+fn controls(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Vec<String>)> {
+    let Some(node) = fields.get("controls") else { return Vec::new() };
+    let Some(mut named) = Fields::of(node, "`controls`", problems) else { return Vec::new() };
+    let mut controls = Vec::new();
+    for (key, value) in named.rest() {
+        let items = match &value.data {
+            Data::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        let texts = items.iter().filter_map(|item| {
+            if item.text().is_none() {
+                problems.add(&item.at, format!("must be text, not {}", item.kind()));
+            }
+            item.text().map(str::to_owned)
+        });
+        controls.push((key.text().unwrap_or_default().to_owned(), texts.collect()));
+    }
+    controls
+}
+
+fn group(node: &Node, problems: &mut Problems) -> Option<Group> {
+    let mut fields = Fields::of(node, "`group`", problems)?;
+    let mut by = Vec::new();
+    fields.require("by", problems);
+    for (path, at) in fields.texts("by", problems) {
+        match field_named(path) {
+            Some(field) => by.push(field),
+            None => {
+                let paths: Vec<String> =
+                    crate::case::FIELDS.iter().map(|info| info.field.path()).collect();
+                let hint = suggestion(path, paths.iter().map(String::as_str));
+                problems.add(at, format!("no field of an alert is called `{path}`{hint}"));
+            }
+        }
+    }
+    let window_ms = require_duration(&mut fields, "window", problems);
+    if let Some(node) = fields.get("break_out") {
+        problems.add(&node.at, "`break_out` is not supported yet");
+    }
+    fields.finish(problems);
+    if by.is_empty() {
+        problems.add(&node.at, "a group needs at least one field in `by`");
+    }
+    Some(Group { by, window_ms: window_ms? })
+}
+
+fn rules(
+    fields: &mut Fields<'_>,
+    source: &Source,
+    schema: &Schema,
+    problems: &mut Problems,
+) -> Vec<Rule> {
+    let Some(at) = fields.require("rules", problems).map(|node| &node.at) else {
+        return Vec::new();
+    };
+    let nodes = fields.list("rules", problems);
+    let mut rules: Vec<Rule> = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let is_last = index + 1 == nodes.len();
+        let Some(rule) = rule(node, source, schema, problems) else { continue };
+        if let Some(first) = rules.iter().find(|known| known.id == rule.id) {
+            let line = first.at.line;
+            problems.add(&rule.at, format!("rule `{}` is there already, in line {line}", rule.id));
+        }
+        let unconditional = rule.when.clauses().is_empty();
+        if unconditional && !is_last {
+            problems.add(&rule.at, "only the last rule may have no `when`: nothing comes after it");
+        }
+        if is_last && !(unconditional && matches!(rule.outcome, Outcome::Route(_))) {
+            let message =
+                "the last rule must be a `route` without `when`: where everything else goes";
+            problems.add(&rule.at, message);
+        }
+        rules.push(rule);
+    }
+    if nodes.is_empty() {
+        problems.add(at, "there must be at least one rule");
+    }
+    rules
+}
+
+/// Facts must be declared with their age, and counters need a group to count.
+fn check_names(
+    rule: &Rule,
+    max_age_ms: &[Option<i64>],
+    grouped: bool,
+    schema: &Schema,
+    problems: &mut Problems,
+) {
+    let clauses = rule.when.clauses();
+    let named = clauses.iter().flat_map(|clause| clause.names());
+    let mut used: Vec<(Slot, &At, &str)> =
+        named.map(|Name { slot, at, path }| (*slot, at, &**path)).collect();
+    if let Outcome::Suppress(suppression) = &rule.outcome {
+        used.extend(suppression.evidence.iter().map(|each| (each.slot, &each.at, &*each.path)));
+    }
+    for (slot, at, path) in used {
+        match slot {
+            Slot::Fact { enricher, .. }
+                if max_age_ms.get(enricher).copied().flatten().is_none() =>
+            {
+                let name = schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
+                let message =
+                    format!("`{path}` is used but `{name}` is not declared under `facts`");
+                problems.add(at, message);
+            }
+            Slot::Seen | Slot::FirstSeen if !grouped => {
+                problems.add(at, format!("`{path}` needs a `group` in this playbook"));
+            }
+            Slot::Field(_) | Slot::Fact { .. } | Slot::Seen | Slot::FirstSeen => {}
+        }
+    }
+}

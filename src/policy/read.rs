@@ -1,0 +1,179 @@
+use crate::case::{Millis, Priority, Type, Value, parse_duration};
+use crate::clause::{Schema, Slot};
+use crate::text::{At, Data, Fields, Node, Problems, suggestion};
+
+/// People, and how soon they should look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToQueue {
+    pub queue: String,
+    pub priority: Priority,
+    pub ack_within_ms: Option<i64>,
+}
+
+/// A value named outside a condition: evidence, a required fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub path: String,
+    pub slot: Slot,
+    pub of: Type,
+    pub at: At,
+}
+
+const NAME_BYTES_MAX: usize = 100;
+
+/// `queue, priority, ack_within?` of a mapping whose other keys the caller reads.
+pub(super) fn to_queue(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<ToQueue> {
+    let queue = require_name(fields, "queue", problems);
+    let priority = fields.require("priority", problems).and_then(|node| priority(node, problems));
+    let ack_within_ms = duration(fields, "ack_within", problems);
+    Some(ToQueue { queue: queue?, priority: priority?, ack_within_ms })
+}
+
+pub(super) fn priority(node: &Node, problems: &mut Problems) -> Option<Priority> {
+    one_of(node, "priority", &Priority::ALL, Priority::name, problems)
+}
+
+/// One of our words, with the nearest one named when it is not.
+pub(super) fn one_of<T: Copy>(
+    node: &Node,
+    what: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let found = node.text().and_then(|text| all.iter().copied().find(|each| name(*each) == text));
+    if found.is_none() {
+        let known: Vec<&str> = all.iter().map(|each| name(*each)).collect();
+        let message = match node.text() {
+            Some(text) => {
+                let hint = suggestion(text, known.iter().copied());
+                let hint =
+                    if hint.is_empty() { format!(": one of {}", known.join(", ")) } else { hint };
+                format!("unknown {what} `{text}`{hint}")
+            }
+            None => format!("{what} must be one of {}, not {}", known.join(", "), node.kind()),
+        };
+        problems.add(&node.at, message);
+    }
+    found
+}
+
+/// A name that can be part of a topic's name: letters, digits, `.`, `_` and `-`.
+pub(super) fn require_name(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<String> {
+    let node = fields.require(key, problems)?;
+    let text = fields.text(key, problems)?;
+    let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.len() <= NAME_BYTES_MAX;
+    if !fits {
+        let message = format!(
+            "`{key}` must be a name of letters, digits, `.`, `_` and `-`, at most {NAME_BYTES_MAX}, starting with a letter or digit"
+        );
+        problems.add(&node.at, message);
+    }
+    fits.then(|| text.to_owned())
+}
+
+/// Milliseconds, above zero. Nothing when the key is absent or, with a problem, wrong.
+pub(super) fn duration(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<i64> {
+    let node = fields.get(key)?;
+    let found = node.text().and_then(parse_duration).filter(|duration| *duration > 0);
+    if found.is_none() {
+        problems.add(&node.at, format!("`{key}` must be a duration such as 15m, 24h or 30d"));
+    }
+    found
+}
+
+pub(super) fn require_duration(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<i64> {
+    fields.require(key, problems)?;
+    duration(fields, key, problems)
+}
+
+pub(super) fn strings(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Vec<String> {
+    fields.texts(key, problems).into_iter().map(|(text, _)| text.to_owned()).collect()
+}
+
+pub(super) fn reference(
+    path: &str,
+    at: &At,
+    schema: &Schema,
+    problems: &mut Problems,
+) -> Option<Reference> {
+    let Some((slot, of)) = schema.find(path) else {
+        problems.add(at, schema.unknown_name(path));
+        return None;
+    };
+    Some(Reference { path: path.to_owned(), slot, of, at: at.clone() })
+}
+
+/// `{<enricher>: {max_age: 24h}, …}`: by enricher, nothing where it is not named.
+pub(super) fn max_ages(
+    node: Option<&Node>,
+    schema: &Schema,
+    problems: &mut Problems,
+) -> Vec<Option<i64>> {
+    let mut ages = vec![None; schema.enrichers.len()];
+    let Some(mut named) = node.and_then(|node| Fields::of(node, "`facts`", problems)) else {
+        return ages;
+    };
+    for (key, value) in named.rest() {
+        let name = key.text().unwrap_or_default();
+        let Some(mut fields) = Fields::of(value, &format!("`{name}`"), problems) else { continue };
+        let age = require_duration(&mut fields, "max_age", problems);
+        fields.finish(problems);
+        match schema.enricher(name) {
+            Some((index, _)) => {
+                if let Some(slot) = ages.get_mut(index) {
+                    // A wrong age is a problem already; the enricher still counts as declared.
+                    *slot = Some(age.unwrap_or(0));
+                }
+            }
+            None => {
+                let names = schema.enrichers.iter().map(|shape| &*shape.name);
+                problems
+                    .add(&key.at, format!("unknown enricher `{name}`{}", suggestion(name, names)));
+            }
+        }
+    }
+    ages
+}
+
+pub(super) fn time(node: &Node, problems: &mut Problems) -> Option<Millis> {
+    let found = node.text().and_then(Millis::parse);
+    if found.is_none() {
+        problems.add(&node.at, "must be a time such as 2026-01-31T09:00:00Z");
+    }
+    found
+}
+
+/// A value of a declared type, as YAML writes it.
+pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Value<'static>> {
+    let found = match (&node.data, of) {
+        (Data::Bool(value), Type::Bool) => Some(Value::Bool(*value)),
+        (Data::Int(value), Type::Int) => Some(Value::Int(*value)),
+        (Data::Text(text), Type::Time | Type::Duration | Type::Text) => {
+            Value::read(of, text).map(Value::into_owned)
+        }
+        _ => None,
+    };
+    if found.is_none() {
+        problems.add(&node.at, format!("must be {}, not {}", of.name(), node.kind()));
+    }
+    found
+}

@@ -1,0 +1,228 @@
+use crate::case::{Priority, Reason};
+use crate::clause::{Condition, Schema};
+use crate::text::{At, Fields, Node, Problems, Source};
+
+use super::read::{
+    Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue,
+};
+
+#[derive(Debug)]
+pub struct Rule {
+    pub id: String,
+    pub at: At,
+    pub when: Condition,
+    pub on_unknown: OnUnknown,
+    pub outcome: Outcome,
+}
+
+/// What becomes of a rule that can't be decided. Routes and holds pass by default: they are
+/// remembered, and a later route is at least as urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknown {
+    Next,
+    Route,
+    Hold,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Route(ToQueue),
+    Suppress(Suppression),
+    Escalate(Escalation),
+    Hold(Holding),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    pub reason: Reason,
+    pub evidence: Vec<Reference>,
+    pub expires_ms: i64,
+    pub on_expiry: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalation {
+    pub action: String,
+    pub target: Target,
+    pub rollback: String,
+    pub expires_ms: i64,
+    pub to: ToQueue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    pub to: ToQueue,
+    pub for_ms: i64,
+}
+
+/// What an action acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Credential,
+    Nhi,
+}
+
+impl OnUnknown {
+    const ALL: [Self; 3] = [Self::Next, Self::Route, Self::Hold];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Route => "route",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+impl Target {
+    const ALL: [Self; 2] = [Self::Credential, Self::Nhi];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Credential => "credential.id",
+            Self::Nhi => "nhi.id",
+        }
+    }
+}
+
+impl Outcome {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Route(_) => "route",
+            Self::Suppress(_) => "suppress",
+            Self::Escalate(_) => "escalate",
+            Self::Hold(_) => "hold",
+        }
+    }
+
+    fn to(&self) -> Option<&ToQueue> {
+        match self {
+            Self::Route(to) => Some(to),
+            Self::Escalate(escalation) => Some(&escalation.to),
+            Self::Hold(holding) => Some(&holding.to),
+            Self::Suppress(_) => None,
+        }
+    }
+
+    pub fn queue(&self) -> Option<&str> {
+        self.to().map(|to| &*to.queue)
+    }
+
+    pub fn priority(&self) -> Option<Priority> {
+        self.to().map(|to| to.priority)
+    }
+}
+
+const ON_EXPIRY: [&str; 2] = ["recheck", "reopen"];
+
+pub(super) fn rule(
+    node: &Node,
+    source: &Source,
+    schema: &Schema,
+    problems: &mut Problems,
+) -> Option<Rule> {
+    let mut fields = Fields::of(node, "a rule", problems)?;
+    let id = require_name(&mut fields, "id", problems);
+    let when = match fields.get("when") {
+        Some(when) => Condition::read(when, source, schema, problems),
+        None => Some(Condition::always()),
+    };
+    let on_unknown = fields
+        .get("on_unknown")
+        .map(|node| one_of(node, "on_unknown", &OnUnknown::ALL, OnUnknown::name, problems));
+    let outcome = outcome(&mut fields, schema, problems);
+    if on_unknown.is_none() && matches!(outcome, Some(Outcome::Suppress(_) | Outcome::Escalate(_)))
+    {
+        let message =
+            "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
+        problems.add(&node.at, message);
+    }
+    fields.finish(problems);
+    Some(Rule {
+        id: id?,
+        at: node.at.clone(),
+        when: when?,
+        on_unknown: on_unknown.unwrap_or(Some(OnUnknown::Next))?,
+        outcome: outcome?,
+    })
+}
+
+/// Exactly one of the four.
+fn outcome(fields: &mut Fields<'_>, schema: &Schema, problems: &mut Problems) -> Option<Outcome> {
+    let route = fields.get("route").map(|node| route(node, problems).map(Outcome::Route));
+    let suppress =
+        fields.get("suppress").map(|node| suppress(node, schema, problems).map(Outcome::Suppress));
+    let escalate =
+        fields.get("escalate").map(|node| escalate(node, problems).map(Outcome::Escalate));
+    let hold = fields.get("hold").map(|node| hold(node, problems).map(Outcome::Hold));
+    let mut given = [route, suppress, escalate, hold].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(outcome), None) => outcome,
+        _ => {
+            let message = "a rule needs exactly one of `route`, `suppress`, `escalate`, `hold`";
+            problems.add(&fields.at, message);
+            None
+        }
+    }
+}
+
+fn route(node: &Node, problems: &mut Problems) -> Option<ToQueue> {
+    let mut fields = Fields::of(node, "`route`", problems)?;
+    let to = to_queue(&mut fields, problems);
+    fields.finish(problems);
+    to
+}
+
+fn suppress(node: &Node, schema: &Schema, problems: &mut Problems) -> Option<Suppression> {
+    let mut fields = Fields::of(node, "`suppress`", problems)?;
+    // `not_an_alert` is the pipelines' own: a playbook can't say it.
+    let reasons: Vec<Reason> =
+        Reason::SUPPRESSIONS.iter().copied().filter(|r| *r != Reason::NotAnAlert).collect();
+    let reason = fields
+        .require("reason", problems)
+        .and_then(|node| one_of(node, "reason", &reasons, Reason::code, problems));
+    let names = fields.texts("evidence", problems);
+    // INVARIANT (INV-3): no suppression without evidence.
+    if names.is_empty() {
+        problems.add(&node.at, "a suppression needs `evidence`: the names that prove it");
+    }
+    let evidence =
+        names.into_iter().filter_map(|(path, at)| reference(path, at, schema, problems)).collect();
+    let expires_ms = require_duration(&mut fields, "expires", problems);
+    let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
+        one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)
+    });
+    fields.finish(problems);
+    Some(Suppression { reason: reason?, evidence, expires_ms: expires_ms?, on_expiry: on_expiry? })
+}
+
+fn escalate(node: &Node, problems: &mut Problems) -> Option<Escalation> {
+    let mut fields = Fields::of(node, "`escalate`", problems)?;
+    let action = require_name(&mut fields, "action", problems);
+    let rollback = require_name(&mut fields, "rollback", problems);
+    let target = match fields.get("target") {
+        Some(node) => one_of(node, "target", &Target::ALL, Target::name, problems),
+        None => Some(Target::Credential),
+    };
+    let expires_ms = require_duration(&mut fields, "expires", problems);
+    let to = to_queue(&mut fields, problems);
+    fields.finish(problems);
+    Some(Escalation {
+        action: action?,
+        target: target?,
+        rollback: rollback?,
+        expires_ms: expires_ms?,
+        to: to?,
+    })
+}
+
+fn hold(node: &Node, problems: &mut Problems) -> Option<Holding> {
+    let mut fields = Fields::of(node, "`hold`", problems)?;
+    let queue = require_name(&mut fields, "queue", problems);
+    let priority =
+        fields.require("priority", problems).and_then(|node| super::read::priority(node, problems));
+    let for_ms = require_duration(&mut fields, "for", problems);
+    fields.finish(problems);
+    let to = ToQueue { queue: queue?, priority: priority?, ack_within_ms: None };
+    Some(Holding { to, for_ms: for_ms? })
+}
