@@ -87,7 +87,10 @@ fn a_composite_key_needs_as_many_columns() {
 fn the_policy_hash_changes_with_every_byte_of_policy_and_with_no_table() {
     let shipped = load(&Files::shipped()).expect("shipped files").policy_hash;
     let mut bundled = 0;
-    for path in Files::shipped().paths() {
+    let all = Files::shipped();
+    let one_example = all.paths().find(|path| path.contains("/examples/")).expect("an example");
+    let paths = all.paths().filter(|path| *path == one_example || !path.contains("/examples/"));
+    for path in paths {
         let mut files = Files::shipped();
         let file = files.get(path).expect("its own path").clone();
         let text = format!("{}\n", file.source.text);
