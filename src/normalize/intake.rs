@@ -256,22 +256,33 @@ fn readable<'r>(reading: &Reading<'r>) -> Result<&'r str, Refusal> {
     Ok(utf8(reading.bytes)?)
 }
 
-/// `detect` looks at the message, or at the first of its alerts when it is a bare list. A list without
-/// one fits: a scanner that found nothing writes just that.
+/// `detect` looks at the message, or at the alerts in it when it is a bare list: one that fits is
+/// enough, so that a strange one costs no other. A list of none fits: a scanner that found nothing
+/// writes just that.
 fn fits(
     pipeline: &Pipeline,
     reading: &Reading<'_>,
     whole: &Slots<'_>,
     items: Option<&[Raw<'_>]>,
-) -> Result<bool, Refusal> {
-    let is_list = reading.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let first = match (is_list, items) {
-        (true, Some([])) => return Ok(true),
-        (true, Some([first, ..])) => Some(inside(pipeline, first)?),
-        _ => None,
+) -> Result<bool, Malformed> {
+    let fit = |here: &Slots<'_>| {
+        let doc = Doc::new(&pipeline.walks, here, whole);
+        pipeline.detect.iter().all(|sign| sign.holds(&doc, reading.message.headers))
     };
-    let doc = Doc::new(&pipeline.walks, first.as_ref().unwrap_or(whole), whole);
-    Ok(pipeline.detect.iter().all(|sign| sign.holds(&doc, reading.message.headers)))
+    let is_list = reading.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let items = match items {
+        Some(items) if is_list => items,
+        _ => return Ok(fit(whole)),
+    };
+    let mut malformed = None;
+    for item in items.iter().filter(|item| item.kind == Kind::Object) {
+        match inside(pipeline, item) {
+            Ok(here) if fit(&here) => return Ok(true),
+            Ok(_) => {}
+            Err(fault) => malformed = malformed.or(Some(fault)),
+        }
+    }
+    malformed.map_or(Ok(items.is_empty()), Err)
 }
 
 /// The walk over one item of a list; faults are placed in the whole message.

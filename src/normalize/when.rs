@@ -96,6 +96,7 @@ impl Sign {
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut fields = Fields::of(node, "a condition", problems)?;
+        let before = problems.len();
         let mut places = Vec::new();
         for (text, at) in fields.texts("path", problems) {
             match Path::parse(text) {
@@ -105,16 +106,18 @@ impl Sign {
             }
         }
         let header = fields.text("header", problems).map(str::to_owned);
+        let is_readable = problems.len() == before;
         let test = Test::compile(&mut fields, None, problems);
         let at = fields.at.clone();
         fields.finish(problems);
         let subject = match (places.is_empty(), header) {
             (false, None) => Subject::Paths(places),
             (true, Some(header)) => Subject::Header(header),
-            _ => {
+            _ if is_readable => {
                 problems.add(&at, "a condition needs either `path` or `header`");
                 return None;
             }
+            _ => return None,
         };
         Some(Self { subject, test: test? })
     }

@@ -16,8 +16,7 @@ pub(super) fn check_word(field: Field, word: &str, at: &At, problems: &mut Probl
     let Some(words) = words_of(field) else { return };
     if !words.contains(&word) {
         let hint = suggestion(word, words.iter().copied());
-        let all = words.join("`, `");
-        problems
-            .add(at, format!("`{}` is never `{word}`{hint}; it is one of `{all}`", field.path()));
+        let (path, all) = (field.path(), words.join("`, `"));
+        problems.add(at, format!("`{path}` is one of `{all}`, never `{word}`{hint}"));
     }
 }

@@ -1,1 +1,91 @@
-fn main() {}
+//! Detectors' messages into alerts, as the shipped pipelines do it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod golden;
+mod canary;
+mod hostile;
+mod compile;
+mod samples;
+
+use std::path::{Path, PathBuf};
+
+use tipstaff::case::{Alert, Arrival, Body, Millis};
+use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
+use tipstaff::text::{Problems, Source};
+
+const DETECTORS: &[(&str, &str)] = &[
+    ("aws-guardduty", "alerts.guardduty"),
+    ("gitleaks", "alerts.gitleaks"),
+    ("okta-system-log", "alerts.okta"),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn source(path: &str) -> Source {
+    Source::new(path, std::fs::read_to_string(root().join(path)).unwrap())
+}
+
+fn shipped() -> Pipelines {
+    let file = |name: &&(&str, &str)| source(&format!("pipelines/{}/pipeline.yaml", name.0));
+    let files: Vec<Source> = DETECTORS.iter().map(|name| file(&name)).collect();
+    let mut problems = Problems::default();
+    let aliases = source("pipelines/aliases.csv");
+    let pipelines = tipstaff::normalize::compile(&files, Some(&aliases), &mut problems);
+    let problems: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
+    pipelines.unwrap_or_else(|| panic!("{}", problems.join("\n")))
+}
+
+fn keys() -> FingerprintKeys {
+    FingerprintKeys::new(("examples", b"examples-only-not-a-real-key"), None).unwrap()
+}
+
+fn incoming<'m>(topic: &'m str, value: &'m [u8]) -> Incoming<'m> {
+    Incoming {
+        topic,
+        incarnation: "example-incarnation",
+        partition: 0,
+        offset: 7,
+        headers: &[],
+        value: Some(value),
+        received_at: Millis::parse("2026-03-02T09:30:00Z").unwrap(),
+    }
+}
+
+fn alert<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Alert<'a>> {
+    match &arrival.body {
+        Body::Alert(alert) => Some(alert),
+        Body::Unreadable(_) => None,
+    }
+}
+
+/// Detector, file name without its ending, content.
+fn examples() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for (detector, _) in DETECTORS {
+        let directory = root().join("pipelines").join(detector).join("examples");
+        for path in files_of(&directory) {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            all.push((*detector, name, std::fs::read(&path).unwrap()));
+        }
+    }
+    all
+}
+
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn topic_of(detector: &str) -> &'static str {
+    DETECTORS.iter().find(|(name, _)| *name == detector).unwrap().1
+}

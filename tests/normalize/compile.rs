@@ -1,0 +1,133 @@
+use super::*;
+
+fn problems(files: &[(&str, &str)], aliases: Option<&str>) -> Vec<String> {
+    let files: Vec<Source> = files.iter().map(|(path, text)| Source::new(*path, *text)).collect();
+    let aliases = aliases.map(|text| Source::new("a.csv", text));
+    let mut problems = Problems::default();
+    let compiled = tipstaff::normalize::compile(&files, aliases.as_ref(), &mut problems);
+    assert_eq!(compiled.is_some(), problems.is_empty());
+    problems.into_sorted().iter().map(ToString::to_string).collect()
+}
+
+const GOOD: &str =
+    "pipeline: p\ntitle: t\nowner: o\nfrom: {topic: x}\nkind: exposed_key\nmap: {title: a}\n";
+
+#[test]
+fn all_mistakes_are_told_at_once_and_where() {
+    let text = "\
+pipeline: My Pipeline
+title: t
+ower: o
+from: {topics: x, webhook: hook}
+detect:
+  - {path: a, equals: b, exists: true}
+  - {path: 'a[*]', exists: true}
+  - {exists: true}
+unwrap: a..b
+each: items
+kind: exposed_keys
+not_an_alert:
+  - id: x
+    when: [{field: event.outcom, equals: success}, {field: event.outcome, equals: sucess}]
+  - {id: y}
+redact: [Secret]
+fingerprint: [Token]
+map:
+  nhi.nmae: a
+  nhi.known_by: a
+  title: {path: a, first: [b]}
+  severity: {path: a, table: {x: hihg}, ranges: [{below: 4, is: low}, {below: 3, is: high}]}
+  occurred_at: {path: a, time: iso, required: true}
+  native_id: {path: a, time: rfc3339}
+  nhi.id: {join: [a, {const: [1]}], wiht: ''}
+  location.file: 'a[*]'
+";
+    assert_eq!(
+        problems(&[("p.yaml", text)], None),
+        [
+            "p.yaml:1:1: `owner` is missing",
+            "p.yaml:1:1: a pipeline's name has only `a-z`, `0-9` and `-`",
+            "p.yaml:3:1: unknown key `ower`, did you mean `owner`?",
+            "p.yaml:4:7: `topic` is missing",
+            "p.yaml:4:7: `webhook` is a path that starts with `/`",
+            "p.yaml:4:8: unknown key `topics`, did you mean `topic`?",
+            "p.yaml:6:5: a condition needs exactly one of `equals`, `one_of`, `starts_with`, `contains`, their `not_` forms, or `exists`",
+            "p.yaml:7:12: `[*]` is not for conditions",
+            "p.yaml:8:5: a condition needs either `path` or `header`",
+            "p.yaml:9:9: a key with other characters is written [\"like this\"]",
+            "p.yaml:10:7: `each` names the items of a list: it ends with `[*]`",
+            "p.yaml:11:7: `kind` is one of `exposed_key`, `auth_failure`, `token_misuse`, never `exposed_keys`, did you mean `exposed_key`?",
+            "p.yaml:14:20: no alert has the field `event.outcom`, did you mean `event.outcome`?",
+            "p.yaml:14:83: `event.outcome` is one of `success`, `failure`, `unknown`, never `sucess`, did you mean `success`?",
+            "p.yaml:15:5: `when` must list at least one condition",
+            "p.yaml:17:15: what is fingerprinted must be in `redact` too",
+            "p.yaml:19:3: no alert has the field `nhi.nmae`, did you mean `nhi.name`?",
+            "p.yaml:20:3: `nhi.known_by` is filled by intake and can not be mapped",
+            "p.yaml:21:10: a source needs exactly one of `path`, `first`, `const` and `join`",
+            "p.yaml:22:34: `severity` is one of `informational`, `low`, `medium`, `high`, `critical`, never `hihg`, did you mean `high`?",
+            "p.yaml:22:71: ranges must rise, and only the last may have no `below`",
+            "p.yaml:23:16: a time is never `required`: an alert without one is still an alert",
+            "p.yaml:23:32: a time format is `rfc3339`, `epoch_ms`, `epoch_s`, `rfc1123` or a pattern like `%Y-%m-%d %H:%M:%S`",
+            "p.yaml:24:14: `time` is only for fields that are times",
+            "p.yaml:25:30: must be text, not a list",
+            "p.yaml:25:37: unknown key `wiht`, did you mean `with`?",
+            "p.yaml:26:18: `[*]` is only for `each` and `redact`; a field has one value",
+        ],
+    );
+}
+
+#[test]
+fn a_good_file_has_no_problem() {
+    assert_eq!(problems(&[("p.yaml", GOOD)], None), [""; 0]);
+}
+
+#[test]
+fn two_pipelines_on_a_topic_must_tell_their_messages_apart() {
+    assert_eq!(
+        problems(&[("p.yaml", GOOD), ("q.yaml", GOOD)], None),
+        [
+            "q.yaml:1:1: p.yaml reads the same topic: both need `detect` to tell their messages apart",
+            "q.yaml:1:1: the pipeline `p` is already in p.yaml",
+        ],
+    );
+}
+
+#[test]
+fn the_kind_is_never_the_detectors_word() {
+    let text = GOOD.replace("kind: exposed_key", "kind: {path: kind}");
+    assert_eq!(
+        problems(&[("p.yaml", &text)], None),
+        ["p.yaml:5:7: `kind` needs a `table`: a detector must not name its own kind"],
+    );
+}
+
+#[test]
+fn alias_tables_are_checked_row_by_row() {
+    let table = "\
+match,value,nhi_id,platform
+credential,a,b,
+credential_id,,b,
+nhi_name,a,b,
+credential_id,a,b,
+credential_id,a,c,
+credential_id,a
+";
+    assert_eq!(
+        problems(&[("p.yaml", GOOD)], Some(table)),
+        [
+            "a.csv:2:1: `match` is never `credential`, did you mean `credential_id`?",
+            "a.csv:3:1: `value` and `nhi_id` must not be empty",
+            "a.csv:4:1: a name is only unique with its `platform`",
+            "a.csv:6:1: an earlier row matches the same value",
+            "a.csv:7:1: 2 cells where the header has 4",
+        ],
+    );
+    assert_eq!(
+        problems(&[("p.yaml", GOOD)], Some("match,valu\n")),
+        [
+            "a.csv:1:1: the column `nhi_id` must be there once",
+            "a.csv:1:1: the column `value` must be there once",
+            "a.csv:1:1: unknown column `valu`, did you mean `value`?",
+        ],
+    );
+}
