@@ -38,7 +38,8 @@ pub(super) fn compile_as(
     for mistake in &mistakes {
         problems.add(&place(at, text, mistake.at), mistake.message.as_str());
     }
-    let names = names.into_iter().map(|(offset, name)| Name { at: place(at, text, offset), ..name });
+    let names =
+        names.into_iter().map(|(offset, name)| Name { at: place(at, text, offset), ..name });
     let names = names.collect();
     let text = if negated { format!("!({text})") } else { text.to_owned() };
     let clause = Clause { text: text.into(), at: at.clone(), ops: ops.into(), names };
@@ -122,7 +123,8 @@ impl Check<'_> {
                 if of == Type::Bool {
                     self.leaf(Test::Is(slot), negated);
                 } else {
-                    let message = format!("`{path}` is {}, not true or false: compare it", of.name());
+                    let message =
+                        format!("`{path}` is {}, not true or false: compare it", of.name());
                     self.mistake(expr.at, message);
                 }
             }
