@@ -31,8 +31,10 @@ impl Permit {
 
     /// As it stands in the decision.
     pub fn record(&self) -> PermitRecord<'static> {
-        let obligation =
-            |(kind, value): &(&'static str, String)| Obligation { kind: Cow::Borrowed(*kind), value: value.clone().into() };
+        let obligation = |(kind, value): &(&'static str, String)| Obligation {
+            kind: Cow::Borrowed(*kind),
+            value: value.clone().into(),
+        };
         PermitRecord {
             id: self.id.clone(),
             allowed_by: self.allowed_by.clone().into(),
@@ -186,12 +188,7 @@ fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts
 }
 
 /// A missing NHI can't be told from a protected one: denied, unless there is nothing to act on.
-fn protected<'p>(
-    layer: &'p Layer,
-    alert: &Alert<'_>,
-    may_miss: bool,
-    verdicts: &mut Verdicts<'p>,
-) {
+fn protected<'p>(layer: &'p Layer, alert: &Alert<'_>, may_miss: bool, verdicts: &mut Verdicts<'p>) {
     for entry in &layer.protected {
         let id = format!("protected:{}/{}", layer.name, entry.id);
         match alert.text(Field::NhiId).filter(|id| !id.is_empty()) {

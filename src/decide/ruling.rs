@@ -142,7 +142,8 @@ impl<'p> Judge<'p> {
         let boundary = self.policy.boundary();
         let name: Cow<'p, str> = format!("pipeline:{}", self.inputs.arrival.pipeline).into();
         let value = json(self.alert.get(Field::NotAnAlert));
-        let verdicts = boundary::suppress(boundary, &self.scope(&boundary.max_age_ms), &Ask::Pipeline);
+        let verdicts =
+            boundary::suppress(boundary, &self.scope(&boundary.max_age_ms), &Ask::Pipeline);
         let max_ms = boundary::max_expires_ms(boundary).filter(|_| verdicts.allow());
         let mut decision = match max_ms {
             Some(max_ms) => {
@@ -273,8 +274,7 @@ impl<'p> Judge<'p> {
     ) -> Decided<'p> {
         let boundary = self.policy.boundary();
         let boundary_scope = self.scope(&playbook.boundary_max_age_ms);
-        let verdicts =
-            boundary::suppress(boundary, &boundary_scope, &Ask::Playbook(suppression));
+        let verdicts = boundary::suppress(boundary, &boundary_scope, &Ask::Playbook(suppression));
         if !verdicts.allow() {
             return self.refused(playbook, rule, "suppress", verdicts);
         }
@@ -361,8 +361,7 @@ impl<'p> Judge<'p> {
     ) -> Decided<'p> {
         let (fallback_rule, to) = &playbook.fallback;
         let fate = self.route(to, to.priority);
-        let mut decision =
-            bare(fate, Reason::BoundaryRefused, &*playbook.name, &**fallback_rule);
+        let mut decision = bare(fate, Reason::BoundaryRefused, &*playbook.name, &**fallback_rule);
         decision.blocked = vec![Blocked {
             action: action.into(),
             rule: (&*rule.id).into(),

@@ -67,7 +67,9 @@ impl<'p> Walk<'p> {
     /// The winner, and unknown rules before it that would have done the same: whichever of them it
     /// turns out to be, the boundary must be satisfied with it.
     pub(super) fn supporting(&self) -> impl Iterator<Item = &'p Rule> {
-        self.winner.into_iter().chain(self.unknown.iter().copied().filter(|rule| self.is_same(rule)))
+        self.winner
+            .into_iter()
+            .chain(self.unknown.iter().copied().filter(|rule| self.is_same(rule)))
     }
 
     fn is_same(&self, rule: &Rule) -> bool {

@@ -3,7 +3,8 @@ use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source, suggestion};
 
 use super::read::{
-    Reference, ToQueue, max_ages, one_of, reference, require_duration, require_name, strings, to_queue,
+    Reference, ToQueue, max_ages, one_of, reference, require_duration, require_name, strings,
+    to_queue,
 };
 
 /// What no playbook can exceed: layers of which every one must agree (INV-5).
@@ -238,7 +239,8 @@ impl Reader<'_> {
     }
 
     fn needs_context(&mut self, at: &At, allow: &[Allow], environment: bool, tier: bool) {
-        let uses = |list: fn(&Allow) -> &Option<Vec<String>>| allow.iter().any(|row| list(row).is_some());
+        let uses =
+            |list: fn(&Allow) -> &Option<Vec<String>>| allow.iter().any(|row| list(row).is_some());
         if uses(|row| &row.environments) && !environment {
             let message = "`allow` names environments: say which fact holds them, `context: {environment: …}`";
             self.problems.add(at, message);
@@ -282,7 +284,8 @@ impl Reader<'_> {
             let node = fields.get(key)?;
             let fact = self.fact(node)?;
             if fact.of != Type::Text {
-                self.problems.add(&node.at, format!("`{}` is {}, not text", fact.path, fact.of.name()));
+                self.problems
+                    .add(&node.at, format!("`{}` is {}, not text", fact.path, fact.of.name()));
             }
             Some(fact)
         };

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use crate::clause::Schema;
 use crate::text::{At, Node, Problems, Source, read, suggestion};
 
+use super::Policy;
 use super::action::{Action, action};
 use super::boundary::{Boundary, Layer, boundary, layer, narrow};
 use super::playbook::{Playbook, playbook};
 use super::routing::Routing;
 use super::rule::Outcome;
 use super::test_case::test_case;
-use super::Policy;
 
 /// Reads and checks all files of a policy.
 ///

@@ -2,9 +2,9 @@ use crate::case::{Alert, Field, Millis, Value, field_named, id_of};
 use crate::clause::{Name, Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
+use super::Grouping;
 use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
 use super::rule::{Outcome, Rule, rule};
-use super::Grouping;
 
 #[derive(Debug)]
 pub struct Playbook {
@@ -225,7 +225,8 @@ fn rules(
             problems.add(&rule.at, "only the last rule may have no `when`: nothing comes after it");
         }
         if is_last && !(unconditional && matches!(rule.outcome, Outcome::Route(_))) {
-            let message = "the last rule must be a `route` without `when`: where everything else goes";
+            let message =
+                "the last rule must be a `route` without `when`: where everything else goes";
             problems.add(&rule.at, message);
         }
         rules.push(rule);
@@ -253,7 +254,9 @@ fn check_names(
     }
     for (slot, at, path) in used {
         match slot {
-            Slot::Fact { enricher, .. } if max_age_ms.get(enricher).copied().flatten().is_none() => {
+            Slot::Fact { enricher, .. }
+                if max_age_ms.get(enricher).copied().flatten().is_none() =>
+            {
                 let name = schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
                 let message =
                     format!("`{path}` is used but `{name}` is not declared under `facts`");

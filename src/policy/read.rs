@@ -146,7 +146,8 @@ pub(super) fn max_ages(
             }
             None => {
                 let names = schema.enrichers.iter().map(|shape| &*shape.name);
-                problems.add(&key.at, format!("unknown enricher `{name}`{}", suggestion(name, names)));
+                problems
+                    .add(&key.at, format!("unknown enricher `{name}`{}", suggestion(name, names)));
             }
         }
     }

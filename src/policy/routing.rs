@@ -28,11 +28,7 @@ impl Routing {
     /// `always` are the enrichers that the boundary needs.
     ///
     /// Errors: two live playbooks for one alert without an order, and playbooks nothing reaches.
-    pub(super) fn new(
-        playbooks: &[Playbook],
-        always: &[usize],
-        problems: &mut Problems,
-    ) -> Self {
+    pub(super) fn new(playbooks: &[Playbook], always: &[usize], problems: &mut Problems) -> Self {
         let mut reached = vec![false; playbooks.len()];
         let mut kinds: Vec<&String> = playbooks.iter().flat_map(|each| &each.kinds).collect();
         kinds.sort();
@@ -48,7 +44,8 @@ impl Routing {
             .into_iter()
             .map(|kind| {
                 let of_kind = playbooks.iter().filter(|each| each.kinds.contains(kind));
-                let mut detectors: Vec<&String> = of_kind.flat_map(|each| &each.detectors).collect();
+                let mut detectors: Vec<&String> =
+                    of_kind.flat_map(|each| &each.detectors).collect();
                 detectors.sort();
                 detectors.dedup();
                 KindRoutes {
@@ -63,7 +60,8 @@ impl Routing {
             .collect();
         for (playbook, reached) in playbooks.iter().zip(reached) {
             if playbook.mode == Mode::Live && !reached {
-                let message = "no alert reaches this playbook: others with a lower order take them all";
+                let message =
+                    "no alert reaches this playbook: others with a lower order take them all";
                 problems.add(&playbook.on_at, message);
             }
         }

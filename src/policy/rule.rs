@@ -2,7 +2,9 @@ use crate::case::{Priority, Reason};
 use crate::clause::{Condition, Schema};
 use crate::text::{At, Fields, Node, Problems, Source};
 
-use super::read::{Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue};
+use super::read::{
+    Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue,
+};
 
 #[derive(Debug)]
 pub struct Rule {
@@ -129,10 +131,10 @@ pub(super) fn rule(
         .get("on_unknown")
         .map(|node| one_of(node, "on_unknown", &OnUnknown::ALL, OnUnknown::name, problems));
     let outcome = outcome(&mut fields, schema, problems);
-    if on_unknown.is_none()
-        && matches!(outcome, Some(Outcome::Suppress(_) | Outcome::Escalate(_)))
+    if on_unknown.is_none() && matches!(outcome, Some(Outcome::Suppress(_) | Outcome::Escalate(_)))
     {
-        let message = "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
+        let message =
+            "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
         problems.add(&node.at, message);
     }
     fields.finish(problems);
@@ -150,7 +152,8 @@ fn outcome(fields: &mut Fields<'_>, schema: &Schema, problems: &mut Problems) ->
     let route = fields.get("route").map(|node| route(node, problems).map(Outcome::Route));
     let suppress =
         fields.get("suppress").map(|node| suppress(node, schema, problems).map(Outcome::Suppress));
-    let escalate = fields.get("escalate").map(|node| escalate(node, problems).map(Outcome::Escalate));
+    let escalate =
+        fields.get("escalate").map(|node| escalate(node, problems).map(Outcome::Escalate));
     let hold = fields.get("hold").map(|node| hold(node, problems).map(Outcome::Hold));
     let mut given = [route, suppress, escalate, hold].into_iter().flatten();
     match (given.next(), given.next()) {
@@ -183,10 +186,8 @@ fn suppress(node: &Node, schema: &Schema, problems: &mut Problems) -> Option<Sup
     if names.is_empty() {
         problems.add(&node.at, "a suppression needs `evidence`: the names that prove it");
     }
-    let evidence = names
-        .into_iter()
-        .filter_map(|(path, at)| reference(path, at, schema, problems))
-        .collect();
+    let evidence =
+        names.into_iter().filter_map(|(path, at)| reference(path, at, schema, problems)).collect();
     let expires_ms = require_duration(&mut fields, "expires", problems);
     let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
         one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)

@@ -275,11 +275,5 @@ fn expect(node: &Node, playbook: &Playbook, problems: &mut Problems) -> Option<E
         problems.add(&node.at, "must be exactly one of `route`, `suppress`, `escalate`, `hold`");
         None
     })?;
-    Some(Expect {
-        fate,
-        subject,
-        rule,
-        reason: reason.flatten(),
-        priority: priority.flatten(),
-    })
+    Some(Expect { fate, subject, rule, reason: reason.flatten(), priority: priority.flatten() })
 }
