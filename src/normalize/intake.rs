@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -20,8 +21,8 @@ pub const ALERTS_MAX: usize = 1000;
 /// Of one alert, as JSON.
 pub const ALERT_BYTES_MAX: usize = 64 * 1024;
 
-/// Texts for people are cut, with an ellipsis, after secrets were replaced. No other field is: a cut
-/// id, path or address is another one.
+/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too long
+/// for an alert is left out. No other field is: a cut id, path or address is another one.
 const CUT_BYTES: &[(Field, usize)] = &[
     (Field::Title, 1000),
     (Field::EventReason, 1000),
@@ -31,8 +32,8 @@ const CUT_BYTES: &[(Field, usize)] = &[
     (Field::Author, 256),
 ];
 
-/// A message of a detector's topic, or of a webhook, as it came.
-#[derive(Debug, Clone, Copy)]
+/// A message of a detector's topic, or of a webhook, as it came. Not `Debug`: it holds secrets.
+#[derive(Clone, Copy)]
 pub struct Incoming<'m> {
     pub topic: &'m str,
     pub incarnation: &'m str,
@@ -195,7 +196,10 @@ impl Pipelines {
             let added = redactor.add(raw);
             added.map_err(|_| Refusal::new(Reason::AlertTooLarge, "too many values to redact"))?;
         }
-        let mut alert = mapped(pipeline, &Reader { doc, redactor: &redactor })?;
+        let is_too_long = Cell::new(false);
+        let text_bytes_max = ALERT_BYTES_MAX;
+        let reader = Reader { doc, redactor: &redactor, text_bytes_max, is_too_long };
+        let mut alert = mapped(pipeline, &reader)?;
         let at = reading.message.received_at;
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
@@ -305,6 +309,10 @@ fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>,
         if value.text().is_some_and(|text| !is_known(text)) {
             value = Value::Absent;
         }
+        let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
+        if reader.is_too_long.replace(false) && !may_be_cut {
+            return Err(too_large());
+        }
         if mapped.is_required && !value.is_present() {
             let path = mapped.field.path();
             let why = if mapped.source.is_there(reader) { "can not be used" } else { "is missing" };
@@ -361,11 +369,11 @@ fn check_size(alert: &Alert<'_>) -> Result<(), Refusal> {
     }
     let mut count = Count(0);
     let written = alert.serialize(&mut serde_json::Serializer::new(&mut count));
-    if written.is_err() || count.0 > ALERT_BYTES_MAX {
-        let detail = format!("more than {ALERT_BYTES_MAX} bytes");
-        return Err(Refusal::new(Reason::AlertTooLarge, detail));
-    }
-    Ok(())
+    if written.is_err() || count.0 > ALERT_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(Reason::AlertTooLarge, format!("more than {ALERT_BYTES_MAX} bytes"))
 }
 
 struct Count(usize);

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::decimal::Decimal;
@@ -44,6 +45,10 @@ pub(super) struct Shape {
 pub(super) struct Reader<'a, 's> {
     pub(super) doc: &'s Doc<'a, 's>,
     pub(super) redactor: &'s Redactor<'a, 's>,
+    /// LIMIT: a longer text is not read: no alert could hold it, and searching it takes time.
+    pub(super) text_bytes_max: usize,
+    /// Whether such a text was met.
+    pub(super) is_too_long: Cell<bool>,
 }
 
 impl Source {
@@ -136,6 +141,10 @@ fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> 
 impl<'a> Reader<'a, '_> {
     fn text(&self, place: Place) -> Option<Cow<'a, str>> {
         let raw = self.doc.raw(place).filter(|raw| !self.redactor.is_dropped(raw))?;
+        if raw.text.len() > self.text_bytes_max {
+            self.is_too_long.set(true);
+            return None;
+        }
         raw.scalar().map(|text| self.redactor.clean(text))
     }
 }

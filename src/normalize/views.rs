@@ -10,12 +10,14 @@ use memchr::memmem::Finder;
 
 /// Shapes shorter than this are everywhere.
 const SHAPE_LEN_MIN: usize = 6;
-/// How many times over an encoding is undone.
-const ROUNDS_MAX: usize = 3;
+/// LIMIT: escapes of two kinds are undone twice in every order, of one kind more often.
+const LAYERS_MAX: usize = 6;
 
-/// What a secret looks like once characters that vary are left out, and in base64.
-#[derive(Debug)]
-pub(super) struct Shapes(Vec<Finder<'static>>);
+/// What a secret looks like: as it is, once characters that vary are left out, and in base64.
+pub(super) struct Shapes {
+    exact: Finder<'static>,
+    squeezed: Vec<Finder<'static>>,
+}
 
 impl Shapes {
     pub(super) fn of(secret: &str) -> Self {
@@ -23,19 +25,22 @@ impl Shapes {
         let encoded = (0..3).map(|shift| squeezed(&base64_inside(secret.as_bytes(), shift)));
         let shapes = std::iter::once(plain).chain(encoded);
         let long_enough = shapes.filter(|shape| shape.len() >= SHAPE_LEN_MIN);
-        Self(long_enough.map(|shape| Finder::new(&shape).into_owned()).collect())
+        let squeezed = long_enough.map(|shape| Finder::new(&shape).into_owned()).collect();
+        Self { exact: Finder::new(secret).into_owned(), squeezed }
     }
 
+    /// A shorter text can not hold it.
     pub(super) fn len_min(&self) -> usize {
-        self.0.iter().map(|shape| shape.needle().len()).min().unwrap_or(usize::MAX)
+        let shapes = self.squeezed.iter().chain([&self.exact]);
+        shapes.map(|shape| shape.needle().len()).min().unwrap_or(usize::MAX)
     }
 }
 
 /// A text to search, in all the ways it can be read.
 pub(super) struct Views<'t> {
     text: &'t str,
-    plain: Vec<u8>,
-    /// Made only for a text that has escapes, or to place a match.
+    squeezed: Vec<u8>,
+    /// One for each layer of escapes.
     undone: Vec<Vec<Unit>>,
 }
 
@@ -49,28 +54,41 @@ struct Unit {
 
 impl<'t> Views<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        let mut undone = Vec::new();
+        let mut undone: Vec<Vec<Unit>> = Vec::new();
         if text.contains(['%', '\\']) {
-            let mut units = units_of(text);
-            for _ in 0..ROUNDS_MAX {
-                let Some(next) = undo(&units) else { break };
-                undone.push(next.iter().copied().filter(|unit| !varies(unit.byte)).collect());
-                units = next;
+            let raw = units_of(text);
+            let mut next = 0;
+            let mut layer = Some(&raw);
+            // Each kind alone: what looks like one escape may be plain text inside the other.
+            while let Some(units) = layer {
+                let inner: Vec<_> =
+                    [b'%', b'\\'].iter().filter_map(|kind| undo(units, *kind)).collect();
+                let room = LAYERS_MAX.saturating_sub(undone.len());
+                undone.extend(inner.into_iter().take(room));
+                layer = undone.get(next);
+                next += 1;
             }
         }
-        Self { text, plain: squeezed(text.as_bytes()), undone }
+        Self { text, squeezed: squeezed(text.as_bytes()), undone }
     }
 
     /// The places of a secret in the text, in no order; they may overlap.
     pub(super) fn find(&self, shapes: &Shapes) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        for shape in &shapes.0 {
-            if shape.find(&self.plain).is_some() {
-                let units = units_of(self.text).into_iter().filter(|unit| !varies(unit.byte));
-                places(shape, &units.collect::<Vec<_>>(), &mut found);
+        for at in shapes.exact.find_iter(self.text.as_bytes()) {
+            found.push(at..at + shapes.exact.needle().len());
+        }
+        for shape in &shapes.squeezed {
+            // Where a byte of the squeezed text came from is worked out only when something is there.
+            if shape.find(&self.squeezed).is_some() {
+                places(shape, &squeezed_units(&units_of(self.text)), &mut found);
             }
-            for units in &self.undone {
-                places(shape, units, &mut found);
+        }
+        for units in &self.undone {
+            places(&shapes.exact, units, &mut found);
+            let units = squeezed_units(units);
+            for shape in &shapes.squeezed {
+                places(shape, &units, &mut found);
             }
         }
         found
@@ -80,11 +98,15 @@ impl<'t> Views<'t> {
 fn places(shape: &Finder<'_>, units: &[Unit], found: &mut Vec<Range<usize>>) {
     let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
     for at in shape.find_iter(&bytes) {
-        let last = at + shape.needle().len() - 1;
+        let last = at + shape.needle().len().saturating_sub(1);
         if let (Some(first), Some(last)) = (units.get(at), units.get(last)) {
             found.push(first.start..last.end);
         }
     }
+}
+
+fn squeezed_units(units: &[Unit]) -> Vec<Unit> {
+    units.iter().copied().filter(|unit| !varies(unit.byte)).collect()
 }
 
 /// Whether encodings of one value differ in it: white space, and what base64's alphabets and form
@@ -109,19 +131,23 @@ fn units_of(text: &str) -> Vec<Unit> {
     units
 }
 
-/// Undoes one layer of `%41` and of JSON's `\n`, `\"`, `\u0041`; nothing when there is none.
-fn undo(units: &[Unit]) -> Option<Vec<Unit>> {
+/// Undoes one layer of `%41`, or of JSON's `\n`, `\"`, `\u0041`; nothing when there is none.
+fn undo(units: &[Unit], kind: u8) -> Option<Vec<Unit>> {
     let mut out = Vec::with_capacity(units.len());
     let mut changed = false;
     let mut rest = units;
     while let Some((first, after)) = rest.split_first() {
-        let (bytes, taken) = match first.byte {
-            b'%' => percent(after),
-            b'\\' => escape(after),
+        let undone = match first.byte {
+            b'%' if kind == b'%' => percent(after),
+            b'\\' if kind == b'\\' => escape(after),
             _ => None,
-        }
-        .unwrap_or((vec![first.byte], 0));
-        changed |= taken > 0;
+        };
+        let Some((bytes, taken)) = undone else {
+            out.push(*first);
+            rest = after;
+            continue;
+        };
+        changed = true;
         let end = after.get(..taken).and_then(<[Unit]>::last).map_or(first.end, |unit| unit.end);
         out.extend(bytes.into_iter().map(|byte| Unit { byte, start: first.start, end }));
         rest = after.get(taken..).unwrap_or_default();
@@ -233,7 +259,8 @@ mod tests {
     #[test]
     fn what_is_found_is_where_it_stands() {
         let text = "é s3cretvalue%21 é";
-        let found = Views::of(text).find(&Shapes::of("s3cretvalue!"));
+        let mut found = Views::of(text).find(&Shapes::of("s3cretvalue!"));
+        found.dedup();
         assert_eq!(found, [3..17]);
         assert_eq!(&text[3..17], "s3cretvalue%21");
     }

@@ -1,4 +1,5 @@
 use tipstaff::case::{Field, Reason, Unreadable};
+use tipstaff::normalize::ALERT_BYTES_MAX;
 
 use super::*;
 
@@ -88,6 +89,18 @@ fn a_fault_is_placed_in_the_message() {
 }
 
 #[test]
+fn a_text_too_long_for_any_alert_is_left_out_when_it_is_for_people() {
+    let text = |key: &str| {
+        let long = "x".repeat(ALERT_BYTES_MAX + 1);
+        format!("[{{\"RuleID\":\"r\",\"Secret\":\"x\",\"{key}\":\"{long}\"}}]")
+    };
+    let arrivals = read("alerts.gitleaks", text("Description").as_bytes());
+    assert_eq!(alert(&arrivals[0]).unwrap().text(Field::Title), None);
+    let arrivals = read("alerts.gitleaks", text("File").as_bytes());
+    assert_eq!(unreadable(&arrivals).reason, Reason::AlertTooLarge);
+}
+
+#[test]
 fn long_texts_for_people_are_cut_and_ids_are_not() {
     let long = "é".repeat(2_000);
     let text = format!("[{{\"RuleID\":\"{long}\",\"Secret\":\"x\",\"Description\":\"{long}\"}}]");
@@ -124,4 +137,25 @@ fn the_senders_trace_is_the_correlation() {
     assert_eq!(arrivals[0].correlation_id, trace);
     let other = shipped().read(&incoming("alerts.gitleaks", b"[]"), None, &keys());
     assert_eq!(other[0].correlation_id.len(), 32);
+}
+
+/// Damaged messages: cut short, and with a byte replaced, at many places.
+#[test]
+fn whatever_comes_has_an_arrival_that_can_be_written() {
+    let (pipelines, keys) = (shipped(), keys());
+    let mut seen = 0;
+    for (detector, name, bytes) in examples() {
+        for at in (0..bytes.len()).step_by(37) {
+            let mut replaced = bytes.clone();
+            replaced[at] = *b"\"\\{[0\xff,".get(at % 7).unwrap();
+            for message in [bytes[..at].to_vec(), replaced] {
+                let arrivals = pipelines.read(&incoming(topic_of(detector), &message), None, &keys);
+                assert_eq!(arrivals.len(), arrivals[0].origin.of as usize, "{name} {at}");
+                let text = serde_json::to_string(&arrivals).unwrap();
+                assert_eq!(serde_json::from_str::<Vec<Arrival<'_>>>(&text).unwrap(), arrivals);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 3_000, "{seen}");
 }

@@ -11,6 +11,7 @@ mod golden;
 mod canary;
 mod hostile;
 mod compile;
+mod mapping;
 mod samples;
 
 use std::path::{Path, PathBuf};
