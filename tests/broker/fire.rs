@@ -266,6 +266,8 @@ fn nothing_is_lost_or_doubled_under_fire() {
     assert!(all && verdict.problems.is_empty(), "seed {seed_start}: {:#?}", verdict.problems);
     assert!(open >= 15, "only {open} kills found an open transaction");
     assert!(hit_intake >= 5);
+    // Triage would catch them; intake must not make them.
+    assert_eq!(verdict.duplicates, 0, "intake wrote alerts twice");
     let verified = tipstaff(&["verify", "--config", operator.to_str().unwrap()]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 
