@@ -116,7 +116,7 @@ fn leaf(choices: &mut Choices) -> Leaf {
             let relation = *choices.one(&RELATIONS);
             match choices.below(3) {
                 0 => {
-                    let hours = choices.below(3) as i64;
+                    let hours = i64::try_from(choices.below(3)).unwrap();
                     let test = Test::Age(relation, hours * 3_600_000);
                     let ours = format!("age({path}) {relation} duration(\"{hours}h\")");
                     let cel = format!("(now - {path}) {relation} duration(\"{hours}h\")");
