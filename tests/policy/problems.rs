@@ -261,3 +261,14 @@ tests:
         ]
     );
 }
+
+#[test]
+fn an_unquoted_negation_is_never_lost() {
+    for when in ["!has(nhi.id)", "!vault.live == true"] {
+        let rules = format!(
+            "  - id: a\n    when:\n      - {when}\n    route: {{queue: q, priority: low}}\n"
+        );
+        let problems = policy(&[&playbook("p", &rules)], &[BASE]).map(|_| ()).unwrap_err();
+        assert!(problems[0].starts_with("playbook1.yaml:10:"), "{problems:?}");
+    }
+}
