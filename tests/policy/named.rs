@@ -260,6 +260,34 @@ fn consent_lets_an_unknown_rule_be_passed_to_an_escalation() {
     assert!(situation.decide(&half).permit.is_none(), "every layer must consent");
 }
 
+/// Either rule may turn out to be the one that asks, so the weaker of them must have its sources.
+#[test]
+fn the_same_escalation_twice_counts_the_weaker_sources() {
+    let same = "escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: q, priority: high}";
+    let playbook = format!(
+        "playbook: p\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+         facts: {{registry: {{max_age: 1h}}, owner: {{max_age: 1h}}, vault: {{max_age: 1h}}}}\nrules:\n\
+         \x20 - {{id: weak, when: [registry.fixture], on_unknown: next, {same}}}\n\
+         \x20 - {{id: strong, when: [vault.live, has(owner.tier)], on_unknown: next, {same}}}\n\
+         \x20 - {{id: otherwise, route: {{queue: q, priority: low}}}}\n"
+    );
+    let boundary = |sources: usize| {
+        BOUNDARY
+            .replace("sources: 1", &format!("sources: {sources}"))
+            .replace("registry.count > 100", "owner.tier == '0'")
+    };
+    let mut facts = live_facts();
+    facts[REGISTRY] = unknown(REGISTRY, Why::Timeout);
+    let situation = Situation::new(plain_alert(), facts);
+    let allowed = policy(&[&playbook], &[&boundary(0)]).unwrap();
+    let decided = situation.decide(&allowed);
+    assert!(decided.permit.is_some(), "{:#?}", decided.decision);
+    let refused = policy(&[&playbook], &[&boundary(2)]).unwrap();
+    assert!(situation.decide(&refused).permit.is_none());
+    let known = Situation::new(plain_alert(), live_facts());
+    assert!(known.decide(&refused).permit.is_some(), "without the unknown rule two sources do");
+}
+
 #[test]
 fn after_an_unknown_rule_nothing_is_suppressed() {
     let playbook = PLAYBOOK
