@@ -153,16 +153,10 @@ fn values(choices: &mut Choices, enricher: usize) -> [Value<'static>; 2] {
             Value::Bool(choices.below(3) > 0),
             choices.one(&[Value::Int(1), Value::Int(2)]).clone(),
         ],
-<<<<<<< HEAD
-        OWNER => {
-            [text(*choices.one(&["dev", "dev", "prod"])), text(*choices.one(&["1", "1", "2"]))]
-        }
-=======
         OWNER => [
             text(choices.one::<&str>(&["dev", "dev", "prod"])),
             text(choices.one::<&str>(&["1", "1", "2"])),
         ],
->>>>>>> policy
         _ => [Value::Bool(choices.below(3) > 0), Value::Absent],
     }
 }
