@@ -90,18 +90,16 @@ impl Loaded {
 
     /// Fingerprint keys of the configuration; without one, keys that only serve offline work.
     pub fn keys(&self) -> Result<FingerprintKeys, Failure> {
-        let secrets = match &self.checked.service {
-            None => return offline_keys(),
-            Some(_) => self.secrets()?,
-        };
-        let active = (secrets.fingerprint.id.as_str(), secrets.fingerprint.key.expose());
-        let previous = secrets.previous.as_ref().map(|key| (key.id.as_str(), key.key.expose()));
-        FingerprintKeys::new(active, previous).map_err(|error| Failure::Usage(error.to_string()))
+        match &self.checked.service {
+            None => offline_keys(),
+            Some(_) => Ok(self.secrets()?.fingerprints),
+        }
     }
 }
 
-/// Fingerprints made with these are equal on every machine and protect nothing: for examples and tests.
+/// Fingerprints made with these are equal on every machine and protect nothing; the shipped tables of
+/// examples are filled with them.
 pub fn offline_keys() -> Result<FingerprintKeys, Failure> {
-    FingerprintKeys::new(("offline", &[0; 32]), None)
+    FingerprintKeys::new(("examples", b"examples-only-not-a-real-key"), None)
         .map_err(|error| Failure::Usage(error.to_string()))
 }

@@ -16,7 +16,7 @@ mod words;
 pub use enricher::{EnricherConfig, KeySpec, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};
-pub use secret::{FingerprintKey, ResolvedSecrets, Secret, SecretFrom};
+pub use secret::{ResolvedSecrets, Secret, SecretFrom};
 pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::service::{FingerprintConfig, Property, ServiceConfig};
+use crate::normalize::FingerprintKeys;
 use crate::text::{At, Data, Fields, Node, Problems};
 
 /// A secret's value. Nothing shows it but [`Secret::expose`], so each place that does can be found.
@@ -46,18 +47,11 @@ impl fmt::Display for SecretFrom {
 }
 
 /// What the service needs to know and no file may hold.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ResolvedSecrets {
     /// Every client property, plain ones too, ready for the Kafka client.
     pub kafka: BTreeMap<String, Secret>,
-    pub fingerprint: FingerprintKey,
-    pub previous: Option<FingerprintKey>,
-}
-
-#[derive(Debug, Clone)]
-pub struct FingerprintKey {
-    pub id: String,
-    pub key: Secret,
+    pub fingerprints: FingerprintKeys,
 }
 
 /// Shorter keys could be guessed, and with them the secrets behind the fingerprints.
@@ -98,13 +92,15 @@ impl ServiceConfig {
             complete &= value.is_some();
             kafka.extend(value.map(|text| (name.clone(), Secret::new(text.into_bytes()))));
         }
-        let fingerprint = key(&self.fingerprint, read, problems);
+        let active = key(&self.fingerprint, read, problems);
         let previous = self.previous.as_ref().map(|config| key(config, read, problems));
-        let previous = match previous {
-            Some(key) => Some(key?),
-            None => None,
-        };
-        complete.then_some(ResolvedSecrets { kafka, fingerprint: fingerprint?, previous })
+        complete &= !matches!(previous, Some(None));
+        let previous = self.previous.as_ref().zip(previous.flatten());
+        let previous = previous.as_ref().map(|(config, key)| (config.id.as_str(), key.expose()));
+        let keys = FingerprintKeys::new((&self.fingerprint.id, active?.expose()), previous);
+        let fingerprints =
+            keys.map_err(|error| problems.add(&self.fingerprint.at, error.to_string())).ok()?;
+        complete.then_some(ResolvedSecrets { kafka, fingerprints })
     }
 }
 
@@ -127,7 +123,7 @@ fn key(
     config: &FingerprintConfig,
     read: &dyn Fn(&SecretFrom) -> Result<String, String>,
     problems: &mut Problems,
-) -> Option<FingerprintKey> {
+) -> Option<Secret> {
     let text = fetch(&config.key, &config.at, read, problems)?;
     let bytes = from_hex(&text).unwrap_or_else(|| text.into_bytes());
     if bytes.len() < KEY_BYTES_MIN {
@@ -138,7 +134,7 @@ fn key(
         problems.add(&config.at, help);
         return None;
     }
-    Some(FingerprintKey { id: config.id.clone(), key: Secret::new(bytes) })
+    Some(Secret::new(bytes))
 }
 
 /// Nothing but hexadecimal digits is taken as hexadecimal, however long: 32 digits are 16 bytes.

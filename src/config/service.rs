@@ -314,8 +314,8 @@ fn fingerprint_key(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<F
     let key = key.and_then(|node| secret_from(node, "key", problems));
     let id = id?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if id.is_empty() || id.len() > 16 || !id.chars().all(allowed) {
-        problems.add(&at, "`id` must be 1 to 16 small letters, digits or `-`");
+    if id.is_empty() || id.len() > 32 || !id.chars().all(allowed) {
+        problems.add(&at, "`id` must be 1 to 32 small letters, digits or `-`");
     }
     Some(FingerprintConfig { id: id.to_owned(), key: key?, at })
 }

@@ -24,9 +24,15 @@ pub(super) fn log_line(client: &str, level: RDKafkaLogLevel, facility: &str, lin
 }
 
 pub(super) fn log_error(client: &str, error: &KafkaError, reason: &str) {
-    // The end of a partition arrives by the same way as an error and is none.
-    if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF) {
-        warn!(client, error = %error, "kafka client: {reason}");
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        // The end of a partition comes this way and is no error.
+        Some(Code::PartitionEOF) => {}
+        // Each of these has a log line of its own already.
+        Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => {
+            debug!(client, error = %error, "kafka client: {reason}");
+        }
+        _ => warn!(client, error = %error, "kafka client: {reason}"),
     }
 }
 

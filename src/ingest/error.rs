@@ -6,8 +6,8 @@ pub enum Doubt {
     /// Wait and try again: nothing was refused, nobody answered.
     #[error("no answer from the brokers: {0}")]
     Unreachable(String),
-    /// Recover; when it happens twice in a row, two instances share one name.
-    #[error("fenced by another client of the same name: {0}")]
+    /// Recover; when it happens again soon, two instances share one name.
+    #[error("fenced by another member of the same name: {0}")]
     Fenced(String),
     /// Recover: only the log knows what happened.
     #[error("outcome unknown: {0}")]
@@ -21,12 +21,8 @@ impl Doubt {
     pub(super) fn of(what: &str, error: &KafkaError) -> Doubt {
         let text = format!("{what}: {error}");
         match error.rdkafka_error_code() {
-            Some(
-                Code::Fenced
-                | Code::InvalidProducerEpoch
-                | Code::ProducerFenced
-                | Code::FencedInstanceId,
-            ) => Doubt::Fenced(text),
+            // A producer's old epoch is no sign of a double: brokers raise it after a timeout, too.
+            Some(Code::FencedInstanceId) => Doubt::Fenced(text),
             Some(
                 Code::AllBrokersDown
                 | Code::BrokerTransportFailure
@@ -63,10 +59,7 @@ impl Doubt {
     /// a member that joined again meanwhile is told that it is fenced, by nobody but itself.
     pub(super) fn of_commit(error: &KafkaError) -> Doubt {
         match Doubt::of("commit", error) {
-            Doubt::Unreachable(text) => Doubt::Unsure(text),
-            Doubt::Fenced(text) if error.rdkafka_error_code() == Some(Code::FencedInstanceId) => {
-                Doubt::Unsure(text)
-            }
+            Doubt::Unreachable(text) | Doubt::Fenced(text) => Doubt::Unsure(text),
             other => other,
         }
     }
@@ -84,10 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fenced_producer_points_to_a_double_at_commit() {
-        let member = KafkaError::Flush(Code::FencedInstanceId);
+    fn only_a_fenced_member_points_to_a_double() {
+        let member = KafkaError::MessageConsumptionFatal(Code::FencedInstanceId);
         let producer = KafkaError::Flush(Code::ProducerFenced);
+        assert!(matches!(Doubt::of("consumer", &member), Doubt::Fenced(_)));
         assert!(matches!(Doubt::of_commit(&member), Doubt::Unsure(_)));
-        assert!(matches!(Doubt::of_commit(&producer), Doubt::Fenced(_)));
+        assert!(matches!(Doubt::of("begin", &producer), Doubt::Unsure(_)));
     }
 }

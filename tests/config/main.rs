@@ -7,6 +7,7 @@
     reason = "a test may end where it fails"
 )]
 
+mod examples;
 mod files;
 mod service;
 mod shipped;

@@ -1,6 +1,7 @@
 use crate::{files, problems};
 use tipstaff::case::Millis;
 use tipstaff::config::{SecretFrom, ServiceConfig, Start, load};
+use tipstaff::normalize::FingerprintKeys;
 use tipstaff::text::Problems;
 
 const FULL: &str = "\
@@ -27,7 +28,8 @@ fn service(text: &str) -> ServiceConfig {
     load(&files(&[("tipstaff.yaml", text)])).expect("no problems").service.expect("a service")
 }
 
-fn resolve(service: &ServiceConfig, key: &str) -> Result<usize, Vec<String>> {
+/// A fingerprint made with the keys that were resolved.
+fn resolve(service: &ServiceConfig, key: &str) -> Result<String, Vec<String>> {
     let mut problems = Problems::default();
     let read = |from: &SecretFrom| match from {
         SecretFrom::Env(name) if name == "MISSING" => Err("it is not set".to_owned()),
@@ -44,7 +46,7 @@ fn resolve(service: &ServiceConfig, key: &str) -> Result<usize, Vec<String>> {
         Some("hunter2-hunter2-hunter2-hunter2-")
     );
     assert_eq!(secrets.kafka["statistics.interval.ms"].expose(), b"1000");
-    Ok(secrets.fingerprint.key.expose().len())
+    Ok(secrets.fingerprints.fingerprint(b"a secret"))
 }
 
 #[test]
@@ -104,8 +106,13 @@ fn limits_are_told_with_their_range() {
 #[test]
 fn keys_are_long_enough_or_refused() {
     let full = service(FULL);
-    assert_eq!(resolve(&full, &"ab".repeat(32)), Ok(32));
-    assert_eq!(resolve(&full, "a key of more than thirty-two bytes\n"), Ok(35));
+    let with = |key: &[u8]| {
+        let keys = FingerprintKeys::new(("k2", key), None).expect("a right key");
+        Ok(keys.fingerprint(b"a secret"))
+    };
+    assert_eq!(resolve(&full, &"ab".repeat(32)), with(&[0xab; 32]));
+    let text = "a key of more than thirty-two bytes";
+    assert_eq!(resolve(&full, &format!("{text}\n")), with(text.as_bytes()));
     for short in ["short", &"ab".repeat(16), &"ab".repeat(31)] {
         let told = resolve(&full, short).expect_err("too short");
         let expected = "tipstaff.yaml:14:14: the key in file `keys/k2` is too short: \

@@ -1,0 +1,219 @@
+//! Generated playbooks, boundaries and situations.
+
+use std::sync::Arc;
+
+use tipstaff::case::{Alert, FactRow, FactState, Field, Millis, Value, Why};
+
+use crate::choices::Choices;
+use crate::support::{
+    NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, known, plain_alert, row, text, unknown,
+};
+
+const ATOMS: [&str; 7] = [
+    "registry.fixture == true",
+    "registry.count == 1",
+    "owner.environment == \"dev\"",
+    "owner.tier == \"1\"",
+    "vault.live == true",
+    "credential.validity == \"valid\"",
+    "severity == \"high\"",
+];
+
+fn atom(choices: &mut Choices) -> String {
+    let atom = *choices.one(&ATOMS);
+    match choices.below(5) {
+        0 => format!("!({atom})"),
+        1 => format!("has({})", atom.split_once(' ').unwrap().0),
+        _ => atom.to_owned(),
+    }
+}
+
+fn clause(choices: &mut Choices) -> String {
+    match choices.below(5) {
+        0 => format!("{{any: ['{}', '{}']}}", atom(choices), atom(choices)),
+        1 => format!("{{not: '{}'}}", atom(choices)),
+        2 => format!("'{} || {}'", atom(choices), atom(choices)),
+        _ => format!("'{}'", atom(choices)),
+    }
+}
+
+const OUTCOMES: [&str; 7] = [
+    "suppress: {reason: test_fixture, evidence: [registry.fixture], expires: 2d, on_expiry: recheck}",
+    "suppress: {reason: rotation_in_progress, evidence: [credential.validity], expires: 9d, on_expiry: recheck}",
+    "escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: cloud, priority: high}",
+    "escalate: {action: block-role, rollback: unblock-role, target: nhi.id, expires: 1d, queue: cloud, priority: critical}",
+    "escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: cloud, priority: high}",
+    "route: {queue: cicd, priority: critical}",
+    "hold: {queue: cicd, priority: medium, for: 4h}",
+];
+
+pub fn playbook(choices: &mut Choices) -> String {
+    let mut rules = String::new();
+    for index in 0..=choices.below(3) {
+        let clauses: Vec<String> = (0..=choices.below(2)).map(|_| clause(choices)).collect();
+        let on_unknown = *choices.one(&["next", "next", "next", "route", "hold"]);
+        let outcome = choices.one(&OUTCOMES);
+        rules.push_str(&format!(
+            "  - id: rule-{index}\n    when: [{}]\n    on_unknown: {on_unknown}\n    {outcome}\n",
+            clauses.join(", ")
+        ));
+    }
+    format!(
+        "playbook: generated\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+         facts: {{registry: {{max_age: 1h}}, owner: {{max_age: 1h}}, vault: {{max_age: 1h}}}}\n\
+         rules:\n{rules}  - id: otherwise\n    route: {{queue: cicd, priority: low}}\n"
+    )
+}
+
+/// The base and up to two layers more. Without `pass_unknown`.
+pub fn boundaries(choices: &mut Choices) -> Vec<String> {
+    let more = choices.below(3);
+    (0..=more).map(|index| layer(choices, index)).collect()
+}
+
+fn layer(choices: &mut Choices, index: usize) -> String {
+    let mut text = format!("boundary: layer-{index}\nowner: o\n");
+    if index == 0 {
+        text.push_str("default_queue: {queue: triage, priority: medium}\n");
+    }
+    text.push_str("context: {environment: owner.environment, tier: owner.tier}\n");
+    if choices.chance(12) {
+        text.push_str("stop: true\n");
+    }
+    if choices.chance(4) {
+        let glob = *choices.one(&["aws:prod*", "*deploy", "aws:deploy2", "*"]);
+        text.push_str(&format!("protected: [{{id: p, nhi: ['{glob}'], why: careful}}]\n"));
+    }
+    if index == 0 || choices.chance(2) {
+        let rows: Vec<String> = (0..=choices.below(2)).map(|row| allow_row(choices, row)).collect();
+        text.push_str(&format!("allow: [{}]\n", rows.join(", ")));
+    }
+    if choices.chance(3) {
+        let of = *choices.one(&["suppress", "escalate", "any"]);
+        let when = atom(choices);
+        text.push_str(&format!("deny: [{{id: d, of: {of}, when: ['{when}'], why: no}}]\n"));
+    }
+    if choices.chance(3) {
+        let fact = *choices.one(&["owner.tier", "registry.fixture", "vault.live"]);
+        let sources = choices.below(3);
+        text.push_str(&format!(
+            "require: {{escalate: {{facts: {{{fact}: 30m}}, sources: {sources}}}, suppress: {{facts: {{{fact}: 2h}}}}}}\n"
+        ));
+    }
+    if index == 0 || choices.chance(3) {
+        let never = *choices.one(&["[]", "[critical]", "[high, critical]"]);
+        let expires = *choices.one(&["30d", "30d", "5d"]);
+        text.push_str(&format!("suppress: {{max_expires: {expires}, never_severity: {never}}}\n"));
+    }
+    text
+}
+
+fn allow_row(choices: &mut Choices, index: usize) -> String {
+    let mut row = format!("{{id: row-{index}, actions: [disable-key, block-role]");
+    for (key, values) in [
+        ("environments", ["[dev]", "[dev, prod]"]),
+        ("tiers", ["['1']", "['1', '2']"]),
+        ("nhi_kinds", ["[service_account]", "[token]"]),
+        ("kinds", ["[exposed_key]", "[token_misuse]"]),
+    ] {
+        if choices.chance(6) {
+            row.push_str(&format!(", {key}: {}", choices.one(&values)));
+        }
+    }
+    row.push('}');
+    row
+}
+
+pub fn situation(choices: &mut Choices) -> Situation {
+    Situation::new(alert(choices), facts(choices))
+}
+
+fn alert(choices: &mut Choices) -> Alert<'static> {
+    let mut alert = plain_alert();
+    for (field, values) in [
+        (Field::Severity, ["low", "critical"]),
+        (Field::NhiId, ["aws:prod-1", "aws:deploy2"]),
+        (Field::NhiKind, ["person", "token"]),
+        (Field::NhiKnownBy, ["alias:keys.csv", "credential.id"]),
+        (Field::CredentialId, ["AKIA2", "AKIA3"]),
+        (Field::CredentialValidity, ["invalid", "unverified"]),
+    ] {
+        match choices.below(12) {
+            0 => alert.set(field, Value::Absent),
+            1 | 2 => alert.set(field, text(*choices.one(&values))),
+            _ => {}
+        }
+    }
+    alert
+}
+
+fn values(choices: &mut Choices, enricher: usize) -> [Value<'static>; 2] {
+    match enricher {
+        REGISTRY => [
+            Value::Bool(choices.below(3) > 0),
+            choices.one(&[Value::Int(1), Value::Int(2)]).clone(),
+        ],
+        OWNER => {
+            [text(*choices.one(&["dev", "dev", "prod"])), text(*choices.one(&["1", "1", "2"]))]
+        }
+        _ => [Value::Bool(choices.below(3) > 0), Value::Absent],
+    }
+}
+
+fn facts(choices: &mut Choices) -> Rows {
+    let mut facts = Vec::new();
+    for enricher in [REGISTRY, OWNER, VAULT] {
+        let mut given = values(choices, enricher);
+        facts.push(match choices.below(8) {
+            0 => absent(enricher),
+            1 => unknown(enricher, Why::Timeout),
+            2 => {
+                let old = Some(Millis(NOW.0 - 7_200_000));
+                row(enricher, old, FactState::Known, given.into())
+            }
+            3 => {
+                given[choices.below(2)] = Value::Unknown(Why::Conflict);
+                known(enricher, given)
+            }
+            4 => {
+                given[choices.below(2)] = Value::Absent;
+                known(enricher, given)
+            }
+            _ => known(enricher, given),
+        });
+    }
+    facts
+}
+
+pub fn has_unknown(facts: &Rows) -> bool {
+    facts.iter().flatten().any(|row| {
+        matches!(row.state, FactState::Unknown(_))
+            || row.as_of != Some(NOW)
+            || row.values.iter().any(|value| matches!(value, Value::Unknown(_)))
+    })
+}
+
+/// One way in which everything unknown or stale could turn out.
+pub fn completed(facts: &Rows, choices: &mut Choices) -> Rows {
+    let complete = |(enricher, before): (usize, &Option<Arc<FactRow>>)| {
+        let before = before.as_ref().unwrap();
+        let fresh = values(choices, enricher);
+        let maybe = |value: &Value<'static>, choices: &mut Choices| {
+            if choices.chance(3) { Value::Absent } else { value.clone() }
+        };
+        let fresh = [maybe(&fresh[0], choices), maybe(&fresh[1], choices)];
+        if matches!(before.state, FactState::Unknown(_)) || before.as_of != Some(NOW) {
+            return if choices.chance(4) { absent(enricher) } else { known(enricher, fresh) };
+        }
+        if before.state == FactState::Absent {
+            return absent(enricher);
+        }
+        let kept = before.values.iter().zip(fresh).map(|(value, fresh)| match value {
+            Value::Unknown(_) => fresh,
+            value => value.clone(),
+        });
+        let kept: Vec<Value<'static>> = kept.collect();
+        row(enricher, before.as_of, FactState::Known, kept)
+    };
+    facts.iter().enumerate().map(complete).collect()
+}
