@@ -67,3 +67,42 @@ impl<'s> Scope<'s> {
 fn is_fresh(as_of: Option<Millis>, now: Millis, max_age_ms: i64) -> bool {
     as_of.is_some_and(|as_of| now.since(as_of).saturating_abs() <= max_age_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::case::Type;
+
+    #[test]
+    fn only_a_fresh_answer_is_read() {
+        let provides = [("fixture".to_owned(), Type::Bool)];
+        let read = |as_of: Option<i64>, state, max_age_ms: Option<i64>| {
+            let names = ("registry".into(), "table".into(), "1".into());
+            let values = vec![Value::Bool(true)];
+            let row = FactRow::new(names, "k", as_of.map(Millis), state, (&provides, values));
+            let (alert, facts) = (Alert::default(), [Some(Arc::new(row))]);
+            let max_age_ms = [max_age_ms];
+            let scope = Scope {
+                alert: &alert,
+                facts: &facts,
+                counters: None,
+                now: Millis(1000),
+                max_age_ms: &max_age_ms,
+            };
+            scope.read(Slot::Fact { enricher: 0, field: 0 }).into_owned()
+        };
+        let (known, absent) = (FactState::Known, FactState::Absent);
+        let stale = Value::Unknown(Why::Stale);
+        assert_eq!(read(Some(900), known, Some(100)), Value::Bool(true));
+        assert_eq!(read(Some(899), known, Some(100)), stale);
+        assert_eq!(read(Some(1101), known, Some(100)), stale, "from the future");
+        assert_eq!(read(None, known, Some(100)), stale);
+        assert_eq!(read(None, known, None), Value::Bool(true));
+        assert_eq!(read(Some(899), absent, Some(100)), stale, "an old absence is no absence");
+        assert_eq!(read(Some(900), absent, Some(100)), Value::Absent);
+        let conflict = FactState::Unknown(Why::Conflict);
+        assert_eq!(read(None, conflict, Some(100)), Value::Unknown(Why::Conflict));
+    }
+}

@@ -287,8 +287,10 @@ impl<'p> Judge<'p> {
                 as_of: row.and_then(|row| row.as_of),
             }
         });
+        let evidence: Vec<Evidence<'p>> = evidence.collect();
+        debug_assert!(!evidence.is_empty(), "INV-3: a suppression has evidence");
         let fate = Ruling::Suppress(Suppress {
-            evidence: evidence.collect(),
+            evidence,
             expires_at: self.received_at.plus(suppression.expires_ms),
             on_expiry: (&*suppression.on_expiry).into(),
             authorized_by: (&*playbook.owner).into(),

@@ -215,13 +215,26 @@ impl LogReader {
     }
 }
 
+/// A topic that was just made, or whose leader just moved, answers a moment later.
 fn watermarks(
     client: &BaseConsumer<Logged>,
     topic: &str,
     partition: i32,
 ) -> Result<Range<i64>, Doubt> {
-    let (low, high) = client
-        .fetch_watermarks(topic, partition, CALL_WAIT)
-        .map_err(|error| Doubt::of("watermarks", &error))?;
-    Ok(low..high)
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    let until = Instant::now() + CALL_WAIT;
+    loop {
+        let error = match client.fetch_watermarks(topic, partition, CALL_WAIT) {
+            Ok((low, high)) => return Ok(low..high),
+            Err(error) => error,
+        };
+        let is_moving = matches!(
+            error.rdkafka_error_code(),
+            Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownPartition)
+        );
+        if !is_moving || Instant::now() >= until {
+            return Err(Doubt::of("watermarks", &error));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -238,8 +238,14 @@ impl<'a> Scanner<'a> {
         let mut is_escaped = false;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            self.at += stop.unwrap_or(rest.len());
+            let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            let plain = rest.get(..stop).unwrap_or_default();
+            // The least byte of all, not the first small one: this can be worked out many at a time.
+            if plain.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
+                self.at += plain.iter().position(|byte| *byte < b' ').unwrap_or(stop);
+                return self.fault(Fault::Syntax);
+            }
+            self.at += stop;
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let raw = self.since(start, Kind::Text { is_escaped });

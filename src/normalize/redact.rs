@@ -3,7 +3,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::FingerprintKeys;
-use super::views::{Shapes, Views};
+use super::views::{Filter, Shapes, Views};
 use crate::json::Raw;
 
 /// Shorter values are everywhere in a text: only the field itself is dropped.
@@ -27,8 +27,7 @@ pub(super) struct Redactor<'a, 'k> {
     secrets: Vec<Secret>,
     dropped: Vec<Raw<'a>>,
     keys: &'k FingerprintKeys,
-    /// Searching is skipped for texts shorter than this.
-    len_min: OnceCell<usize>,
+    filter: Filter,
 }
 
 struct Secret {
@@ -44,7 +43,7 @@ pub(super) struct TooManySecrets;
 
 impl<'a, 'k> Redactor<'a, 'k> {
     pub(super) fn new(keys: &'k FingerprintKeys) -> Self {
-        Self { secrets: Vec::new(), dropped: Vec::new(), keys, len_min: OnceCell::new() }
+        Self { secrets: Vec::new(), dropped: Vec::new(), keys, filter: Filter::default() }
     }
 
     /// Every string and number in the value is a secret.
@@ -57,6 +56,7 @@ impl<'a, 'k> Redactor<'a, 'k> {
                 Class::Short => self.dropped.push(raw),
                 class => {
                     if !self.secrets.iter().any(|secret| secret.value == value) {
+                        self.filter.add(value);
                         let (label, shapes) = (OnceCell::new(), OnceCell::new());
                         self.secrets.push(Secret { value: value.to_owned(), class, label, shapes });
                     }
@@ -75,7 +75,7 @@ impl<'a, 'k> Redactor<'a, 'k> {
 
     /// The text with every secret in it replaced.
     pub(super) fn clean<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
-        if self.secrets.is_empty() || text.len() < self.len_min() {
+        if self.secrets.is_empty() || !self.filter.may_hold(&text) {
             return text;
         }
         let views = Views::of(&text);
@@ -103,13 +103,6 @@ impl<'a, 'k> Redactor<'a, 'k> {
         }
         out.push_str(text.get(done..).unwrap_or_default());
         out
-    }
-
-    fn len_min(&self) -> usize {
-        *self.len_min.get_or_init(|| {
-            let lens = self.secrets.iter().map(|secret| secret.shapes().len_min());
-            lens.min().unwrap_or(usize::MAX)
-        })
     }
 }
 

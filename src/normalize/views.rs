@@ -28,12 +28,79 @@ impl Shapes {
         let squeezed = long_enough.map(|shape| Finder::new(&shape).into_owned()).collect();
         Self { exact: Finder::new(secret).into_owned(), squeezed }
     }
+}
 
-    /// A shorter text can not hold it.
-    pub(super) fn len_min(&self) -> usize {
-        let shapes = self.squeezed.iter().chain([&self.exact]);
-        shapes.map(|shape| shape.needle().len()).min().unwrap_or(usize::MAX)
+/// Says of most texts, at a glance, that none of the secrets is in them in any shape: nowhere in the
+/// squeezed text does a shape end. Knows nothing of escapes.
+#[derive(Default)]
+pub(super) struct Filter {
+    bits: [u64; 32],
+    ends: Vec<u64>,
+    /// Secrets that are nearly nothing when squeezed; they are only searched for as they are.
+    short: Vec<String>,
+}
+
+impl Filter {
+    pub(super) fn add(&mut self, secret: &str) {
+        let ends = ends(secret);
+        if ends.is_empty() || squeezed(secret.as_bytes()).len() < SHAPE_LEN_MIN {
+            self.short.push(secret.to_owned());
+        }
+        for end in ends {
+            let (word, bit) = Self::place(end);
+            if let Some(word) = self.bits.get_mut(word) {
+                *word |= bit;
+            }
+            self.ends.push(end);
+        }
     }
+
+    pub(super) fn may_hold(&self, text: &str) -> bool {
+        let (mut last, mut count) = (0, 0);
+        for byte in text.bytes() {
+            if matches!(byte, b'%' | b'\\') {
+                return true;
+            }
+            if varies(byte) {
+                continue;
+            }
+            last = window(last, byte);
+            count += 1;
+            let (word, bit) = Self::place(last);
+            let is_likely = self.bits.get(word).is_some_and(|word| word & bit != 0);
+            if is_likely && count >= SHAPE_LEN_MIN && self.ends.contains(&last) {
+                return true;
+            }
+        }
+        self.short.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
+    /// A word of the filter and a bit in it: eleven bits of a product that mixes the whole window.
+    fn place(window: u64) -> (usize, u64) {
+        let mixed = window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
+        (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
+    }
+}
+
+/// The last [`SHAPE_LEN_MIN`] bytes, one further.
+fn window(last: u64, byte: u8) -> u64 {
+    ((last << 8) | u64::from(byte)) & 0xffff_ffff_ffff
+}
+
+/// The last bytes of each shape. Base64 is worked out for as much of the secret as that takes, from a
+/// place that keeps its groups of three.
+fn ends(secret: &str) -> Vec<u64> {
+    let bytes = secret.as_bytes();
+    let tail = bytes.get(bytes.len().saturating_sub(24).next_multiple_of(3)..).unwrap_or(bytes);
+    let end_of = |shape: Vec<u8>| {
+        let start = shape.len().checked_sub(SHAPE_LEN_MIN)?;
+        Some(shape.get(start..)?.iter().fold(0, |last, byte| window(last, *byte)))
+    };
+    let encoded = (0..3).map(|shift| {
+        let end = end_of(squeezed(&base64_inside(tail, shift)));
+        end.or_else(|| end_of(squeezed(&base64_inside(bytes, shift))))
+    });
+    std::iter::once(end_of(squeezed(bytes))).chain(encoded).flatten().collect()
 }
 
 /// A text to search, in all the ways it can be read.
@@ -254,6 +321,19 @@ mod tests {
         assert!(finds("YXMzK2NyL2V0PSJxIgotdMOpXHg="));
         assert!(finds("YWFzMytjci9ldD0icSIKLXTDqVx4"));
         assert!(finds("YWFhczMrY3IvZXQ9\n  InEiCi10w6lceA%3D%3D"));
+    }
+
+    #[test]
+    fn the_filter_lets_every_find_through() {
+        let mut filter = Filter::default();
+        filter.add(SECRET);
+        filter.add("+a+b+c+");
+        for text in
+            [SECRET, "x czMrY3IvZXQ9InEiCi10w6lceA==", "YXMzK2NyL2V0PSJxIgotdMOpXHg=", "a+b+a+b+c+"]
+        {
+            assert!(filter.may_hold(text), "{text}");
+        }
+        assert!(!filter.may_hold("s3 and cr and et, but not together"));
     }
 
     #[test]

@@ -27,12 +27,16 @@ pub struct Intake {
     metrics: Metrics,
     sources: BTreeMap<(String, i32), Source>,
     already: HashSet<Id>,
+    /// Where `already` was read from; committed until everything read again was passed.
+    already_from: Vec<i64>,
     line: Vec<u8>,
 }
 
 struct Source {
     incarnation: String,
     next: i64,
+    /// Messages before this may have their alerts on the alerts topic already.
+    repeated_to: i64,
 }
 
 /// A lower bound of the end of each alerts partition. It may lag: a recovery then reads more.
@@ -99,8 +103,18 @@ impl Intake {
         (admin, ends): (Admin, AlertEnds),
         metrics: Metrics,
     ) -> Self {
-        let (sources, already) = (BTreeMap::new(), HashSet::new());
-        Self { pipelines, keys, topics, admin, ends, metrics, sources, already, line: Vec::new() }
+        Self {
+            pipelines,
+            keys,
+            topics,
+            admin,
+            ends,
+            metrics,
+            sources: BTreeMap::new(),
+            already: HashSet::new(),
+            already_from: Vec::new(),
+            line: Vec::new(),
+        }
     }
 
     /// Where the partition goes on, or why it must not.
@@ -126,35 +140,28 @@ impl Intake {
     }
 
     /// Ids of the alerts that the last transactions of these sources left on the alerts topic.
-    fn read_back(
-        &self,
-        from: &[(&Hint, IntakeMetadata)],
-        log: &LogReader,
-    ) -> Result<HashSet<Id>, Doubt> {
-        let mut found = HashSet::new();
-        for partition in 0..self.topics.partitions {
-            let at = usize::try_from(partition).unwrap_or_default();
-            let Some(start) = from.iter().filter_map(|(_, m)| m.ends.get(at).copied()).min() else {
-                continue;
-            };
-            let start = start.max(log.low(&self.topics.alerts, partition)?);
+    fn read_back(&mut self, from: &[IntakeMetadata], log: &LogReader) -> Result<(), Doubt> {
+        self.already.clear();
+        self.already_from.clear();
+        for (partition, at) in (0..self.topics.partitions).zip(0..) {
             let end = log.high(&self.topics.alerts, partition)?;
+            let start = from.iter().filter_map(|metadata| metadata.ends.get(at).copied()).min();
+            let start = start.unwrap_or(end).max(log.low(&self.topics.alerts, partition)?);
+            self.already_from.push(start);
             log.read(&self.topics.alerts, partition, start..end, |message| {
                 let written =
                     message.value.and_then(|v| serde_json::from_slice::<Written<'_>>(v).ok());
                 let Some(written) = written else { return };
-                let is_ours = from.iter().any(|(hint, metadata)| {
-                    written.origin.topic == hint.topic
-                        && written.origin.partition == hint.partition
-                        && written.origin.incarnation == metadata.incarnation
-                        && written.origin.offset >= metadata.from
-                });
-                if is_ours {
-                    found.insert(written.alert_id);
+                let origin = &written.origin;
+                let place = (origin.topic.to_string(), origin.partition);
+                let Some(source) = self.sources.get_mut(&place) else { return };
+                if origin.incarnation == source.incarnation && origin.offset >= source.next {
+                    source.repeated_to = source.repeated_to.max(origin.offset + 1);
+                    self.already.insert(written.alert_id);
                 }
             })?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn take(&mut self, message: &Message<'_>, out: &mut Outbox<'_>) {
@@ -219,15 +226,16 @@ impl Stage for Intake {
                 Err(why) => starts.push(Start::Blocked { topic, partition, why }),
                 Ok(metadata) => {
                     let offset = metadata.from;
-                    let source = Source { incarnation, next: offset };
+                    let repeated_to = hint.committed.unwrap_or(offset);
+                    let source = Source { incarnation, next: offset, repeated_to };
                     self.sources.insert((topic.clone(), partition), source);
                     starts.push(Start::At { topic, partition, offset });
-                    from.push((hint, metadata));
+                    from.push(metadata);
                 }
             }
         }
         self.ends.refresh(log, &self.topics.alerts)?;
-        self.already = self.read_back(&from, log)?;
+        self.read_back(&from, log)?;
         if !self.already.is_empty() {
             let alerts = self.already.len();
             warn!(alerts, "alerts of the last transaction are there already; they are left out");
@@ -240,7 +248,12 @@ impl Stage for Intake {
             return false;
         }
         let from: Vec<i64> = self.sources.values().map(|source| source.next).collect();
-        let ends: Vec<i64> = self.ends.0.iter().map(|end| end.load(Relaxed)).collect();
+        let repeats = self.sources.values().any(|source| source.next < source.repeated_to);
+        let ends: Vec<i64> = if repeats {
+            self.already_from.clone()
+        } else {
+            self.ends.0.iter().map(|end| end.load(Relaxed)).collect()
+        };
         for message in batch.messages {
             self.take(message, out);
         }

@@ -399,29 +399,14 @@ fn are_hours(text: &str) -> bool {
         && times.split_once('-').is_some_and(|(from, to)| is_time(from) && is_time(to))
 }
 
-/// The layers as one: exactly one of them is the base.
-pub(super) fn boundary(
-    layers: Vec<Layer>,
-    nothing_at: &At,
-    problems: &mut Problems,
-) -> Option<Boundary> {
-    let mut bases = layers.iter().filter(|layer| layer.is_base);
-    let base = bases.next();
-    if base.is_none() {
-        let at = layers.first().map_or(nothing_at, |layer| &layer.at);
-        let message = "no boundary has a `default_queue`: where alerts go that no playbook is for";
-        problems.add(at, message);
-    }
-    for layer in bases {
-        let message = "`default_queue` stands in another boundary already: only one can have it";
-        problems.add(&layer.at, message);
-    }
+/// The layers as one; nothing without a base.
+pub(super) fn boundary(layers: Vec<Layer>, problems: &mut Problems) -> Option<Boundary> {
     for (index, layer) in layers.iter().enumerate() {
         if layers.iter().take(index).any(|earlier| earlier.name == layer.name) {
             problems.add(&layer.at, format!("boundary `{}` is there already", layer.name));
         }
     }
-    let default = base?.default.clone()?;
+    let default = layers.iter().find_map(|layer| layer.default.clone())?;
     let mut max_age_ms: Vec<Option<i64>> = Vec::new();
     for layer in &layers {
         narrow(&mut max_age_ms, &layer.max_age_ms);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::clause::Schema;
-use crate::text::{At, Node, Problems, Source, read, suggestion};
+use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
 
 use super::Policy;
 use super::action::{Action, action};
@@ -83,17 +83,34 @@ fn read_boundary(
     actions: &[String],
     problems: &mut Problems,
 ) -> Option<Boundary> {
-    let nowhere = At { path: Arc::from("boundary.yaml"), line: 1, column: 1 };
-    let before = problems.len();
     let nodes = read_all(sources, problems);
+    if nodes.len() == sources.len() {
+        check_base(&nodes, problems);
+    }
     let layers: Vec<Layer> = nodes
         .iter()
         .filter_map(|(source, node)| layer(node, source, schema, actions, problems))
         .collect();
-    if problems.len() > before && layers.len() < sources.len() {
-        return None;
+    boundary(layers, problems)
+}
+
+/// Exactly one layer is the base, and there is always one: an empty boundary is no boundary.
+fn check_base(nodes: &[(&Source, Node)], problems: &mut Problems) {
+    let nowhere = At { path: Arc::from("boundary.yaml"), line: 1, column: 1 };
+    let is_base = |node: &Node| match &node.data {
+        Data::Map(entries) => entries.iter().any(|(key, _)| key.text() == Some("default_queue")),
+        _ => false,
+    };
+    let mut bases = nodes.iter().filter(|(_, node)| is_base(node));
+    if bases.next().is_none() {
+        let at = nodes.first().map_or(&nowhere, |(_, node)| &node.at);
+        let message = "no boundary has a `default_queue`: where alerts go that no playbook is for";
+        problems.add(at, message);
     }
-    boundary(layers, &nowhere, problems)
+    for (_, node) in bases {
+        let message = "`default_queue` stands in another boundary already: only one can have it";
+        problems.add(&node.at, message);
+    }
 }
 
 /// An escalation names an action that is described, and the undo that its file names.

@@ -1,10 +1,10 @@
 use crate::case::{Alert, Field, Millis, Value, field_named, id_of};
-use crate::clause::{Name, Schema, Slot};
+use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::Grouping;
 use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
-use super::rule::{Outcome, Rule, rule};
+use super::rule::{Names, Outcome, Rule, rule};
 
 #[derive(Debug)]
 pub struct Playbook {
@@ -102,13 +102,11 @@ pub(super) fn playbook<'n>(
     let facts = fields.get("facts");
     let max_age_ms = max_ages(facts, schema, problems);
     let group = fields.get("group").map(|node| group(node, problems));
-    let rules = rules(&mut fields, source, schema, problems);
+    let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
+    let rules = rules(&mut fields, &names, problems);
     let tests = fields.list("tests", problems);
     let at = fields.at.clone();
     fields.finish(problems);
-    for rule in &rules {
-        check_names(rule, &max_age_ms, group.is_some(), schema, problems);
-    }
     let read = || {
         let (kinds, detectors, on_at) = on?;
         let last = rules.last()?;
@@ -202,12 +200,7 @@ fn group(node: &Node, problems: &mut Problems) -> Option<Group> {
     Some(Group { by, window_ms: window_ms? })
 }
 
-fn rules(
-    fields: &mut Fields<'_>,
-    source: &Source,
-    schema: &Schema,
-    problems: &mut Problems,
-) -> Vec<Rule> {
+fn rules(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) -> Vec<Rule> {
     let Some(at) = fields.require("rules", problems).map(|node| &node.at) else {
         return Vec::new();
     };
@@ -215,7 +208,7 @@ fn rules(
     let mut rules: Vec<Rule> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let is_last = index + 1 == nodes.len();
-        let Some(rule) = rule(node, source, schema, problems) else { continue };
+        let Some(rule) = rule(node, names, problems) else { continue };
         if let Some(first) = rules.iter().find(|known| known.id == rule.id) {
             let line = first.at.line;
             problems.add(&rule.at, format!("rule `{}` is there already, in line {line}", rule.id));
@@ -235,37 +228,4 @@ fn rules(
         problems.add(at, "there must be at least one rule");
     }
     rules
-}
-
-/// Facts must be declared with their age, and counters need a group to count.
-fn check_names(
-    rule: &Rule,
-    max_age_ms: &[Option<i64>],
-    grouped: bool,
-    schema: &Schema,
-    problems: &mut Problems,
-) {
-    let clauses = rule.when.clauses();
-    let named = clauses.iter().flat_map(|clause| clause.names());
-    let mut used: Vec<(Slot, &At, &str)> =
-        named.map(|Name { slot, at, path }| (*slot, at, &**path)).collect();
-    if let Outcome::Suppress(suppression) = &rule.outcome {
-        used.extend(suppression.evidence.iter().map(|each| (each.slot, &each.at, &*each.path)));
-    }
-    for (slot, at, path) in used {
-        match slot {
-            Slot::Fact { enricher, .. }
-                if max_age_ms.get(enricher).copied().flatten().is_none() =>
-            {
-                let name = schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
-                let message =
-                    format!("`{path}` is used but `{name}` is not declared under `facts`");
-                problems.add(at, message);
-            }
-            Slot::Seen | Slot::FirstSeen if !grouped => {
-                problems.add(at, format!("`{path}` needs a `group` in this playbook"));
-            }
-            Slot::Field(_) | Slot::Fact { .. } | Slot::Seen | Slot::FirstSeen => {}
-        }
-    }
 }

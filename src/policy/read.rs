@@ -47,8 +47,8 @@ pub(super) fn one_of<T: Copy>(
         let message = match node.text() {
             Some(text) => {
                 let hint = suggestion(text, known.iter().copied());
-                let hint =
-                    if hint.is_empty() { format!(": one of {}", known.join(", ")) } else { hint };
+                let list = || format!(": one of {}", known.join(", "));
+                let hint = if hint.is_empty() && known.len() < 10 { list() } else { hint };
                 format!("unknown {what} `{text}`{hint}")
             }
             None => format!("{what} must be one of {}, not {}", known.join(", "), node.kind()),
@@ -173,7 +173,12 @@ pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Va
         _ => None,
     };
     if found.is_none() {
-        problems.add(&node.at, format!("must be {}, not {}", of.name(), node.kind()));
+        let like = match of {
+            Type::Time => " such as 2026-01-31T09:00:00Z",
+            Type::Duration => " such as 15m",
+            Type::Bool | Type::Int | Type::Text => "",
+        };
+        problems.add(&node.at, format!("must be {}{like}, not {}", of.name(), node.kind()));
     }
     found
 }

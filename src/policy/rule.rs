@@ -1,5 +1,5 @@
 use crate::case::{Priority, Reason};
-use crate::clause::{Condition, Schema};
+use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source};
 
 use super::read::{
@@ -115,24 +115,51 @@ impl Outcome {
 
 const ON_EXPIRY: [&str; 2] = ["recheck", "reopen"];
 
-pub(super) fn rule(
-    node: &Node,
-    source: &Source,
-    schema: &Schema,
-    problems: &mut Problems,
-) -> Option<Rule> {
+/// What a rule may name: facts must be declared with their age, and counters need a group to count.
+pub(super) struct Names<'n> {
+    pub source: &'n Source,
+    pub schema: &'n Schema,
+    pub max_age_ms: &'n [Option<i64>],
+    pub is_grouped: bool,
+}
+
+impl Names<'_> {
+    fn check(&self, slot: Slot, path: &str, at: &At, problems: &mut Problems) {
+        match slot {
+            Slot::Fact { enricher, .. } => {
+                if self.max_age_ms.get(enricher).copied().flatten().is_none() {
+                    let name =
+                        self.schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
+                    let message =
+                        format!("`{path}` is used but `{name}` is not declared under `facts`");
+                    problems.add(at, message);
+                }
+            }
+            Slot::Seen | Slot::FirstSeen if !self.is_grouped => {
+                problems.add(at, format!("`{path}` needs a `group` in this playbook"));
+            }
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => {}
+        }
+    }
+}
+
+pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<Rule> {
     let mut fields = Fields::of(node, "a rule", problems)?;
     let id = require_name(&mut fields, "id", problems);
     let when = match fields.get("when") {
-        Some(when) => Condition::read(when, source, schema, problems),
+        Some(when) => Condition::read(when, names.source, names.schema, problems),
         None => Some(Condition::always()),
     };
+    let clauses = when.as_ref().map(Condition::clauses).unwrap_or_default();
+    for name in clauses.into_iter().flat_map(|clause| clause.names()) {
+        names.check(name.slot, &name.path, &name.at, problems);
+    }
     let on_unknown = fields
         .get("on_unknown")
         .map(|node| one_of(node, "on_unknown", &OnUnknown::ALL, OnUnknown::name, problems));
-    let outcome = outcome(&mut fields, schema, problems);
-    if on_unknown.is_none() && matches!(outcome, Some(Outcome::Suppress(_) | Outcome::Escalate(_)))
-    {
+    let outcome = outcome(&mut fields, names, problems);
+    let acts = fields.get("suppress").is_some() || fields.get("escalate").is_some();
+    if on_unknown.is_none() && acts {
         let message =
             "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
         problems.add(&node.at, message);
@@ -148,10 +175,10 @@ pub(super) fn rule(
 }
 
 /// Exactly one of the four.
-fn outcome(fields: &mut Fields<'_>, schema: &Schema, problems: &mut Problems) -> Option<Outcome> {
+fn outcome(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Outcome> {
     let route = fields.get("route").map(|node| route(node, problems).map(Outcome::Route));
     let suppress =
-        fields.get("suppress").map(|node| suppress(node, schema, problems).map(Outcome::Suppress));
+        fields.get("suppress").map(|node| suppress(node, names, problems).map(Outcome::Suppress));
     let escalate =
         fields.get("escalate").map(|node| escalate(node, problems).map(Outcome::Escalate));
     let hold = fields.get("hold").map(|node| hold(node, problems).map(Outcome::Hold));
@@ -173,7 +200,7 @@ fn route(node: &Node, problems: &mut Problems) -> Option<ToQueue> {
     to
 }
 
-fn suppress(node: &Node, schema: &Schema, problems: &mut Problems) -> Option<Suppression> {
+fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<Suppression> {
     let mut fields = Fields::of(node, "`suppress`", problems)?;
     // `not_an_alert` is the pipelines' own: a playbook can't say it.
     let reasons: Vec<Reason> =
@@ -181,13 +208,17 @@ fn suppress(node: &Node, schema: &Schema, problems: &mut Problems) -> Option<Sup
     let reason = fields
         .require("reason", problems)
         .and_then(|node| one_of(node, "reason", &reasons, Reason::code, problems));
-    let names = fields.texts("evidence", problems);
+    let paths = fields.texts("evidence", problems);
     // INVARIANT (INV-3): no suppression without evidence.
-    if names.is_empty() {
+    if paths.is_empty() {
         problems.add(&node.at, "a suppression needs `evidence`: the names that prove it");
     }
-    let evidence =
-        names.into_iter().filter_map(|(path, at)| reference(path, at, schema, problems)).collect();
+    let mut evidence = Vec::new();
+    for (path, at) in paths {
+        let Some(found) = reference(path, at, names.schema, problems) else { continue };
+        names.check(found.slot, path, at, problems);
+        evidence.push(found);
+    }
     let expires_ms = require_duration(&mut fields, "expires", problems);
     let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
         one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)

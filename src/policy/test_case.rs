@@ -54,10 +54,10 @@ pub(super) fn test_case(
     let counters = fields.get("counters");
     let expect =
         fields.require("expect", problems).and_then(|node| expect(node, playbook, problems));
+    fields.finish(problems);
     let (name, now, mut alert) = (name?, now?, alert?);
     fill(&mut alert, playbook, now);
     let counters = counters_of(counters, &alert, playbook, now, problems);
-    fields.finish(problems);
     let detector = alert.text(Field::Detector).unwrap_or("test").to_owned();
     let origin = Origin {
         topic: "test".into(),
@@ -195,7 +195,7 @@ fn fact(key: &Node, node: &Node, drafts: &mut [Draft], schema: &Schema, problems
         if let Some(as_of) = fields.get("as_of").and_then(|node| time(node, problems)) {
             draft.as_of = Some(as_of);
         }
-        if unknown.is_some() == given.is_some() {
+        if fields.get("unknown").is_some() == fields.get("value").is_some() {
             problems.add(&node.at, "must be `{unknown: why}` or `{value: …, as_of: …}`");
         }
         fields.finish(problems);

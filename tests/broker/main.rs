@@ -10,11 +10,16 @@
 
 #[path = "../support/checker.rs"]
 mod checker;
+#[path = "../support/conservation.rs"]
+mod conservation;
+#[path = "../support/deployment.rs"]
+mod deployment;
 #[path = "../support/kafka.rs"]
 mod kafka;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod fire;
 mod latency;
 mod life;
 mod rig;

@@ -145,7 +145,7 @@ fn whatever_comes_has_an_arrival_that_can_be_written() {
     let (pipelines, keys) = (shipped(), keys());
     let mut seen = 0;
     for (detector, name, bytes) in examples() {
-        for at in (0..bytes.len()).step_by(37) {
+        for at in (0..bytes.len()).step_by(61) {
             let mut replaced = bytes.clone();
             replaced[at] = *b"\"\\{[0\xff,".get(at % 7).unwrap();
             for message in [bytes[..at].to_vec(), replaced] {
@@ -157,5 +157,5 @@ fn whatever_comes_has_an_arrival_that_can_be_written() {
             }
         }
     }
-    assert!(seen > 3_000, "{seen}");
+    assert!(seen > 2_000, "{seen}");
 }

@@ -45,6 +45,18 @@ fn recorded_events_are_read_and_agree_with_their_labels() {
         eprintln!(
             "{detector}: {read} read, {unreadable:?} not; {agree} agree, {disagree:?} do not"
         );
+        // An envelope with nothing in it, and an event without a type.
+        let is_known = |what: &String| {
+            what.ends_with("`event.type` is missing")
+                || what.ends_with("no pipeline knows its shape")
+        };
+        assert!(unreadable.len() <= 1 && unreadable.iter().all(is_known), "{unreadable:?}");
+        // Findings about a machine have a kind, and nobody to act on.
+        assert!(
+            disagree.iter().all(|what| what.ends_with("ours none (no_identity)")),
+            "{disagree:?}"
+        );
+        assert!(*agree >= 12 && disagree.len() <= 5, "{agree} {disagree:?}");
     }
 }
 

@@ -77,13 +77,13 @@ fn leaf(choices: &mut Choices) -> Leaf {
         return Leaf { names: vec![name], ours: has.clone(), cel: has, test: Test::Has };
     }
     let with = |test, ours: String| Leaf { names: vec![name], cel: ours.clone(), ours, test };
+    let compared = |relation: &'static str| {
+        let words = format!("{path} {relation} {}", literal(&value));
+        with(Test::Compare(relation, value.clone()), words)
+    };
     match path {
         "nhi.id" | "credential.validity" => match choices.below(4) {
-            0 => {
-                let relation = *choices.one(&RELATIONS[..2]);
-                let words = format!("{path} {relation} {}", literal(&value));
-                with(Test::Compare(relation, value), words)
-            }
+            0 => compared(choices.one::<&str>(&RELATIONS[..2])),
             1 => {
                 let list: Vec<_> =
                     (0..choices.below(3)).map(|_| choices.one(&domain(0)).clone()).collect();
@@ -107,16 +107,12 @@ fn leaf(choices: &mut Choices) -> Leaf {
             }
         },
         "registry.fixture" if choices.chance(2) => with(Test::Is, path.to_owned()),
-        "registry.fixture" => {
-            let relation = *choices.one(&RELATIONS[..2]);
-            let words = format!("{path} {relation} {}", literal(&value));
-            with(Test::Compare(relation, value), words)
-        }
+        "registry.fixture" => compared(choices.one::<&str>(&RELATIONS[..2])),
         "observed_at" | "vault.used_at" => {
             let relation = *choices.one(&RELATIONS);
             match choices.below(3) {
                 0 => {
-                    let hours = choices.below(3) as i64;
+                    let hours = i64::try_from(choices.below(3)).unwrap();
                     let test = Test::Age(relation, hours * 3_600_000);
                     let ours = format!("age({path}) {relation} duration(\"{hours}h\")");
                     let cel = format!("(now - {path}) {relation} duration(\"{hours}h\")");
@@ -127,17 +123,10 @@ fn leaf(choices: &mut Choices) -> Leaf {
                     let test = Test::CompareNames(relation);
                     Leaf { names: vec![3, 6], cel: ours.clone(), ours, test }
                 }
-                _ => {
-                    let words = format!("{path} {relation} {}", literal(&value));
-                    with(Test::Compare(relation, value), words)
-                }
+                _ => compared(relation),
             }
         }
-        _ => {
-            let relation = *choices.one(&RELATIONS);
-            let words = format!("{path} {relation} {}", literal(&value));
-            with(Test::Compare(relation, value), words)
-        }
+        _ => compared(choices.one::<&str>(&RELATIONS)),
     }
 }
 

@@ -140,7 +140,7 @@ fn alert(choices: &mut Choices) -> Alert<'static> {
     ] {
         match choices.below(12) {
             0 => alert.set(field, Value::Absent),
-            1 | 2 => alert.set(field, text(*choices.one(&values))),
+            1 | 2 => alert.set(field, text(choices.one::<&str>(&values))),
             _ => {}
         }
     }
@@ -153,9 +153,10 @@ fn values(choices: &mut Choices, enricher: usize) -> [Value<'static>; 2] {
             Value::Bool(choices.below(3) > 0),
             choices.one(&[Value::Int(1), Value::Int(2)]).clone(),
         ],
-        OWNER => {
-            [text(*choices.one(&["dev", "dev", "prod"])), text(*choices.one(&["1", "1", "2"]))]
-        }
+        OWNER => [
+            text(choices.one::<&str>(&["dev", "dev", "prod"])),
+            text(choices.one::<&str>(&["1", "1", "2"])),
+        ],
         _ => [Value::Bool(choices.below(3) > 0), Value::Absent],
     }
 }

@@ -1,1 +1,466 @@
+//! The promises, each attacked by name.
 
+use tipstaff::case::{
+    Body, FactState, Field, Priority, Reason, Ruling, Tri, Unreadable, Value, Why,
+};
+use tipstaff::clause::Scope;
+use tipstaff::decide::run_tests;
+use tipstaff::policy::Policy;
+
+use crate::support::{
+    NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, alert, arrived, clause, counters, known,
+    plain_alert, policy, row, text, unknown,
+};
+
+const PLAYBOOK: &str = r#"
+playbook: exposed-key
+title: A key was found where others can read it
+owner: platform-security
+mode: live
+on: {kind: exposed_key}
+controls: {nist_csf: [RS.MA-02]}
+facts:
+  registry: {max_age: 1h}
+  owner: {max_age: 24h}
+  vault: {max_age: 15m}
+group: {by: [nhi.id, credential.id], window: 6h}
+rules:
+  - id: known-test-fixture
+    when:
+      - registry.fixture == true
+      - credential.validity == "invalid"
+    on_unknown: next
+    suppress: {reason: test_fixture, evidence: [registry.fixture, credential.validity], expires: 10d, on_expiry: recheck}
+  - id: live
+    when:
+      - credential.validity == "valid"
+      - vault.live
+    on_unknown: route
+    escalate: {action: disable-key, rollback: enable-key, expires: 24h, queue: cloud-response, priority: critical}
+  - id: otherwise
+    route: {queue: cicd-response, priority: high, ack_within: 1h}
+tests:
+  - name: a fixture that is proved not to work is suppressed
+    now: 2026-01-01T00:00:00Z
+    alert: {severity: low, nhi.id: "aws:ci", credential: {validity: invalid}}
+    facts: {registry.fixture: true}
+    expect: {suppress: test_fixture, rule: known-test-fixture}
+  - name: a live key is disabled
+    now: 2026-01-01T00:00:00Z
+    alert:
+      severity: high
+      nhi: {id: "aws:deploy", kind: service_account, known_by: native}
+      credential: {id: AKIA1, validity: valid}
+    facts: {vault.live: true, owner.environment: prod}
+    expect: {escalate: disable-key, rule: live, priority: critical}
+  - name: a stale vault leads to people
+    now: 2026-01-01T00:00:00Z
+    alert: {credential.validity: valid}
+    facts: {vault.live: {value: true, as_of: 2025-12-31T23:00:00Z}}
+    expect: {route: cicd-response, rule: live, reason: unknown_fact, priority: critical}
+  - name: this one is wrong on purpose
+    now: 2026-01-01T00:00:00Z
+    alert: {credential.validity: valid}
+    facts: {registry: {unknown: timeout}}
+    expect: {hold: cicd-response, rule: live}
+"#;
+
+const BOUNDARY: &str = r#"
+boundary: base
+owner: security
+default_queue: {queue: triage, priority: medium}
+context: {environment: owner.environment}
+protected: [{id: ours, nhi: ["tipstaff:*"], why: it is the pipeline itself}]
+allow: [{id: keys, actions: [disable-key], environments: [prod, dev]}]
+deny: [{id: counted, of: escalate, when: ["registry.count > 100"], why: too much hangs on it}]
+require: {escalate: {facts: {vault.live: 10m}, sources: 1}}
+suppress: {max_expires: 20d, never_severity: [critical]}
+obligations: {approvals: {role: security, count: 2}, per_hour: 5, hours: "mon-fri 08:00-18:00", change_ticket: true}
+"#;
+
+fn example() -> Policy {
+    policy(&[PLAYBOOK], &[BOUNDARY]).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn live_facts() -> Rows {
+    vec![
+        known(REGISTRY, [Value::Bool(false), Value::Int(1)]),
+        known(OWNER, [text("prod"), text("1")]),
+        known(VAULT, [Value::Bool(true), Value::Absent]),
+    ]
+}
+
+#[test]
+fn the_tests_of_a_playbook_run_and_say_how_they_differ() {
+    let outcomes = run_tests(&example());
+    let wrong: Vec<&str> = outcomes.iter().filter(|o| !o.passed()).map(|o| &*o.name).collect();
+    assert_eq!(wrong, ["this one is wrong on purpose"], "{outcomes:#?}");
+    let lines = &outcomes[3].differences;
+    assert_eq!(lines[0], "ruling: expected `hold`, got `route`");
+    assert_eq!(lines[1], "rule: expected `live`, got `otherwise`");
+}
+
+#[test]
+fn an_escalation_carries_its_permit_and_what_it_rests_on() {
+    let (policy, situation) = (example(), Situation::new(plain_alert(), live_facts()));
+    let decided = situation.decide(&policy);
+    let Ruling::Escalate(escalate) = &decided.decision.fate else { panic!("{decided:#?}") };
+    let permit = decided.permit.unwrap();
+    assert_eq!((permit.action(), permit.target()), ("disable-key", "AKIA1"));
+    assert_eq!(escalate.permit, permit.record());
+    assert_eq!(escalate.permit.allowed_by, "base/keys");
+    let obligations: Vec<String> = escalate
+        .permit
+        .obligations
+        .iter()
+        .map(|each| format!("{}={}", each.kind, each.value))
+        .collect();
+    assert_eq!(
+        obligations,
+        [
+            "approvals=2 security",
+            "per_hour=5",
+            "hours=mon-fri 08:00-18:00",
+            "change_ticket=required"
+        ]
+    );
+    assert_eq!(decided.decision.because.len(), 2);
+    assert_eq!(decided.decision.because[1].seen[0].value, "true");
+    assert_eq!(decided.decision.passed[0].because.clause, "registry.fixture == true");
+    assert!(decided.decision.boundary.iter().all(|verdict| verdict.allows));
+    assert_eq!(policy.wanted(&plain_alert()), [REGISTRY, OWNER, VAULT]);
+    assert!(policy.queues().into_iter().eq(["cicd-response", "cloud-response", "triage"]));
+}
+
+#[test]
+fn a_failed_validity_check_never_suppresses() {
+    let policy = example();
+    let validities = [Value::Absent, text("unverified"), Value::Unknown(Why::Error)];
+    for validity in validities {
+        for fixture in [
+            known(REGISTRY, [Value::Bool(true), Value::Absent]),
+            unknown(REGISTRY, Why::Timeout),
+            row(REGISTRY, None, FactState::Known, vec![Value::Bool(true), Value::Absent]),
+        ] {
+            let mut alert = plain_alert();
+            alert.set(Field::CredentialValidity, validity.clone());
+            let facts = vec![fixture, absent(OWNER), absent(VAULT)];
+            let situation = Situation::new(alert, facts);
+            let decision = situation.decide(&policy).decision;
+            assert!(!matches!(decision.fate, Ruling::Suppress(_)), "{decision:#?}");
+        }
+    }
+    for why in [Why::Error, Why::Timeout, Why::Stale, Why::Conflict, Why::NoKey] {
+        let mut alert = plain_alert();
+        alert.set(Field::CredentialValidity, text("invalid"));
+        let facts = vec![unknown(REGISTRY, why), absent(OWNER), absent(VAULT)];
+        let situation = Situation::new(alert, facts);
+        let decision = situation.decide(&policy).decision;
+        assert!(matches!(decision.fate, Ruling::Route(_)), "{decision:#?}");
+    }
+}
+
+#[test]
+fn missing_nhi_is_never_contained() {
+    let policy = example();
+    for (field, value) in [
+        (Field::NhiId, Value::Absent),
+        (Field::NhiId, text("")),
+        (Field::CredentialId, Value::Absent),
+        (Field::CredentialId, text("")),
+        (Field::NhiKnownBy, Value::Absent),
+        (Field::NhiKnownBy, text("credential.id")),
+        (Field::NhiKnownBy, text("aliased")),
+        (Field::NhiKind, text("person")),
+        (Field::NhiKind, Value::Absent),
+        (Field::NhiId, text("tipstaff:intake")),
+    ] {
+        let mut alert = plain_alert();
+        alert.set(field, value.clone());
+        let situation = Situation::new(alert, live_facts());
+        let decided = situation.decide(&policy);
+        assert!(decided.permit.is_none(), "{field:?} {value:?}");
+        let decision = decided.decision;
+        assert_eq!(decision.reason, Reason::BoundaryRefused);
+        assert_eq!((&*decision.rule, &*decision.blocked[0].rule), ("otherwise", "live"));
+        assert_eq!(decision.fate.queue(), Some("cicd-response"));
+        assert_eq!(decision.fate.priority(), Some(Priority::Critical));
+    }
+}
+
+#[test]
+fn an_alert_without_its_key_is_not_grouped() {
+    let policy = example();
+    assert!(policy.group(&plain_alert()).is_some());
+    for (field, value) in
+        [(Field::NhiId, Value::Absent), (Field::CredentialId, text("")), (Field::Kind, text("x"))]
+    {
+        let mut alert = plain_alert();
+        alert.set(field, value);
+        assert_eq!(policy.group(&alert), None, "{field:?}");
+    }
+}
+
+#[test]
+fn adding_a_boundary_layer_never_allows_more() {
+    use crate::choices::{Choices, choices, config};
+    use crate::generated::{boundaries, playbook, situation};
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = proptest::test_runner::TestRunner::new(config(1));
+    let (bytes, mut narrowed) = (choices(200), 0);
+    for _ in 0..500 {
+        let mut choices = Choices::new(bytes.new_tree(&mut runner).unwrap().current());
+        let situation = situation(&mut choices);
+        let (playbook, layers) = (playbook(&mut choices), boundaries(&mut choices));
+        let texts: Vec<&str> = layers.iter().map(String::as_str).collect();
+        let mut was_automatic = true;
+        for count in 1..=texts.len() {
+            let policy = policy(&[&playbook], &texts[..count]).unwrap();
+            let fate = situation.decide(&policy).decision.fate;
+            let automatic = matches!(fate, Ruling::Suppress(_) | Ruling::Escalate(_));
+            assert!(was_automatic || !automatic, "{playbook}\n{texts:#?}");
+            narrowed += usize::from(count > 1 && was_automatic && !automatic);
+            was_automatic = automatic;
+        }
+    }
+    assert!(narrowed > 5, "only {narrowed}");
+    let empty = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: low}\n";
+    let wide = "boundary: wide\nowner: o\nallow: [{id: all, actions: [disable-key]}]\n\
+                suppress: {max_expires: 30d}\n";
+    for layers in [vec![empty], vec![empty, wide]] {
+        let policy = policy(&[PLAYBOOK], &layers).unwrap();
+        let situation = Situation::new(plain_alert(), live_facts());
+        assert!(situation.decide(&policy).permit.is_none(), "silence in the base allows nothing");
+    }
+}
+
+#[test]
+fn consent_lets_an_unknown_rule_be_passed_to_an_escalation() {
+    let asking = PLAYBOOK.split("tests:").next().unwrap().to_owned();
+    let facts = || {
+        let mut facts = live_facts();
+        facts[REGISTRY] = unknown(REGISTRY, Why::Timeout);
+        facts
+    };
+    let mut alert = plain_alert();
+    alert.set(Field::CredentialValidity, text("valid"));
+    let playbook = asking.replace("- credential.validity == \"invalid\"", "- has(nhi.id)");
+    let boundary = BOUNDARY.replace("registry.count > 100", "owner.tier == '0'");
+    let held = policy(&[&playbook], &[&boundary]).unwrap();
+    let situation = Situation::new(alert, facts());
+    let decision = situation.decide(&held).decision;
+    assert_eq!(decision.reason, Reason::UnknownBeforeEscalation);
+    assert!(matches!(decision.fate, Ruling::Hold(_)));
+    assert_eq!(decision.fate.priority(), Some(Priority::Critical));
+    let consent = format!("{boundary}pass_unknown: [registry.fixture]\n");
+    let passing = policy(&[&playbook], &[&consent]).unwrap();
+    assert!(situation.decide(&passing).permit.is_some());
+    let other = "boundary: other\nowner: o\n";
+    let half = policy(&[&playbook], &[&consent, other]).unwrap();
+    assert!(situation.decide(&half).permit.is_none(), "every layer must consent");
+}
+
+/// Either rule may turn out to be the one that asks, so the weaker of them must have its sources.
+#[test]
+fn the_same_escalation_twice_counts_the_weaker_sources() {
+    let same = "escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: q, priority: high}";
+    let playbook = format!(
+        "playbook: p\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+         facts: {{registry: {{max_age: 1h}}, owner: {{max_age: 1h}}, vault: {{max_age: 1h}}}}\nrules:\n\
+         \x20 - {{id: weak, when: [registry.fixture], on_unknown: next, {same}}}\n\
+         \x20 - {{id: strong, when: [vault.live, has(owner.tier)], on_unknown: next, {same}}}\n\
+         \x20 - {{id: otherwise, route: {{queue: q, priority: low}}}}\n"
+    );
+    let boundary = |sources: usize| {
+        BOUNDARY
+            .replace("sources: 1", &format!("sources: {sources}"))
+            .replace("registry.count > 100", "owner.tier == '0'")
+    };
+    let mut facts = live_facts();
+    facts[REGISTRY] = unknown(REGISTRY, Why::Timeout);
+    let situation = Situation::new(plain_alert(), facts);
+    let allowed = policy(&[&playbook], &[&boundary(0)]).unwrap();
+    let decided = situation.decide(&allowed);
+    assert!(decided.permit.is_some(), "{:#?}", decided.decision);
+    let refused = policy(&[&playbook], &[&boundary(2)]).unwrap();
+    assert!(situation.decide(&refused).permit.is_none());
+    let known = Situation::new(plain_alert(), live_facts());
+    assert!(known.decide(&refused).permit.is_some(), "without the unknown rule two sources do");
+}
+
+#[test]
+fn after_an_unknown_rule_nothing_is_suppressed() {
+    let playbook = PLAYBOOK
+        .replace("on_unknown: route\n    escalate: {action: disable-key, rollback: enable-key, expires: 24h, queue: cloud-response, priority: critical}", "on_unknown: next\n    route: {queue: cloud-response, priority: critical}")
+        .replace("  - id: otherwise", "  - id: late\n    when: [has(nhi.id)]\n    on_unknown: next\n    suppress: {reason: approved_change, evidence: [nhi.id], expires: 1d, on_expiry: recheck}\n  - id: otherwise");
+    let playbook = playbook.split("tests:").next().unwrap();
+    let policy = policy(&[playbook], &[BOUNDARY]).unwrap();
+    let mut facts = live_facts();
+    facts[VAULT] = unknown(VAULT, Why::Error);
+    let situation = Situation::new(plain_alert(), facts);
+    let decision = situation.decide(&policy).decision;
+    assert_eq!(decision.reason, Reason::UnknownBeforeSuppression, "{decision:#?}");
+    assert_eq!(decision.fate.priority(), Some(Priority::Critical));
+    assert!(matches!(decision.fate, Ruling::Hold(_)));
+}
+
+#[test]
+fn a_pipeline_can_end_what_is_no_alert_but_not_past_the_boundary() {
+    let policy = example();
+    let nothing = alert(&[(Field::NotAnAlert, "empty_report")]);
+    let situation = Situation::new(nothing.clone(), vec![absent(0), absent(1), absent(2)]);
+    let decision = situation.decide(&policy).decision;
+    let Ruling::Suppress(suppress) = &decision.fate else { panic!("{decision:#?}") };
+    assert_eq!((&*decision.playbook, &*decision.rule), ("pipeline:gitleaks", "empty_report"));
+    assert_eq!(decision.reason, Reason::NotAnAlert);
+    assert_eq!(suppress.expires_at, NOW.plus(20 * 86_400_000));
+    assert_eq!(suppress.evidence[0].source, "pipeline:gitleaks");
+    for (field, value) in [(Field::Severity, "critical"), (Field::NhiId, "tipstaff:intake")] {
+        let mut alert = nothing.clone();
+        alert.set(field, text(value));
+        let situation = Situation::new(alert, vec![absent(0), absent(1), absent(2)]);
+        let decision = situation.decide(&policy).decision;
+        assert_eq!(decision.reason, Reason::BoundaryRefused);
+        assert_eq!(decision.fate.queue(), Some("triage"));
+    }
+}
+
+#[test]
+fn stop_and_severity_and_expiry_hold_back_suppressions() {
+    let mut fixture = plain_alert();
+    fixture.set(Field::CredentialValidity, text("invalid"));
+    let facts =
+        || vec![known(REGISTRY, [Value::Bool(true), Value::Int(1)]), absent(OWNER), absent(VAULT)];
+    let fate = |boundary: &str, alert: &tipstaff::case::Alert<'static>| {
+        let policy = policy(&[PLAYBOOK], &[boundary]).unwrap();
+        let situation = Situation::new(alert.clone(), facts());
+        situation.decide(&policy).decision.fate.name().to_owned()
+    };
+    assert_eq!(fate(BOUNDARY, &fixture), "suppress");
+    assert_eq!(fate(&format!("{BOUNDARY}stop: true\n"), &fixture), "route");
+    assert_eq!(fate(&BOUNDARY.replace("20d", "9d"), &fixture), "route");
+    for severity in [text("critical"), text("sev1"), Value::Absent] {
+        let mut alert = fixture.clone();
+        alert.set(Field::Severity, severity);
+        assert_eq!(fate(BOUNDARY, &alert), "route");
+    }
+}
+
+#[test]
+fn shadow_playbooks_are_tried_and_change_nothing() {
+    let shadow = PLAYBOOK
+        .split("tests:")
+        .next()
+        .unwrap()
+        .replace("mode: live", "mode: shadow")
+        .replace("playbook: exposed-key", "playbook: candidate");
+    let live = "playbook: live\ntitle: t\nowner: o\nmode: live\non: {kind: exposed_key}\n\
+                rules: [{id: all, route: {queue: q, priority: low}}]\n";
+    let policy = policy(&[&shadow, live], &[BOUNDARY]).unwrap();
+    let situation = Situation::new(plain_alert(), live_facts());
+    let decided = situation.decide(&policy);
+    assert!(decided.permit.is_none());
+    assert_eq!(decided.decision.fate.queue(), Some("q"));
+    let shadow = &decided.decision.shadow[0];
+    assert_eq!(
+        (&*shadow.playbook, &*shadow.rule, &*shadow.fate),
+        ("candidate", "live", "escalate")
+    );
+    assert_eq!(policy.wanted(&plain_alert()), [REGISTRY, OWNER, VAULT]);
+}
+
+#[test]
+fn what_nobody_rules_goes_to_the_default_queue() {
+    let policy = example();
+    let situation = Situation::new(alert(&[(Field::Kind, "other")]), live_facts());
+    let decision = situation.decide(&policy).decision;
+    assert_eq!((decision.reason, decision.fate.queue()), (Reason::NoRule, Some("triage")));
+    let unreadable = Unreadable {
+        reason: Reason::NotJson,
+        detail: "not JSON".into(),
+        size: 3,
+        fingerprint: "fp:1:0".into(),
+        line: Some(1),
+        column: Some(2),
+    };
+    let situation = Situation {
+        arrival: arrived(Body::Unreadable(unreadable.clone())),
+        facts: live_facts(),
+        counters: counters(1),
+    };
+    let decision = situation.decide(&policy).decision;
+    assert_eq!(decision.fate, Ruling::DeadLetter(unreadable));
+    assert_eq!(decision.reason, Reason::NotJson);
+}
+
+#[test]
+fn counters_without_a_group_make_nothing_true() {
+    let mut counters = counters(9);
+    let alert = plain_alert();
+    let eval = |text: &str, counters: &tipstaff::case::Counters| {
+        let scope = Scope {
+            alert: &alert,
+            facts: &[],
+            counters: Some(counters),
+            now: NOW,
+            max_age_ms: &[],
+        };
+        clause(text).unwrap().eval(&scope)
+    };
+    assert_eq!(eval("counters.seen > 5", &counters), Tri::True);
+    counters.group = None;
+    assert_eq!(eval("counters.seen > 5", &counters), Tri::False);
+    assert_eq!(eval("!(counters.seen > 5)", &counters), Tri::Unknown);
+}
+
+#[test]
+fn addresses_are_in_their_networks() {
+    let holds = |ip: Option<&str>, text: &str| {
+        let ip: Vec<(Field, &str)> = ip.map(|ip| (Field::SourceIp, ip)).into_iter().collect();
+        let alert = alert(&ip);
+        let scope = Scope { alert: &alert, facts: &[], counters: None, now: NOW, max_age_ms: &[] };
+        clause(text).unwrap().eval(&scope)
+    };
+    let (inside, outside) = ("cidr(source.ip, '10.0.0.0/8')", "!cidr(source.ip, '10.0.0.0/8')");
+    assert_eq!(holds(Some("10.1.2.3"), inside), Tri::True);
+    assert_eq!(holds(Some("::ffff:10.1.2.3"), inside), Tri::True);
+    assert_eq!(holds(Some("11.1.2.3"), outside), Tri::True);
+    for none in [None, Some("unknown")] {
+        assert_eq!(holds(none, inside), Tri::False);
+        assert_eq!(holds(none, outside), Tri::Unknown);
+    }
+}
+
+#[test]
+fn hostile_expressions_are_problems_not_crashes() {
+    let deep =
+        |open: &str, close: &str| format!("{}a{}", open.repeat(10_000), close.repeat(10_000));
+    let short = |open: &str, close: &str| format!("{}a{}", open.repeat(1300), close.repeat(1300));
+    for text in [
+        deep("(", ")"),
+        deep("!", ""),
+        deep("[", "]"),
+        short("(", ")"),
+        short("!", ""),
+        short("[", "]"),
+        short("has(", "")[..4000].to_owned(),
+        format!("severity{}", ".contains('a')".repeat(250)),
+        format!("severity{}", ".x".repeat(2000)),
+        "severity == 'a' && ".repeat(200),
+        "x".repeat(1024 * 1024),
+        format!("severity == '{}", "\\u".repeat(1000)),
+        format!("severity.matches('{}')", "(a{999}){999}".repeat(20)),
+        format!("severity.matches('{}')", "(".repeat(1500)),
+        format!("event.count == {}", "9".repeat(50)),
+        format!("event.count in [{}]", "1,".repeat(1900)),
+        vec!["severity == 'a'"; 215].join("||").replace("||severity == 'a'", "||true"),
+        String::new(),
+        "\0".to_owned(),
+        "é == 'ü'".to_owned(),
+    ] {
+        let problems = clause(&text).map(|_| ()).unwrap_err();
+        assert!(!problems.is_empty() && problems.len() < 300);
+    }
+    let wide = vec!["true"; 100].join(" && ");
+    assert!(clause(&format!("has(nhi.id) && {wide}")).is_ok());
+}

@@ -1,1 +1,274 @@
+//! Every mistake is told, where it stands, in words its author can act on.
 
+use crate::support::{clause, policy};
+
+#[test]
+fn mistakes_in_a_condition_stand_at_their_column() {
+    for (text, expected) in [
+        ("severity = 'high'", "1:10: `=` does not compare, did you mean `==`?"),
+        ("severity == high", "1:13: unknown name `high`; text stands in quotes: \"high\""),
+        ("severty == 'high'", "1:1: unknown name `severty`, did you mean `severity`?"),
+        ("nhi.idd == 'a'", "1:1: unknown name `nhi.idd`, did you mean `nhi.id`?"),
+        (
+            "registry.fixtur == true",
+            "1:1: `registry` provides no `registry.fixtur`, did you mean `registry.fixture`?",
+        ),
+        ("has(nhi.id) and true", "1:13: `and` is not an operator, did you mean `&&`?"),
+        ("has(nhi.id) OR true", "1:13: `OR` is not an operator, did you mean `||`?"),
+        ("not has(nhi.id)", "1:1: `not` is not an operator, did you mean `!`?"),
+        ("has(nhi.id) & true", "1:13: did you mean `&&`?"),
+        ("hass(nhi.id)", "1:1: unknown function `hass`, did you mean `has`?"),
+        ("nhi.id.startswith('a')", "1:8: unknown method `startswith`, did you mean `startsWith`?"),
+        ("event.count == '3'", "1:16: int can't be compared with text"),
+        ("severity == 3", "1:13: text can't be compared with int: write \"3\""),
+        (
+            "observed_at > '2026-01-01T00:00:00Z'",
+            "1:15: time can't be compared with text: write timestamp(\"2026-01-01T00:00:00Z\")",
+        ),
+        (
+            "age(observed_at) < '1h'",
+            "1:20: duration can't be compared with text: write duration(\"1h\")",
+        ),
+        ("age(severity) < duration('1h')", "1:5: age() needs a time, and `severity` is text"),
+        ("severity > 'low'", "1:1: text has no order: use `==` or `in […]`"),
+        (
+            "event.count > 1.5",
+            "1:15: decimals are not supported yet in a condition, use whole numbers",
+        ),
+        ("event.count", "1:1: `event.count` is int, not true or false: compare it"),
+        ("has(nhi.id) && 'a'", "1:16: must be true or false: compare it with something"),
+        ("nhi.id in 'a'", "1:11: `in` needs a list of values: [\"a\", \"b\"]"),
+        ("nhi.id in ['a', 1]", "1:17: text can't be compared with int: write \"1\""),
+        ("nhi.id in ['a', severity]", "1:17: a list holds values, not names"),
+        ("cidr(source.ip, '10.0.0.0/99')", "1:17: not a network such as \"10.0.0.0/8\""),
+        ("nhi.id.matches('(')", "1:16: not a pattern that can be matched"),
+        ("nhi.id.matches('a{1000}{1000}')", "1:16: the pattern is too large"),
+        (
+            "age(observed_at) < duration('1y')",
+            "1:29: not a duration such as \"15m\", \"24h\" or \"30d\"",
+        ),
+        (
+            "event.count + 1 > 2",
+            "1:13: `+` is not supported: a condition compares, it does not calculate",
+        ),
+        ("has(nhi.id", "1:11: a `)` is missing"),
+        ("severity == 'a", "1:13: the text has no closing '"),
+        (
+            "severity == 'a' == true",
+            "1:17: compares two things at a time: join comparisons with `&&`",
+        ),
+        ("true", "1:1: the condition names nothing of the alert or its facts"),
+        ("severity == null", "1:13: there is no null: use has(…)"),
+        ("severity == “a”", "1:13: use straight quotes: \" or '"),
+    ] {
+        let problems = clause(text).map(|_| ()).unwrap_err();
+        assert_eq!(problems, [format!("f.yaml:{expected}")], "{text}");
+    }
+}
+
+const BASE: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: medium}\n";
+const LAST: &str = "  - id: otherwise\n    route: {queue: q, priority: low}\n";
+
+fn playbook(name: &str, rules: &str) -> String {
+    format!(
+        "playbook: {name}\ntitle: t\nowner: o\nmode: live\non: {{kind: {name}}}\ncontrols: {{}}\nrules:\n{rules}{LAST}"
+    )
+}
+
+#[test]
+fn mistakes_in_several_files_are_told_at_once() {
+    let first = "\
+playbook: first
+titel: t
+owner: o
+mode: canary
+on: {kind: a}
+facts: {registy: {max_age: 1h}, owner: {max_age: forever}}
+rules:
+  - id: one
+    when:
+      - registry.fixture == true
+      - \"severity = 'high'\"
+      - {any: [has(nhi.id), 'nhi.kid == \"x\"']}
+      - |
+        has(nhi.id) &&
+          nope.nope
+    suppress: {reason: not_an_alert, evidence: [owner.teir], expires: 1d, on_expiry: recheck}
+  - id: one
+    when: [counters.seen > 3]
+    route: {queue: a b, priority: hihg}
+  - id: last
+    when: [has(nhi.id)]
+    hold: {queue: q, priority: low, for: 1h}
+";
+    let second = "\
+boundary: base
+owner: o
+allow: [{id: a, actions: [disable-kye], environments: [prod]}]
+deny: [{id: d, of: everything, when: [has(nhi.id)], why: no}]
+suppress: {max_expires: 30, never_severity: [hihg]}
+obligations: {share_percent: 200, hours: always}
+pass_unknown: [vault.alive]
+";
+    let expected = [
+        "boundary1.yaml:1:1: `allow` names environments: say which fact holds them, `context: {environment: …}`",
+        "boundary1.yaml:1:1: no boundary has a `default_queue`: where alerts go that no playbook is for",
+        "boundary1.yaml:3:27: there is no action `disable-kye`, did you mean `disable-key`?",
+        "boundary1.yaml:4:20: unknown of `everything`: one of suppress, escalate, any",
+        "boundary1.yaml:5:25: `max_expires` must be a duration such as 15m, 24h or 30d",
+        "boundary1.yaml:5:46: unknown severity `hihg`, did you mean `high`?",
+        "boundary1.yaml:6:14: `share_percent` is out of range",
+        "boundary1.yaml:6:42: `hours` must be like `mon-fri 08:00-18:00` (UTC)",
+        "boundary1.yaml:7:16: `vault` provides no `vault.alive`, did you mean `vault.live`?",
+        "playbook1.yaml:1:1: `title` is missing",
+        "playbook1.yaml:2:1: unknown key `titel`, did you mean `title`?",
+        "playbook1.yaml:4:7: mode `canary` is not supported yet: use live or shadow",
+    ];
+    let problems = policy(&[first], &[second]).map(|_| ()).unwrap_err();
+    let (told, rest) = problems.split_at(expected.len());
+    assert_eq!(told, expected);
+    let expected_rules = [
+        "playbook1.yaml:6:9: unknown enricher `registy`, did you mean `registry`?",
+        "playbook1.yaml:6:50: `max_age` must be a duration such as 15m, 24h or 30d",
+        "playbook1.yaml:8:5: a rule that suppresses or escalates must say `on_unknown`: next, route or hold",
+        "playbook1.yaml:11:19: `=` does not compare, did you mean `==`?",
+        "playbook1.yaml:12:30: unknown name `nhi.kid`, did you mean `nhi.id`?",
+        "playbook1.yaml:15:11: unknown name `nope.nope`",
+        "playbook1.yaml:16:24: unknown reason `not_an_alert`: one of test_fixture, revoked_verified, rotation_in_progress, approved_change",
+        "playbook1.yaml:16:49: `owner` provides no `owner.teir`, did you mean `owner.tier`?",
+        "playbook1.yaml:18:12: `counters.seen` needs a `group` in this playbook",
+        "playbook1.yaml:19:20: `queue` must be a name of letters, digits, `.`, `_` and `-`, at most 100, starting with a letter or digit",
+        "playbook1.yaml:19:35: unknown priority `hihg`, did you mean `high`?",
+        "playbook1.yaml:20:5: the last rule must be a `route` without `when`: where everything else goes",
+    ];
+    assert_eq!(rest, expected_rules);
+}
+
+#[test]
+fn each_mistake_in_a_playbook_is_told() {
+    let suppress =
+        "suppress: {reason: test_fixture, evidence: [nhi.id], expires: 1d, on_expiry: recheck}";
+    let escalate = "escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: q, priority: low}";
+    for (rules, expected) in [
+        ("  - id: a\n    route: {queue: q, priority: low}\n".to_owned(),
+         "8:5: only the last rule may have no `when`: nothing comes after it"),
+        ("  - id: a\n    when: [vault.live]\n    route: {queue: q, priority: low}\n".to_owned(),
+         "9:12: `vault.live` is used but `vault` is not declared under `facts`"),
+        ("  - id: a\n    when: [counters.seen > 1]\n    route: {queue: q, priority: low}\n".to_owned(),
+         "9:12: `counters.seen` needs a `group` in this playbook"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    {suppress}\n"),
+         "8:5: a rule that suppresses or escalates must say `on_unknown`: next, route or hold"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    on_unknown: next\n    {}\n", suppress.replace("[nhi.id]", "[]")),
+         "11:15: a suppression needs `evidence`: the names that prove it"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    on_unknown: next\n    {}\n", escalate.replace("disable-key", "disable")),
+         "8:5: there is no action `disable`"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    on_unknown: next\n    {}\n", escalate.replace("enable-key", "unblock")),
+         "8:5: action `disable-key` is undone by `enable-key`, not by `unblock`"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    on_unknown: never\n    {escalate}\n"),
+         "10:17: unknown on_unknown `never`: one of next, route, hold"),
+        (format!("  - id: a\n    when: [has(nhi.id)]\n    on_unknown: next\n    {escalate}\n    {suppress}\n"),
+         "8:5: a rule needs exactly one of `route`, `suppress`, `escalate`, `hold`"),
+        ("  - id: otherwise\n    when: [has(nhi.id)]\n    route: {queue: q, priority: low}\n".to_owned(),
+         "11:5: rule `otherwise` is there already, in line 8"),
+        ("  - id: a\n    when: []\n    route: {queue: q, priority: low}\n".to_owned(),
+         "9:11: no condition stands here"),
+        ("  - id: a\n    when: [{any: [has(nhi.id)], not: has(nhi.id)}]\n    route: {queue: q, priority: low}\n".to_owned(),
+         "9:12: must be exactly one of `any` and `not`"),
+    ] {
+        let problems = policy(&[&playbook("p", &rules)], &[BASE]).map(|_| ()).unwrap_err();
+        assert_eq!(problems, [format!("playbook1.yaml:{expected}")], "{rules}");
+    }
+}
+
+#[test]
+fn two_live_playbooks_for_one_alert_need_an_order() {
+    let with = |name: &str, extra: &str| {
+        playbook(name, "").replace(&format!("on: {{kind: {name}}}"), extra)
+    };
+    let told = |first: &str, second: &str| {
+        policy(&[&with("a", first), &with("b", second)], &[BASE]).map(|_| ()).unwrap_or_else(
+            |told| {
+                assert!(told.iter().all(|each| each.starts_with("playbook")), "{told:?}");
+                panic!("{}", told.join("\n"));
+            },
+        );
+    };
+    told("on: {kind: x}", "on: {kind: y}");
+    told("on: {kind: x, detector: [d]}", "on: {kind: x, detector: [e]}");
+    told("on: {kind: x, detector: [d]}\norder: 1", "on: {kind: x}\norder: 2");
+    let fails = |first: &str, second: &str| {
+        policy(&[&with("a", first), &with("b", second)], &[BASE])
+            .map(|_| ())
+            .unwrap_err()
+            .join("\n")
+    };
+    assert_eq!(
+        fails("on: {kind: x, detector: [d]}", "on: {kind: x}\norder: 2"),
+        "playbook2.yaml:5:5: alerts of kind `x` also go to playbook `a` (playbook1.yaml:1:1): give both a different `order`"
+    );
+    assert!(fails("on: {kind: x}\norder: 1", "on: {kind: x}\norder: 1").contains("order"));
+    assert_eq!(
+        fails("on: {kind: x}\norder: 1", "on: {kind: x}\norder: 2"),
+        "playbook2.yaml:5:5: no alert reaches this playbook: others with a lower order take them all"
+    );
+    let twice = policy(&[&playbook("a", ""), &playbook("a", "")], &[BASE]).map(|_| ()).unwrap_err();
+    assert!(twice[0].contains("playbook `a` is there already: playbook1.yaml:1:1"), "{twice:?}");
+}
+
+#[test]
+fn a_boundary_there_must_be_and_one_base_in_it() {
+    let playbook = playbook("p", "");
+    let told = |layers: &[&str]| policy(&[&playbook], layers).map(|_| ()).unwrap_err();
+    let none = "no boundary has a `default_queue`: where alerts go that no playbook is for";
+    assert_eq!(told(&[]), [format!("boundary.yaml:1:1: {none}")]);
+    assert_eq!(told(&["boundary: a\nowner: o\n"]), [format!("boundary1.yaml:1:1: {none}")]);
+    let twice = told(&[BASE, &BASE.replace("base", "other")]);
+    assert_eq!(
+        twice,
+        [
+            "boundary2.yaml:1:1: `default_queue` stands in another boundary already: only one can have it"
+        ]
+    );
+}
+
+#[test]
+fn tests_of_a_playbook_are_checked_too() {
+    let text = playbook("p", "").replace("rules:", "facts: {registry: {max_age: 1h}}\nrules:")
+        + "\
+tests:
+  - name: wrong
+    now: tomorrow
+    alert: {severty: low, event: {count: many}}
+    facts: {registry.fixture: {unknown: late}, registry.count: true, nope.x: 1}
+    expect: {route: q, hold: q, rule: otherwize, reason: no, priority: top}
+    extra: 1
+";
+    let problems = policy(&[&text], &[BASE]).map(|_| ()).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "playbook1.yaml:13:10: must be a time such as 2026-01-31T09:00:00Z",
+            "playbook1.yaml:14:13: no field of an alert is called `severty`, did you mean `severity`?",
+            "playbook1.yaml:14:42: must be int, not text",
+            "playbook1.yaml:15:41: unknown cause `late`: one of error, timeout, stale, conflict, no_key",
+            "playbook1.yaml:15:64: must be int, not a boolean",
+            "playbook1.yaml:15:70: unknown name `nope.x`",
+            "playbook1.yaml:16:13: must be exactly one of `route`, `suppress`, `escalate`, `hold`",
+            "playbook1.yaml:16:39: this playbook has no rule `otherwize`, did you mean `otherwise`?",
+            "playbook1.yaml:16:58: unknown reason `no`",
+            "playbook1.yaml:16:72: unknown priority `top`: one of low, medium, high, critical",
+            "playbook1.yaml:17:5: unknown key `extra`",
+        ]
+    );
+}
+
+#[test]
+fn an_unquoted_negation_is_never_lost() {
+    for when in ["!has(nhi.id)", "!vault.live == true"] {
+        let rules = format!(
+            "  - id: a\n    when:\n      - {when}\n    route: {{queue: q, priority: low}}\n"
+        );
+        let problems = policy(&[&playbook("p", &rules)], &[BASE]).map(|_| ()).unwrap_err();
+        assert!(problems[0].starts_with("playbook1.yaml:10:"), "{problems:?}");
+    }
+}

@@ -91,7 +91,7 @@ fn layer_allows(layer: &Node, situation: &Situation, action: &str, sources: usiz
         let missing = |fact: &Node| {
             matches!(look_up(situation, fact.text().unwrap()), None | Some(Value::Absent))
         };
-        facts.iter().any(|(fact, _)| missing(fact)) || (sources as i64) < needed
+        facts.iter().any(|(fact, _)| missing(fact)) || i64::try_from(sources).unwrap() < needed
     });
     let allowed = match list(layer, "allow") {
         Some(rows) => rows.iter().any(|row| {
@@ -130,7 +130,7 @@ fn a_permit_is_given_only_where_a_second_reading_of_the_boundary_gives_it() {
     let (mut permitted, mut refused) = (0, 0);
     let mut runner = TestRunner::new(config(1));
     let bytes = choices(200);
-    for _ in 0..1500 {
+    for _ in 0..700 {
         let mut choices = Choices::new(bytes.new_tree(&mut runner).unwrap().current());
         let situation = situation(&mut choices);
         let (playbook, layers) = (playbook(&mut choices), boundaries(&mut choices));
@@ -160,5 +160,5 @@ fn a_permit_is_given_only_where_a_second_reading_of_the_boundary_gives_it() {
             assert!(!allows(&nodes, &situation, &blocked.action, sources), "{}", context());
         }
     }
-    assert!(permitted > 30 && refused > 30, "too few: {permitted} and {refused}");
+    assert!(permitted > 15 && refused > 15, "too few: {permitted} and {refused}");
 }

@@ -8,7 +8,7 @@ use crate::choices::{Choices, choices, config};
 use crate::generated::{boundaries, completed, has_unknown, playbook, situation};
 use crate::support::{Situation, policy};
 
-const POLICIES: usize = 1500;
+const POLICIES: usize = 700;
 const COMPLETIONS: usize = 25;
 
 /// What is done, apart from which of two equal rules asked for it.
@@ -64,5 +64,5 @@ fn what_is_unknown_never_helps_automation() {
             );
         }
     }
-    assert!(suppressed > 10 && escalated > 10, "too few: {suppressed} and {escalated}");
+    assert!(suppressed > 5 && escalated > 5, "too few: {suppressed} and {escalated}");
 }
