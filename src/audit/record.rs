@@ -117,6 +117,9 @@ pub struct Record<'a> {
     pub alert_id: Option<Id>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub correlation_id: Option<Cow<'a, str>>,
+    /// From 1, for revisions of a first ruling.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<Cause>,
     /// The record of the input topic that this one is about.
@@ -150,6 +153,16 @@ pub struct Record<'a> {
     pub gap: Option<Gap>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub snapshot: Option<SnapshotRef<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub timer: Option<Timer<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub order: Option<Order<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub seal: Option<Seal<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<Key<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub close: Option<Close<'a>>,
     #[serde(borrow)]
     pub engine: Engine<'a>,
     #[serde(borrow)]
@@ -236,6 +249,62 @@ pub struct SnapshotRef<'a> {
     pub state: Raw<'a>,
 }
 
+/// Something whose time came. Laid out for version 1; nothing writes it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timer<'a> {
+    pub due: Millis,
+    /// `hold_over`, `ack_due`, `suppression_over` or `containment_over`.
+    #[serde(borrow)]
+    pub what: Cow<'a, str>,
+}
+
+/// A signed human instruction as it was accepted or refused. Laid out for version 1; nothing writes it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order<'a> {
+    /// The statement's bytes as they were signed.
+    #[serde(borrow)]
+    pub statement: Cow<'a, str>,
+    #[serde(borrow)]
+    pub signature: Cow<'a, str>,
+    #[serde(borrow)]
+    pub signer: Cow<'a, str>,
+    /// Why it was refused; nothing when it was accepted.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub refused: Option<Cow<'a, str>>,
+}
+
+/// A signature over the records of one transaction. Laid out for version 1; nothing writes it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal<'a> {
+    pub from_seq: u64,
+    pub to_seq: u64,
+    #[serde(borrow)]
+    pub key: Cow<'a, str>,
+    #[serde(borrow)]
+    pub signature: Cow<'a, str>,
+}
+
+/// A signing key that is valid from here on. Laid out for version 1; nothing writes it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub public: Cow<'a, str>,
+    /// Signatures of the key before it and of itself.
+    #[serde(borrow)]
+    pub signatures: Vec<Cow<'a, str>>,
+}
+
+/// The end of a chain that goes on under another name. Laid out for version 1; nothing writes it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close<'a> {
+    #[serde(borrow)]
+    pub why: Cow<'a, str>,
+    #[serde(borrow)]
+    pub next_chain: Cow<'a, str>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine<'a> {
     #[serde(borrow)]
@@ -265,6 +334,7 @@ impl<'a> Record<'a> {
             at,
             alert_id: None,
             correlation_id: None,
+            revision: None,
             cause: None,
             input: None,
             next_in: BTreeMap::new(),
@@ -280,6 +350,11 @@ impl<'a> Record<'a> {
             void: Vec::new(),
             gap: None,
             snapshot: None,
+            timer: None,
+            order: None,
+            seal: None,
+            key: None,
+            close: None,
             engine,
             actor,
         }
