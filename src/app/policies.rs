@@ -4,8 +4,8 @@ use super::cluster::Cluster;
 use super::setup::Failure;
 use crate::ingest::{LogReader, Writer};
 
-/// Stores the policy's bundle under its hash, before its first ruling, and gives its generation: one
-/// more than the place of its newest record on the policies topic, so that it only ever rises.
+/// Stores the policy's bundle under its hash, before its first ruling, and gives its generation:
+/// one more than the place of its newest record on the policies topic, so that it only ever rises.
 ///
 /// Errors: when a newer policy was stored and nobody asked to go back to this one.
 pub fn activate(

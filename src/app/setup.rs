@@ -97,8 +97,8 @@ impl Loaded {
     }
 }
 
-/// Fingerprints made with these are equal on every machine and protect nothing; the shipped tables of
-/// examples are filled with them.
+/// Fingerprints made with these are equal on every machine and protect nothing; the shipped tables
+/// of examples are filled with them.
 pub fn offline_keys() -> Result<FingerprintKeys, Failure> {
     FingerprintKeys::new(("examples", b"examples-only-not-a-real-key"), None)
         .map_err(|error| Failure::Usage(error.to_string()))

@@ -43,8 +43,8 @@ impl Chain {
 
     /// Writes the record's bytes into `line` (cleared first) and moves the head.
     ///
-    /// `next_in` left empty is taken over from the head. Errors: when the record can't be written as
-    /// JSON, which a record made of our own types never does.
+    /// `next_in` left empty is taken over from the head. Errors: when the record can't be written
+    /// as JSON, which a record made of our own types never does.
     pub fn append(
         &mut self,
         record: &mut Record<'_>,

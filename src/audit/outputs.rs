@@ -11,8 +11,8 @@ pub const CASES_PREFIX: &str = "cases.";
 pub const ACTIONS: &str = "actions";
 pub const DEAD_LETTERS: &str = "dead-letters";
 
-/// Something a ruling causes on another topic. A pure function of the record (INV-2), so recovery can
-/// write again what a tear lost; void unless the record that it names is on its chain.
+/// Something a ruling causes on another topic. A pure function of the record (INV-2), so recovery
+/// can write again what a tear lost; void unless the record that it names is on its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// `cases.<queue>`, `actions` or `dead-letters`.

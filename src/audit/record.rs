@@ -100,7 +100,8 @@ pub enum Kind {
     Close,
 }
 
-/// One line of JSON on the decisions topic. Fields stand in this order; what a kind does not have is left out.
+/// One line of JSON on the decisions topic. Fields stand in this order; what a kind does not have
+/// is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record<'a> {

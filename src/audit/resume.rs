@@ -55,11 +55,8 @@ pub fn resume<S: Folded>(
     committed: &Committed,
 ) -> Resume<S> {
     let parsed: Vec<Option<Parsed<'_>>> = tail.iter().map(parse).collect();
-    if let Some((link, other)) = tail.iter().zip(&parsed).find_map(|(link, parsed)| {
-        parsed.as_ref().filter(|p| p.record.chain != chain).map(|p| (link, p))
-    }) {
-        let other = &other.record.chain;
-        return Resume::Refuse(format!("offset {} holds a record of chain `{other}`", link.offset));
+    if let Some(why) = foreign(chain, tail, &parsed) {
+        return Resume::Refuse(why);
     }
     let voided: HashSet<i64> =
         parsed.iter().flatten().flat_map(|p| p.record.void.iter().copied()).collect();
@@ -119,6 +116,15 @@ pub fn resume<S: Folded>(
     Resume::Picked(Box::new(Picked { head, state, emit_again, void, found }))
 }
 
+/// The first record that belongs to another chain.
+fn foreign(chain: &str, tail: &[Link], parsed: &[Option<Parsed<'_>>]) -> Option<String> {
+    tail.iter().zip(parsed).find_map(|(link, parsed)| {
+        let other = &parsed.as_ref()?.record.chain;
+        (other != chain)
+            .then(|| format!("offset {} holds a record of chain `{other}`", link.offset))
+    })
+}
+
 fn parse(link: &Link) -> Option<Parsed<'_>> {
     let record = Record::parse(&link.bytes)?;
     Some(Parsed { record, hash: record_hash(&link.bytes) })
@@ -147,7 +153,8 @@ fn emit_again(
     ancestors.iter().rev().copied().filter(behind).collect()
 }
 
-/// The state after the newest of `ancestors` (newest first): from the nearest snapshot, or from genesis.
+/// The state after the newest of `ancestors` (newest first): from the nearest snapshot, or from
+/// genesis.
 fn fold<S: Folded>(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> Option<S> {
     let record = |at: usize| parsed.get(at).and_then(Option::as_ref).map(|p| &p.record);
     let anchor = ancestors.iter().position(|at| {
@@ -201,8 +208,8 @@ impl Branches {
         Self { parent, is_anchored, has_child }
     }
 
-    /// The newest record of the live branch: the branch of the committed head, else the longest; of two
-    /// equally long ones the first in the log.
+    /// The newest record of the live branch: the branch of the committed head, else the longest; of
+    /// two equally long ones the first in the log.
     fn choose(
         &self,
         parsed: &[Option<Parsed<'_>>],

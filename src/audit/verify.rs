@@ -32,7 +32,8 @@ pub struct Report {
     /// Rulings by their name.
     pub rulings: BTreeMap<&'static str, u64>,
     pub other: BTreeMap<String, u64>,
-    /// Offsets that a void record on the chain names: left by a torn transaction, healed, on record.
+    /// Offsets that a void record on the chain names: left by a torn transaction, healed, on
+    /// record.
     pub voided: u64,
     /// At most `FINDINGS_MAX`; the first is the first bad position.
     pub findings: Vec<Finding>,
@@ -46,8 +47,8 @@ impl Report {
 
 const FINDINGS_MAX: usize = 20;
 
-/// Proves one chain from its stored bytes (INV-8). Feed every record twice, in order: first to `scan`,
-/// which only learns what void records name, then to `check`.
+/// Proves one chain from its stored bytes (INV-8). Feed every record twice, in order: first to
+/// `scan`, which only learns what void records name, then to `check`.
 #[derive(Debug)]
 pub struct Verifier<S> {
     report: Report,

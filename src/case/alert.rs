@@ -56,7 +56,8 @@ pub enum Body<'a> {
     Unreadable(Unreadable<'a>),
 }
 
-/// A message no alert could be made of. Holds no payload (INV-6): size, keyed hash and position only.
+/// A message no alert could be made of. Holds no payload (INV-6): size, keyed hash and position
+/// only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable<'a> {
     pub reason: Reason,
@@ -92,7 +93,8 @@ impl Arrival<'_> {
     }
 }
 
-/// The line on the alerts topic: `{"v":1,"alert_id",…,"origin":{…},"pipeline",…,"alert"|"unreadable":{…}}`.
+/// The line on the alerts topic:
+/// `{"v":1,"alert_id",…,"origin":{…},"pipeline",…,"alert"|"unreadable":{…}}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {

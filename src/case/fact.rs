@@ -48,7 +48,8 @@ pub struct EnricherShape {
     pub provides: Vec<(String, Type)>,
 }
 
-/// How often this was seen before, as the chain's state counts it; in the record, so that replay has it.
+/// How often this was seen before, as the chain's state counts it; in the record, so that replay
+/// has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Of the first alert of the episode.
@@ -95,7 +96,8 @@ impl FactRow {
     }
 }
 
-/// Written once when the row is made: `{"enricher","source","version","key","as_of","state","values"}`.
+/// Written once when the row is made:
+/// `{"enricher","source","version","key","as_of","state","values"}`.
 struct RowJson<'r> {
     enricher: &'r str,
     source: &'r str,

@@ -88,7 +88,8 @@ impl Field {
         self as usize
     }
 
-    /// The name in conditions and mappings: `nhi.id`; fields of the alert itself stand bare: `severity`.
+    /// The name in conditions and mappings: `nhi.id`; fields of the alert itself stand bare:
+    /// `severity`.
     pub fn path(self) -> String {
         FIELDS.get(self.index()).map_or_else(String::new, |info| match info.group {
             "alert" => info.name.to_owned(),

@@ -4,7 +4,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 with three digits and `Z`.
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 with three digits and
+/// `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub i64);
 
@@ -20,7 +21,8 @@ impl Millis {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Reads RFC 3339 with a zone and up to nine digits of fraction; finer than milliseconds is cut.
+    /// Reads RFC 3339 with a zone and up to nine digits of fraction; finer than milliseconds is
+    /// cut.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let digits = |from: usize, to: usize| -> Option<i64> {

@@ -115,7 +115,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads a cell of a table or a JSON scalar that was kept as text. Nothing when it does not fit.
+    /// Reads a cell of a table or a JSON scalar that was kept as text. Nothing when it does not
+    /// fit.
     pub fn read(of: Type, text: &'a str) -> Option<Self> {
         match of {
             Type::Bool => text.parse().ok().map(Self::Bool),

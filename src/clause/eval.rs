@@ -157,8 +157,8 @@ impl Operand {
 }
 
 impl Test {
-    /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown, and
-    /// an unknown value makes both unknown. Only `has` answers about absence itself.
+    /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
+    /// and an unknown value makes both unknown. Only `has` answers about absence itself.
     fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
         match self.find(scope) {
             Found::Holds(holds) => Tri::of(holds != negated),
@@ -190,7 +190,8 @@ impl Test {
             Self::Contains(of, part) => text(of, scope, |text| text.contains(&**part)),
             Self::Matches(of, pattern) => text(of, scope, |text| pattern.is_match(text)),
             Self::Cidr(of, network) => match of.read(scope) {
-                // A text that is no address is as good as none: it is in no network and out of none.
+                // A text that is no address is as good as none: it is in no network and out of
+                // none.
                 Value::Text(text) => text
                     .parse::<IpAddr>()
                     .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),

@@ -1,19 +1,16 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::value::RawValue;
 
 use super::{Config, say};
 use crate::app::{Failure, Loaded, system_clock};
-use crate::audit::{Chain, Kind, Record};
+use crate::audit::Record;
 use crate::case::{Arrival, Body, Millis, Reason, Ruling};
-use crate::correlate::State;
 use crate::normalize::{FingerprintKeys, Incoming};
-use crate::pipeline::{Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+use crate::pipeline::offline;
 
 #[derive(Args)]
 pub(super) struct Decide {
@@ -48,7 +45,8 @@ impl Decide {
         let keys = loaded.keys()?;
         let bytes = self.read()?;
         let arrivals = arrivals(&loaded, &bytes, self.pipeline.as_deref(), now, &keys);
-        let records = offline(&loaded, arrivals, now);
+        let checked = &loaded.checked;
+        let records = offline(&checked.policy, &loaded.enrichers, arrivals, now);
         if records.is_empty() {
             return Err(Failure::Ended("there is no event in the input".to_owned()));
         }
@@ -81,8 +79,8 @@ impl Decide {
     }
 }
 
-/// Reads the input as messages of a detector. A document that a pipeline knows as a whole (a report is
-/// an array, too) is one message; otherwise each element or each line is one.
+/// Reads the input as messages of a detector. A document that a pipeline knows as a whole (a report
+/// is an array, too) is one message; otherwise each element or each line is one. Nothing is none.
 fn arrivals(
     loaded: &Loaded,
     bytes: &[u8],
@@ -90,6 +88,9 @@ fn arrivals(
     now: Millis,
     keys: &FingerprintKeys,
 ) -> Vec<Arrival<'static>> {
+    if bytes.trim_ascii().is_empty() {
+        return Vec::new();
+    }
     let read = |offset: i64, value: &[u8]| {
         let incoming = Incoming {
             topic: "offline",
@@ -103,7 +104,12 @@ fn arrivals(
         loaded.checked.pipelines.read(&incoming, pipeline, keys)
     };
     let whole = read(0, bytes);
-    let is_unknown = |arrival: &Arrival<'_>| matches!(&arrival.body, Body::Unreadable(u) if u.reason == Reason::UnknownShape || u.reason == Reason::BadField);
+    let is_unknown = |arrival: &Arrival<'_>| match &arrival.body {
+        Body::Unreadable(unreadable) => {
+            matches!(unreadable.reason, Reason::UnknownShape | Reason::BadField)
+        }
+        Body::Alert(_) => false,
+    };
     let all =
         |messages: &[&[u8]]| (0..).zip(messages).flat_map(|(at, value)| read(at, value)).collect();
     if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
@@ -123,36 +129,4 @@ fn arrivals(
             .first()
             .is_some_and(|first| serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok());
     if is_lines { all(&lines) } else { whole }
-}
-
-/// Rules arrivals on a chain in memory, by the very code that the workers run.
-pub fn offline(loaded: &Loaded, arrivals: Vec<Arrival<'static>>, now: Millis) -> Vec<Vec<u8>> {
-    let terms = Terms {
-        policy: Arc::clone(&loaded.checked.policy),
-        generation: 0,
-        topics: Topics::new("offline", 1),
-        identity: Identity { instance: "offline".to_owned() },
-    };
-    let mut cases: Vec<Case<'_>> = (0..)
-        .zip(arrivals)
-        .map(|(offset, arrival)| Case {
-            offset,
-            received_at: now,
-            arrival: Some(arrival),
-            facts: Vec::new(),
-        })
-        .collect();
-    look_up(&terms, &loaded.enrichers, &mut cases, Instant::now() + Duration::from_secs(5));
-    let mut lane = Lane::new(0, Chain::new("offline", None), State::default());
-    let mut sent = Vec::new();
-    let mut out = Outbox::memory(&mut sent);
-    for case in &cases {
-        lane.rule(&terms, case, now, &mut out);
-    }
-    drop(out);
-    let decisions = sent.into_iter().filter(|sent| sent.topic == terms.topics.decisions);
-    decisions
-        .filter_map(|sent| sent.value)
-        .filter(|bytes| Record::parse(bytes).is_some_and(|record| record.kind == Kind::Ruling))
-        .collect()
 }

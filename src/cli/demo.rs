@@ -162,7 +162,11 @@ impl Demo {
                 .iter()
                 .map(|((ruling, reason), n)| (format!("{ruling}/{reason}"), *n))
                 .collect();
-            say(&json!({"summary": {"rulings": shown.totals.rulings, "expected": shown.expected, "by": by_reason, "wait_ms_p50": p50, "wait_ms_p99": p99}}).to_string());
+            let summary = json!({
+                "rulings": shown.totals.rulings, "expected": shown.expected, "by": by_reason,
+                "wait_ms_p50": p50, "wait_ms_p99": p99,
+            });
+            say(&json!({ "summary": summary }).to_string());
         } else {
             say(&format!("\n{} alerts expected; {}", shown.expected, shown.totals.line()));
             for ((ruling, reason), count) in &shown.totals.by_reason {

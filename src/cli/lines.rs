@@ -61,7 +61,8 @@ pub(super) fn ruling_line(record: &Record<'_>) -> Option<String> {
     ))
 }
 
-/// At most `width` characters, control characters made visible: an alert's words never steer a terminal.
+/// At most `width` characters, control characters made visible: an alert's words never steer a
+/// terminal.
 pub(super) fn shown(text: &str, width: usize) -> String {
     let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     let count = text.chars().count();

@@ -1,7 +1,7 @@
 //! The verbs. Each reads its configuration whole before it touches anything.
 //!
-//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `topics check` found something), 64 the
-//! configuration or the command line is wrong and nothing was started.
+//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `topics check` found something), 64
+//! the configuration or the command line is wrong and nothing was started.
 
 mod check;
 mod decide;
@@ -54,7 +54,8 @@ enum Verb {
 
 #[derive(Args)]
 pub(super) struct Config {
-    /// Directory with tipstaff.yaml, pipelines, enrichers and playbooks; without it the shipped files
+    /// Directory with tipstaff.yaml, pipelines, enrichers and playbooks; without it the shipped
+    /// files
     #[arg(long, value_name = "DIR")]
     config: Option<PathBuf>,
 }
@@ -64,7 +65,10 @@ struct Run {
     #[command(flatten)]
     config: Config,
     /// Parts of the work to do here
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [RoleArg::Intake, RoleArg::Triage])]
+    #[arg(
+        long, value_enum, value_delimiter = ',',
+        default_values_t = [RoleArg::Intake, RoleArg::Triage],
+    )]
     role: Vec<RoleArg>,
     /// Name of this process; every process of a deployment needs its own
     #[arg(long)]

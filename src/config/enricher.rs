@@ -36,7 +36,8 @@ pub struct TableSource {
     pub format: TableFormat,
     /// The columns that make the key: as many as `KeySpec::All` has fields, or one.
     pub key: Vec<String>,
-    /// The column that says when a row was last known to be so; where it is empty, the file's time is.
+    /// The column that says when a row was last known to be so; where it is empty, the file's time
+    /// is.
     pub as_of: Option<String>,
     /// The column of each provided field, in the order of `provides`.
     pub columns: Vec<String>,

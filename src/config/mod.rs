@@ -2,7 +2,8 @@
 //!
 //! Nothing is bound or connected before this has succeeded, and nothing here opens a network
 //! connection. Reading directories, the environment and key files is the shell's part (`disk`).
-//! Tables of enrichers are data, not policy: `enrich` reads them, and their rows carry their own version.
+//! Tables of enrichers are data, not policy: `enrich` reads them, and their rows carry their own
+//! version.
 
 #[cfg(feature = "shell")]
 mod disk;

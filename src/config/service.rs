@@ -5,7 +5,8 @@ use super::words::{duration, listed, number};
 use crate::case::Millis;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read};
 
-/// `tipstaff.yaml`: where Kafka is and how this service runs. Holds no secret, only where each is kept.
+/// `tipstaff.yaml`: where Kafka is and how this service runs. Holds no secret, only where each is
+/// kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Properties of the Kafka client, in file order.

@@ -142,7 +142,8 @@ impl Folded for State {
                 self.prune(record.at);
                 self.records_since_snapshot = 0;
             }
-            // These change nothing that triage remembers. `Revision`, `Timer`, `Order`: not written yet.
+            // These change nothing that triage remembers. `Revision`, `Timer`, `Order`: not written
+            // yet.
             Kind::Revision
             | Kind::Duplicate
             | Kind::Gap

@@ -46,8 +46,8 @@ impl Permit {
 /// A suppression that asks to be allowed.
 pub(super) enum Ask<'p> {
     Playbook(&'p Suppression),
-    /// The pipeline says that there is nothing to act on: there may be no NHI, severity or fact, and
-    /// what is missing denies nothing.
+    /// The pipeline says that there is nothing to act on: there may be no NHI, severity or fact,
+    /// and what is missing denies nothing.
     Pipeline,
 }
 
@@ -134,7 +134,8 @@ pub(super) fn escalate<'p>(
     let Some(target) = target.filter(|_| verdicts.allow() && !allowed_by.is_empty()) else {
         return (verdicts, None);
     };
-    // INVARIANT (INV-5): only here, after every layer agreed and at least one row allowed it by name.
+    // INVARIANT (INV-5): only here, after every layer agreed and at least one row allowed it by
+    // name.
     let permit = Permit {
         id: id_of(
             "permit",
@@ -163,8 +164,8 @@ fn stop<'p>(layer: &'p Layer, verdicts: &mut Verdicts<'p>) {
     verdicts.add(format!("stop:{}", layer.name), !layer.stop, why);
 }
 
-/// INVARIANT (INV-11): only an NHI that a detector or an alias table names is contained, and never a
-/// person. An unknown kind might be a person: it fails toward people.
+/// INVARIANT (INV-11): only an NHI that a detector or an alias table names is contained, and never
+/// a person. An unknown kind might be a person: it fails toward people.
 fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts<'p>) {
     let known_by = alert.text(Field::NhiKnownBy).unwrap_or_default();
     let resolved = known_by == "native" || known_by.starts_with("alias:");

@@ -2,7 +2,8 @@
 //!
 //! Comes in: one arrival and what was looked up for it. Goes out: one decision with everything it
 //! rests on, and a permit if something may be contained. Must stay true: what is unknown leads to
-//! people (INV-4), and the boundary has the last word (INV-5). Deliberately absent: time, files, Kafka.
+//! people (INV-4), and the boundary has the last word (INV-5). Deliberately absent: time, files,
+//! Kafka.
 
 mod walk;
 mod boundary;

@@ -235,7 +235,8 @@ impl<'p> Judge<'p> {
             }
             Outcome::Suppress(suppression) => self.suppress(playbook, rule, suppression, scope),
             Outcome::Escalate(escalation) => {
-                // INVARIANT (INV-4): past an unknown rule only to the same escalation, or by consent.
+                // INVARIANT (INV-4): past an unknown rule only to the same escalation, or by
+                // consent.
                 if self.has_consent(walk, scope) {
                     self.escalate(playbook, rule, escalation, walk, scope)
                 } else {

@@ -21,7 +21,8 @@ impl TestOutcome {
     }
 }
 
-/// Rules every test of every playbook as a real alert would be; shadow playbooks as if they were live.
+/// Rules every test of every playbook as a real alert would be; shadow playbooks as if they were
+/// live.
 pub fn run_tests(policy: &Policy) -> Vec<TestOutcome> {
     let outcome = |test: &crate::policy::TestCase| {
         let playbook = policy.playbooks().get(test.playbook);

@@ -1,8 +1,8 @@
 //! Keys of a batch of alerts in, one fact row for each alert and enricher out, by a deadline.
 //!
-//! What must stay true: each distinct key is asked once per batch; a missing key, a late answer and a
-//! failed source are unknown, never absent (INV-4, INV-11). Whether a fact is too old is for the ruling
-//! to say, which knows the playbook's `max_age`.
+//! What must stay true: each distinct key is asked once per batch; a missing key, a late answer and
+//! a failed source are unknown, never absent (INV-4, INV-11). Whether a fact is too old is for the
+//! ruling to say, which knows the playbook's `max_age`.
 
 mod key;
 mod rows;
@@ -19,8 +19,8 @@ use crate::text::{Problem, Problems};
 pub use key::{Key, key_of};
 pub use table::Table;
 
-/// Where facts come from. One row for each key, in order; a row that cannot be had by the deadline is
-/// `unknown(timeout)`, one that fails is `unknown(error)`.
+/// Where facts come from. One row for each key, in order; a row that cannot be had by the deadline
+/// is `unknown(timeout)`, one that fails is `unknown(error)`.
 pub trait Lookup: Send + Sync {
     fn fetch(&self, keys: &[&str], deadline: Instant) -> Vec<Arc<FactRow>>;
 }

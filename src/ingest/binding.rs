@@ -10,8 +10,8 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 /// Waits until every record handed to this client is acknowledged or has failed.
 ///
-/// The safe wrapper's `flush` waits in slices of 100 ms; this one wakes on the last acknowledgement,
-/// given `delivery.report.only.error`.
+/// The safe wrapper's `flush` waits in slices of 100 ms; this one wakes on the last
+/// acknowledgement, given `delivery.report.only.error`.
 pub(super) fn flush<C: ClientContext>(
     client: &Client<C>,
     timeout: Duration,

@@ -166,7 +166,8 @@ impl Consumer {
         metadata.map(Membership).ok_or_else(|| Doubt::Unsure("not a group member".to_owned()))
     }
 
-    /// The committed offset and its metadata; blocks while an offset is part of an open transaction.
+    /// The committed offset and its metadata; blocks while an offset is part of an open
+    /// transaction.
     pub fn committed(&self, topic: &str, partition: i32) -> Result<Hint, Doubt> {
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);

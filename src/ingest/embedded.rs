@@ -5,8 +5,8 @@ use super::error::Doubt;
 
 /// librdkafka's mock cluster inside this process: the same client code and no install.
 ///
-/// It keeps 5 MiB a partition, hides no aborted record and forgets offsets that a transaction commits:
-/// it serves a demonstration, and nothing is claimed from it.
+/// It keeps 5 MiB a partition, hides no aborted record and forgets offsets that a transaction
+/// commits: it serves a demonstration, and nothing is claimed from it.
 pub struct Embedded {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }

@@ -55,8 +55,8 @@ impl Doubt {
         }
     }
 
-    /// The same doubt about a commit: silence is then no reason to assume that nothing happened, and
-    /// a member that joined again meanwhile is told that it is fenced, by nobody but itself.
+    /// The same doubt about a commit: silence is then no reason to assume that nothing happened,
+    /// and a member that joined again meanwhile is told that it is fenced, by nobody but itself.
     pub(super) fn of_commit(error: &KafkaError) -> Doubt {
         match Doubt::of("commit", error) {
             Doubt::Unreachable(text) | Doubt::Fenced(text) => Doubt::Unsure(text),

@@ -37,8 +37,8 @@ pub struct Stored {
 }
 
 impl LogReader {
-    /// `group` is never joined and nothing is committed to it; brokers ask for a name that the client
-    /// may read under.
+    /// `group` is never joined and nothing is committed to it; brokers ask for a name that the
+    /// client may read under.
     pub fn connect(settings: &Settings, group: &str) -> Result<LogReader, Doubt> {
         let client = |isolation: &str| {
             settings

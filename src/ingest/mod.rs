@@ -1,9 +1,10 @@
 //! Kafka: the only module that names rdkafka.
 //!
-//! In: broker addresses and topic names. Out: batches of borrowed messages, transactions, and reads of
-//! the log up to a stated end. What must stay true: a transaction is committed or abandoned, never
-//! aborted and never tried again, because a late abort or commit can land on a later transaction.
-//! Deliberately absent: split partition queues, stream consumers and automatic commits.
+//! In: broker addresses and topic names. Out: batches of borrowed messages, transactions, and reads
+//! of the log up to a stated end. What must stay true: a transaction is committed or abandoned,
+//! never aborted and never tried again, because a late abort or commit can land on a later
+//! transaction. Deliberately absent: split partition queues, stream consumers and automatic
+//! commits.
 
 mod binding;
 mod client;

@@ -14,7 +14,8 @@ use super::settings::Settings;
 const INIT_WAIT: Duration = Duration::from_secs(15);
 const INIT_SLICE: Duration = Duration::from_millis(500);
 const FLUSH_WAIT: Duration = Duration::from_secs(8);
-/// Long enough that a slow broker still makes progress; whatever takes this long is doubtful anyway.
+/// Long enough that a slow broker still makes progress; whatever takes this long is doubtful
+/// anyway.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 

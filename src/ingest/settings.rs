@@ -197,7 +197,8 @@ impl Settings {
         let mut config = self.with(WRITING);
         config.set("transactional.id", transactional_id).set("client.id", transactional_id);
         if !self.default_retries {
-            // A retry that the client hides then takes at least 800 ms, and so shows in the commit time.
+            // A retry that the client hides then takes at least 800 ms, and so shows in the commit
+            // time.
             config.set("retry.backoff.ms", "1000").set("retry.backoff.max.ms", "1000");
         }
         config

@@ -129,7 +129,8 @@ impl Admin {
     }
 }
 
-/// Blocks this thread until the client's own thread has the answer; works inside and outside a runtime.
+/// Blocks this thread until the client's own thread has the answer; works inside and outside a
+/// runtime.
 fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -14,7 +14,8 @@ use super::settings::Settings;
 
 const FLUSH_WAIT: Duration = Duration::from_secs(30);
 
-/// Writes records outside a transaction: what a person's command starts, and what detectors publish.
+/// Writes records outside a transaction: what a person's command starts, and what detectors
+/// publish.
 pub struct Writer {
     inner: BaseProducer<Deliveries>,
 }

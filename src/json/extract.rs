@@ -92,8 +92,8 @@ impl Extractor {
         child
     }
 
-    /// Reads a whole text. A key on an asked path that comes twice in one object is refused: whichever
-    /// were taken, another reader may take the other.
+    /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
+    /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
         let slots = Slots { first: vec![None; self.slots], more: Vec::new() };
         let seen = vec![0; self.nodes.len()];

@@ -240,7 +240,8 @@ impl<'a> Scanner<'a> {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
             let plain = rest.get(..stop).unwrap_or_default();
-            // The least byte of all, not the first small one: this can be worked out many at a time.
+            // The least byte of all, not the first small one: this can be worked out many at a
+            // time.
             if plain.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
                 self.at += plain.iter().position(|byte| *byte < b' ').unwrap_or(stop);
                 return self.fault(Fault::Syntax);

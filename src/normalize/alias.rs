@@ -10,7 +10,8 @@ use crate::text::{At, Problems, Source, suggestion};
 /// Which identity a key, a fingerprint or a name belongs to: one file, kept by people.
 #[derive(Debug, Clone)]
 pub(super) struct Aliases {
-    /// `alias:<file>@<first 8 hexadecimal digits of its SHA-256>`: what an alert says it was known by.
+    /// `alias:<file>@<first 8 hexadecimal digits of its SHA-256>`: what an alert says it was known
+    /// by.
     known_by: String,
     rows: HashMap<(Match, String), Row>,
 }

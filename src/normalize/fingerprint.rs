@@ -8,8 +8,8 @@ use crate::case::hex;
 /// Shortest key that is taken: below this the fingerprint of a weak secret could be guessed back.
 const KEY_BYTES_MIN: usize = 16;
 
-/// The keys that stand between a secret and its fingerprint: one in use, and the one before it while
-/// alias tables still hold its fingerprints.
+/// The keys that stand between a secret and its fingerprint: one in use, and the one before it
+/// while alias tables still hold its fingerprints.
 pub struct FingerprintKeys {
     active: Key,
     previous: Option<Key>,

@@ -21,8 +21,8 @@ pub const ALERTS_MAX: usize = 1000;
 /// Of one alert, as JSON.
 pub const ALERT_BYTES_MAX: usize = 64 * 1024;
 
-/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too long
-/// for an alert is left out. No other field is: a cut id, path or address is another one.
+/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too
+/// long for an alert is left out. No other field is: a cut id, path or address is another one.
 const CUT_BYTES: &[(Field, usize)] = &[
     (Field::Title, 1000),
     (Field::EventReason, 1000),
@@ -80,8 +80,8 @@ struct Reading<'r> {
 impl Pipelines {
     /// Makes a message into alerts; never into none (INV-1).
     ///
-    /// `pipeline` names one by its file's `pipeline`, as a webhook does; without it the message's topic
-    /// and shape choose. An unknown topic stands for all of them.
+    /// `pipeline` names one by its file's `pipeline`, as a webhook does; without it the message's
+    /// topic and shape choose. An unknown topic stands for all of them.
     pub fn read(
         &self,
         message: &Incoming<'_>,

@@ -1,9 +1,9 @@
 //! Detectors' messages into alerts: mapping as data, secrets replaced, identity resolved.
 //!
-//! In comes one message as the broker holds it; out come its alerts, at least one. A message that can
-//! not be read is an arrival too, with the reason and without its payload. Nothing that no pipeline
-//! maps leaves here, and what leaves holds no value that stood at a redacted path (INV-6). Nothing
-//! here knows the clock, the network or Kafka: the same message gives the same alerts.
+//! In comes one message as the broker holds it; out come its alerts, at least one. A message that
+//! can not be read is an arrival too, with the reason and without its payload. Nothing that no
+//! pipeline maps leaves here, and what leaves holds no value that stood at a redacted path (INV-6).
+//! Nothing here knows the clock, the network or Kafka: the same message gives the same alerts.
 
 mod fingerprint;
 mod partition;

@@ -10,12 +10,12 @@ pub fn partition_key<'a>(arrival: &'a Arrival<'_>) -> &'a str {
     }
 }
 
-/// The partition of a key: the first eight bytes of its SHA-256, read as a big-endian number, modulo
-/// the number of partitions.
+/// The partition of a key: the first eight bytes of its SHA-256, read as a big-endian number,
+/// modulo the number of partitions.
 ///
-/// Clients' own partitioners differ from one another and with their settings; this one must give the
-/// same answer in every language, so its test vectors are part of the format. Without partitions: 0.
-/// The name that genesis records give to [`partition_of`].
+/// Clients' own partitioners differ from one another and with their settings; this one must give
+/// the same answer in every language, so its test vectors are part of the format. Without
+/// partitions: 0. The name that genesis records give to [`partition_of`].
 pub const PARTITION_FUNCTION: &str = "sha256-first8-mod";
 
 pub fn partition_of(key: &str, partitions: i32) -> i32 {

@@ -14,7 +14,8 @@ const VALUES_MAX: usize = 32;
 /// What a value at a redacted path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Nothing, or a word that stands for a value. Fingerprinting it would merge strangers (INV-11).
+    /// Nothing, or a word that stands for a value. Fingerprinting it would merge strangers
+    /// (INV-11).
     Placeholder,
     Short,
     /// Part of a secret, masked by the detector: replaced, but no identity.

@@ -9,8 +9,8 @@ pub(super) struct Row {
     pub(super) cells: Vec<String>,
 }
 
-/// All rows, the header among them. Empty lines and lines that start with `#` are passed over; a row
-/// whose number of cells is not the header's is a problem.
+/// All rows, the header among them. Empty lines and lines that start with `#` are passed over; a
+/// row whose number of cells is not the header's is a problem.
 pub(super) fn rows(source: &Source, problems: &mut Problems) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut lines = source.text.split('\n').enumerate();

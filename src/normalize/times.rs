@@ -39,7 +39,8 @@ impl TimeFormat {
         }
     }
 
-    /// Nothing when it is no such time, or one that detectors write for "none": the year 1, the epoch.
+    /// Nothing when it is no such time, or one that detectors write for "none": the year 1, the
+    /// epoch.
     pub(super) fn read(&self, text: &str) -> Option<Millis> {
         let text = text.trim();
         let time = match self {

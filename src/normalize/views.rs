@@ -30,8 +30,8 @@ impl Shapes {
     }
 }
 
-/// Says of most texts, at a glance, that none of the secrets is in them in any shape: nowhere in the
-/// squeezed text does a shape end. Knows nothing of escapes.
+/// Says of most texts, at a glance, that none of the secrets is in them in any shape: nowhere in
+/// the squeezed text does a shape end. Knows nothing of escapes.
 #[derive(Default)]
 pub(super) struct Filter {
     bits: [u64; 32],
@@ -87,8 +87,8 @@ fn window(last: u64, byte: u8) -> u64 {
     ((last << 8) | u64::from(byte)) & 0xffff_ffff_ffff
 }
 
-/// The last bytes of each shape. Base64 is worked out for as much of the secret as that takes, from a
-/// place that keeps its groups of three.
+/// The last bytes of each shape. Base64 is worked out for as much of the secret as that takes, from
+/// a place that keeps its groups of three.
 fn ends(secret: &str) -> Vec<u64> {
     let bytes = secret.as_bytes();
     let tail = bytes.get(bytes.len().saturating_sub(24).next_multiple_of(3)..).unwrap_or(bytes);
@@ -146,7 +146,8 @@ impl<'t> Views<'t> {
             found.push(at..at + shapes.exact.needle().len());
         }
         for shape in &shapes.squeezed {
-            // Where a byte of the squeezed text came from is worked out only when something is there.
+            // Where a byte of the squeezed text came from is worked out only when something is
+            // there.
             if shape.find(&self.squeezed).is_some() {
                 places(shape, &squeezed_units(&units_of(self.text)), &mut found);
             }
@@ -263,8 +264,8 @@ fn hex_number(units: &[Unit], digits: usize) -> Option<u32> {
     Some(number)
 }
 
-/// The part of the base64 of anything with `secret` inside, at the given shift in its groups of three,
-/// that depends on the secret alone.
+/// The part of the base64 of anything with `secret` inside, at the given shift in its groups of
+/// three, that depends on the secret alone.
 fn base64_inside(secret: &[u8], shift: usize) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = Vec::with_capacity(secret.len() * 4 / 3 + 4);

@@ -4,8 +4,8 @@ use crate::case::{Alert, Field, Value, field_named};
 use crate::json::Path;
 use crate::text::{At, Fields, Node, Problems, suggestion};
 
-/// Whether a value is as described. Nothing but `exists: false` is true of a value that is not there:
-/// a message that says less must never be taken for less.
+/// Whether a value is as described. Nothing but `exists: false` is true of a value that is not
+/// there: a message that says less must never be taken for less.
 #[derive(Debug, Clone)]
 pub(super) enum Test {
     Exists(bool),

@@ -16,8 +16,8 @@ use crate::observe::Metrics;
 /// Detector messages in, alerts out. It keeps no state: what it has written is on the alerts topic.
 ///
 /// Its committed offsets carry where its last transaction began and from where on the alerts topic
-/// that transaction's alerts lie. A recovery starts there again and leaves out exactly the alerts that
-/// it finds, so that a torn transaction neither loses nor doubles one (INV-1).
+/// that transaction's alerts lie. A recovery starts there again and leaves out exactly the alerts
+/// that it finds, so that a torn transaction neither loses nor doubles one (INV-1).
 pub struct Intake {
     pipelines: Arc<Pipelines>,
     keys: Arc<FingerprintKeys>,

@@ -219,7 +219,8 @@ fn dead_letter(unreadable: Unreadable<'_>) -> Decision<'_> {
     }
 }
 
-/// Stands for a record of the alerts topic that is none of ours. It has no origin but its own place.
+/// Stands for a record of the alerts topic that is none of ours. It has no origin but its own
+/// place.
 fn not_an_arrival(topics: &Topics, partition: i32, offset: i64) -> Arrival<'static> {
     let place = format!("{}/{partition}/{offset}", topics.alerts);
     let alert_id = crate::case::id_of("bad_alert", &[place.as_bytes()]);

@@ -7,6 +7,7 @@
 mod intake;
 mod lane;
 mod names;
+mod offline;
 mod outbox;
 mod progress;
 mod recovery;
@@ -17,6 +18,7 @@ mod worker;
 pub use intake::{AlertEnds, Intake, IntakeMetadata};
 pub use lane::{Case, Fate, Lane, Terms};
 pub use names::{Identity, Topics};
+pub use offline::offline;
 pub use outbox::{Outbox, Sent};
 pub use progress::{COMMIT_BOUNDS_MS, Phase, Progress};
 pub use recovery::RecoveryRules;

@@ -81,7 +81,8 @@ impl<'p> Outbox<'p> {
         self.next.insert((topic.to_owned(), partition), (offset, metadata.to_owned()));
     }
 
-    /// For a stage that finds that it must not go on: the batch is given up and the worker recovers.
+    /// For a stage that finds that it must not go on: the batch is given up and the worker
+    /// recovers.
     pub fn fail(&mut self, doubt: Doubt) {
         self.doubt.get_or_insert(doubt);
     }

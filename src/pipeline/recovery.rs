@@ -104,8 +104,8 @@ impl Troubles {
 }
 
 impl<S: Stage> Worker<S> {
-    /// The only way to a running worker: fence, settle, restore, start. `None` when there is nothing
-    /// to run yet or the assignment changed meanwhile.
+    /// The only way to a running worker: fence, settle, restore, start. `None` when there is
+    /// nothing to run yet or the assignment changed meanwhile.
     pub(super) fn recover(&mut self) -> Result<Option<Running>, Doubt> {
         self.consumer.hold()?;
         gauge(&self.progress().assigned_partitions, 0);
@@ -166,8 +166,8 @@ impl<S: Stage> Worker<S> {
         Ok(None)
     }
 
-    /// Waits until what the assigned partitions depend on is settled up to an end captured once, and
-    /// puts those for which it takes longer aside, into `pending`.
+    /// Waits until what the assigned partitions depend on is settled up to an end captured once,
+    /// and puts those for which it takes longer aside, into `pending`.
     fn settle(&mut self, assigned: &[(String, i32)]) -> Result<Vec<(String, i32)>, Doubt> {
         let mut open = BTreeMap::new();
         let needs: Vec<Vec<(String, i32)>> =

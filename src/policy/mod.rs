@@ -1,7 +1,9 @@
-//! Playbooks and boundary: text in, a checked and compiled policy out, or every problem of every file.
+//! Playbooks and boundary: text in, a checked and compiled policy out, or every problem of every
+//! file.
 //!
-//! Must stay true: what compiles here can be ruled by without a further check, the boundary's layers
-//! compose by intersection, and every playbook ends in people. Deliberately absent: ruling itself.
+//! Must stay true: what compiles here can be ruled by without a further check, the boundary's
+//! layers compose by intersection, and every playbook ends in people. Deliberately absent: ruling
+//! itself.
 
 mod read;
 mod rule;
@@ -87,7 +89,8 @@ impl Policy {
         shadows.iter().filter_map(|index| self.playbooks.get(*index))
     }
 
-    /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never grouped.
+    /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never
+    /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
         self.live(alert)?.grouping(alert)
     }

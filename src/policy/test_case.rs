@@ -172,8 +172,8 @@ fn facts_of(
     rows.collect()
 }
 
-/// `registry.fixture: true | {unknown: timeout} | {value: true, as_of: …}`, and for a whole enricher
-/// `registry: {unknown: timeout} | {as_of: …}`.
+/// `registry.fixture: true | {unknown: timeout} | {value: true, as_of: …}`, and for a whole
+/// enricher `registry: {unknown: timeout} | {as_of: …}`.
 fn fact(key: &Node, node: &Node, drafts: &mut [Draft], schema: &Schema, problems: &mut Problems) {
     let path = key.text().unwrap_or_default();
     if let Some((index, _)) = schema.enricher(path) {

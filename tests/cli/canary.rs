@@ -1,0 +1,108 @@
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::*;
+
+/// Fits no scanner's pattern and has what writings differ in.
+const CANARY: &str = "notareal+canary/value=\"q\" \\é ==";
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | three.get(i).map_or(0, |b| u32::from(*b)));
+        for digit in 0..=three.len() {
+            text.push(char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]));
+        }
+    }
+    text
+}
+
+fn percent(keep: fn(u8) -> bool, upper: bool) -> String {
+    let mut text = String::new();
+    for byte in CANARY.bytes() {
+        match byte {
+            byte if keep(byte) => text.push(char::from(byte)),
+            byte if upper => write!(text, "%{byte:02X}").unwrap(),
+            byte => write!(text, "%{byte:02x}").unwrap(),
+        }
+    }
+    text
+}
+
+fn forms() -> Vec<String> {
+    let json = |text: &str| serde_json::to_string(text).unwrap().trim_matches('"').to_owned();
+    let base64 = base64(CANARY.as_bytes());
+    vec![
+        CANARY.to_owned(),
+        json(CANARY),
+        json(&json(CANARY)),
+        CANARY.escape_debug().to_string(),
+        CANARY.escape_unicode().to_string(),
+        percent(|byte| byte.is_ascii_alphanumeric(), true),
+        percent(|byte| byte.is_ascii_alphanumeric(), false),
+        percent(|_| false, true),
+        base64.replace('+', "-").replace('/', "_"),
+        base64,
+        // The part that every form but the encoded ones has.
+        "notareal".to_owned(),
+    ]
+}
+
+/// The input must be ruled, and nothing that comes out may hold the canary.
+fn assert_nothing_leaks(input: &str, arguments: &[&str], is_seen: fn(&Ran) -> bool) {
+    let mut command = program(&[&["decide", "--now", NOW], arguments, &["-"]].concat());
+    command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
+    let ran = ran(command, input.as_bytes());
+    assert_eq!(ran.code, DONE, "{}", ran.err);
+    assert!(is_seen(&ran), "{input}: {}{}", ran.out, ran.err);
+    for form in forms() {
+        assert!(!ran.out.contains(&form), "{form} of {input} in {}", ran.out);
+        assert!(!ran.err.contains(&form), "{form} of {input} in {}", ran.err);
+    }
+}
+
+#[test]
+fn the_forms_are_what_a_careless_program_would_write() {
+    assert_eq!(base64(b"notareal+"), "bm90YXJlYWwr");
+    assert_eq!(base64(b"no"), "bm8");
+    assert!(percent(|byte| byte.is_ascii_alphanumeric(), true).starts_with("notareal%2Bcanary%2F"));
+}
+
+/// INV-6, from outside.
+#[test]
+fn a_secret_in_an_alert_is_a_fingerprint_wherever_it_is_repeated() {
+    for form in &forms()[..10] {
+        let finding = json!([{
+            "RuleID": "generic-api-key", "Description": format!("found {form}"), "Secret": CANARY,
+            "Match": format!("key = {CANARY}"), "File": format!("a/{form}"), "Commit": "c0ffee",
+            "Message": format!("{form} added"), "Link": format!("https://git.example.com/?q={form}"),
+            "Tags": [form], "Fingerprint": format!("c0ffee:a/{form}:r:1"),
+        }]);
+        let is_ruled =
+            |ran: &Ran| ran.err.is_empty() && ran.out.contains("\"pipeline\":\"gitleaks\"");
+        assert_nothing_leaks(&finding.to_string(), &[], is_ruled);
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_never_quoted() {
+    let is_dead = |ran: &Ran| ran.out.contains("dead_letter") && ran.err.contains("unreadable");
+    for form in &forms()[..10] {
+        let text = json!(form).to_string();
+        let broken = [
+            form.clone(),
+            text.clone(),
+            format!("{{{text}: "),
+            format!("{{{text}: nul}}"),
+            format!("{{\"a\": {text}}}"),
+            format!("{{\"Secret\": {text}, \"RuleID\": \"r\""),
+        ];
+        for input in broken {
+            assert_nothing_leaks(&input, &[], is_dead);
+            assert_nothing_leaks(&input, &["--pipeline", "okta-system-log"], is_dead);
+        }
+    }
+}

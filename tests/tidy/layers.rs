@@ -1,0 +1,56 @@
+//! Who may know whom.
+
+use May::{Above, Only};
+
+/// What a module may import of the crate, beside itself.
+pub enum May {
+    Only(&'static [&'static str]),
+    /// Every row above its own.
+    Above,
+}
+
+/// In the order of `src/lib.rs`. The shell begins at `observe`; a stage (`enrich`, `ingest`) never
+/// imports another stage.
+pub const LAYERS: &[(&str, May)] = &[
+    ("text", Only(&[])),
+    ("json", Only(&[])),
+    ("case", Only(&[])),
+    ("clause", Only(&["case", "text"])),
+    ("policy", Only(&["case", "text", "clause"])),
+    ("normalize", Only(&["case", "text", "json"])),
+    ("audit", Only(&["case"])),
+    ("correlate", Only(&["case", "audit"])),
+    ("decide", Only(&["case", "policy", "clause", "text"])),
+    ("config", Above),
+    ("observe", Only(&["case", "config"])),
+    ("enrich", Only(&["case", "config", "text", "observe"])),
+    ("ingest", Only(&["case", "config", "observe"])),
+    ("pipeline", Above),
+    ("app", Above),
+    ("cli", Above),
+];
+
+/// The first module of the shell.
+const SHELL: &str = "observe";
+
+fn place(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|(name, _)| *name == module)
+}
+
+pub fn is_module(name: &str) -> bool {
+    place(name).is_some()
+}
+
+/// The files beside the modules (`lib.rs`, `main.rs`, `build.rs`) are in no layer and may.
+pub fn may_import(module: &str, other: &str) -> bool {
+    let (Some(own), Some(others)) = (place(module), place(other)) else { return true };
+    own == others
+        || match &LAYERS[own].1 {
+            Only(may) => may.contains(&other),
+            Above => others < own,
+        }
+}
+
+pub fn is_core(module: &str) -> bool {
+    place(module) < place(SHELL) && is_module(module)
+}
