@@ -72,7 +72,9 @@ pub fn resume<S: Folded>(
         };
     };
     let ancestors = branches.ancestors(leaf);
-    if found.is_some() && !complete && !reaches_genesis(&parsed, &ancestors) {
+    let oldest = ancestors.last().and_then(|at| parsed.get(*at)?.as_ref()).map(|p| p.record.seq);
+    let is_missing = committed.metadata.as_ref().is_some_and(|m| oldest.is_some_and(|o| o < m.seq));
+    if found.is_some() && !complete && !is_missing {
         return Resume::Longer;
     }
     let Some(state) = fold::<S>(&parsed, &ancestors) else {
@@ -128,12 +130,6 @@ fn foreign(chain: &str, tail: &[Link], parsed: &[Option<Parsed<'_>>]) -> Option<
 fn parse(link: &Link) -> Option<Parsed<'_>> {
     let record = Record::parse(&link.bytes)?;
     Some(Parsed { record, hash: record_hash(&link.bytes) })
-}
-
-fn reaches_genesis(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> bool {
-    ancestors
-        .iter()
-        .any(|at| matches!(parsed.get(*at), Some(Some(p)) if p.record.kind == Kind::Genesis))
 }
 
 /// Records whose input offset the group has not committed, oldest first.

@@ -99,6 +99,7 @@ enum TopicsVerb {
 }
 
 pub fn main() -> ExitCode {
+    crate::observe::hide_panic_messages();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

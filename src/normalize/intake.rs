@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -94,8 +95,11 @@ impl Pipelines {
         let correlation_id = correlation_id(message);
         let reading = Reading { message, bytes, keys, sha256, correlation_id };
         let mut chosen = "";
-        let arrivals = self
-            .arrivals(&reading, pipeline, &mut chosen)
+        // A defect of ours costs one message, not the partition.
+        let read = AssertUnwindSafe(|| self.arrivals(&reading, pipeline, &mut chosen));
+        let failed = |_| Err(Refusal::new(Reason::RuleFailed, "reading it failed in the program"));
+        let arrivals = catch_unwind(read)
+            .unwrap_or_else(failed)
             .unwrap_or_else(|refusal| vec![reading.arrival(chosen, (0, 1), Err(refusal))]);
         debug_assert!(!arrivals.is_empty(), "INV-1: a message without an arrival");
         arrivals

@@ -7,5 +7,5 @@ mod logs;
 mod metrics;
 
 pub use health::{Health, listen, serve};
-pub use logs::start_logs;
+pub use logs::{hide_panic_messages, start_logs};
 pub use metrics::Metrics;
