@@ -13,8 +13,8 @@ mod verify;
 pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, Output, outputs};
 pub use record::{
-    Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw, Record,
-    Recovery, Seal, SnapshotRef, Timer, VERSION, chain_name, record_hash,
+    Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
+    Record, Recovery, Seal, SnapshotRef, Timer, VERSION, chain_name, record_hash,
 };
 pub use resume::{Committed, Link, Picked, Resume, resume};
 pub use verify::{Finding, Report, Verifier};

@@ -258,7 +258,8 @@ pub struct Timer<'a> {
     pub what: Cow<'a, str>,
 }
 
-/// A signed human instruction as it was accepted or refused. Laid out for version 1; nothing writes it yet.
+/// A signed human instruction as it was accepted or refused. Laid out for version 1; nothing writes
+/// it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order<'a> {
     /// The statement's bytes as they were signed.
@@ -296,7 +297,8 @@ pub struct Key<'a> {
     pub signatures: Vec<Cow<'a, str>>,
 }
 
-/// The end of a chain that goes on under another name. Laid out for version 1; nothing writes it yet.
+/// The end of a chain that goes on under another name. Laid out for version 1; nothing writes it
+/// yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close<'a> {
     #[serde(borrow)]
