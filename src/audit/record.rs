@@ -249,7 +249,7 @@ pub struct SnapshotRef<'a> {
     pub state: Raw<'a>,
 }
 
-/// Something whose time came. Laid out for version 1; nothing writes it yet.
+/// Something whose time came. Laid out; nothing writes it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer<'a> {
     pub due: Millis,
@@ -258,8 +258,7 @@ pub struct Timer<'a> {
     pub what: Cow<'a, str>,
 }
 
-/// A signed human instruction as it was accepted or refused. Laid out for version 1; nothing writes
-/// it yet.
+/// A signed human instruction as it was accepted or refused. Laid out; nothing writes it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order<'a> {
     /// The statement's bytes as they were signed.
@@ -274,7 +273,7 @@ pub struct Order<'a> {
     pub refused: Option<Cow<'a, str>>,
 }
 
-/// A signature over the records of one transaction. Laid out for version 1; nothing writes it yet.
+/// A signature over the records of one transaction. Laid out; nothing writes it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal<'a> {
     pub from_seq: u64,
@@ -285,7 +284,7 @@ pub struct Seal<'a> {
     pub signature: Cow<'a, str>,
 }
 
-/// A signing key that is valid from here on. Laid out for version 1; nothing writes it yet.
+/// A signing key that is valid from here on. Laid out; nothing writes it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key<'a> {
     #[serde(borrow)]
@@ -297,8 +296,7 @@ pub struct Key<'a> {
     pub signatures: Vec<Cow<'a, str>>,
 }
 
-/// The end of a chain that goes on under another name. Laid out for version 1; nothing writes it
-/// yet.
+/// The end of a chain that goes on under another name. Laid out; nothing writes it yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close<'a> {
     #[serde(borrow)]

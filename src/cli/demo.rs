@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::lines::{Totals, ruling_line};
-use super::{is_terminal, say, screen, verify};
+use super::{is_colored, is_terminal, say, screen, verify};
 use crate::app::{self, Cluster, Failure, Loaded, Options, Plan, Role, system_clock};
 use crate::audit::{CASES_PREFIX, Kind, Record};
 use crate::case::Millis;
@@ -141,7 +141,7 @@ impl Demo {
         if is_terminal() {
             eprint!("\r\x1b[K");
         }
-        if let Some(line) = ruling_line(&record) {
+        if let Some(line) = ruling_line(&record, is_colored()) {
             say(&line);
         }
         if is_terminal() {

@@ -36,7 +36,7 @@ impl Totals {
 }
 
 /// One line for one ruling: when, detector, NHI, kind, ruling, queue or reason, rule.
-pub(super) fn ruling_line(record: &Record<'_>) -> Option<String> {
+pub(super) fn ruling_line(record: &Record<'_>, colored: bool) -> Option<String> {
     let decision = record.ruling.as_ref()?;
     let field =
         |field: Field| record.alert.as_ref().and_then(|alert| alert.text(field)).unwrap_or("-");
@@ -50,15 +50,27 @@ pub(super) fn ruling_line(record: &Record<'_>) -> Option<String> {
         Ruling::Hold(hold) => format!("{} ({})", hold.queue, decision.reason.code()),
         Ruling::DeadLetter(letter) => letter.reason.code().to_owned(),
     };
+    let (start, end) = if colored { (color(&decision.fate), "\x1b[0m") } else { ("", "") };
     Some(format!(
-        "{time}  {:<15} {:<13} {:<34} {:<10} {:<32} {}",
+        "{time}  {:<15} {:<34} {:<13} {start}{:<11}{end} {:<32} {}",
         shown(detector, 15),
-        shown(field(Field::Kind), 13),
         shown(field(Field::NhiId), 34),
+        shown(field(Field::Kind), 13),
         decision.fate.name(),
         shown(&whither, 32),
         decision.rule
     ))
+}
+
+/// What somebody has to act on stands out; what nobody needs to see steps back.
+fn color(ruling: &Ruling<'_>) -> &'static str {
+    match ruling {
+        Ruling::Escalate(_) => "\x1b[1;31m",
+        Ruling::Hold(_) => "\x1b[33m",
+        Ruling::DeadLetter(_) => "\x1b[35m",
+        Ruling::Suppress(_) => "\x1b[2m",
+        Ruling::Route(_) => "",
+    }
 }
 
 /// At most `width` characters, control characters made visible: an alert's words never steer a

@@ -160,6 +160,11 @@ fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// As <https://no-color.org> asks.
+fn is_colored() -> bool {
+    is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Connects to the cluster of a configuration, waiting for it until a drain starts.
 fn connect(loaded: &Loaded, drain: &Drain) -> Result<Cluster, Failure> {
     let service = loaded.service()?;

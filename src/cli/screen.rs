@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::lines::shown;
-use crate::case::{Millis, duration_text};
+use crate::case::{FIELDS, Millis, duration_text};
 
 const WIDTH: usize = 100;
+const NAME_WIDTH: usize = 16;
 
 /// One case as an analyst wants to read it: what and why first, then who, then every fact with its
 /// source and age, unknowns in plain words.
@@ -47,17 +48,13 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     );
     page.because(case);
     page.containment(case);
-    for (title, group) in [
-        ("identity", "nhi"),
-        ("credential", "credential"),
-        ("location", "location"),
-        ("event", "event"),
-        ("source", "source"),
-        ("resource", "resource"),
-    ] {
-        page.group(title, &case["alert"][group]);
+    for group in ["nhi", "credential"] {
+        page.group(group, &case["alert"][group]);
     }
     page.facts(&case["facts"], now);
+    for group in ["location", "event", "source", "resource"] {
+        page.group(group, &case["alert"][group]);
+    }
     page.heading("record");
     let record = &case["record"];
     page.pair("chain", &text(&record["chain"]));
@@ -96,8 +93,13 @@ impl Page {
         self.lines.push(title.to_uppercase());
     }
 
+    /// A name and its value; a long value goes on below itself, cut nowhere.
     fn pair(&mut self, name: &str, value: &str) {
-        self.lines.push(format!("  {name:<16}{}", shown(value, WIDTH)));
+        let mut name = name;
+        for line in wrapped(value, WIDTH - NAME_WIDTH - 2) {
+            self.lines.push(format!("  {name:<NAME_WIDTH$}{line}"));
+            name = "";
+        }
     }
 
     fn pair_if(&mut self, name: &str, value: &Value) {
@@ -107,17 +109,7 @@ impl Page {
     }
 
     fn wrap(&mut self, text: &str) {
-        let mut line = String::new();
-        for word in shown(text, WIDTH * 6).split(' ') {
-            if !line.is_empty() && line.chars().count() + word.chars().count() >= WIDTH {
-                self.lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        self.lines.push(line);
+        self.lines.extend(wrapped(text, WIDTH));
     }
 
     fn because(&mut self, case: &Value) {
@@ -132,13 +124,9 @@ impl Page {
                 .iter()
                 .map(|seen| format!("{} = {}", plain(&seen["name"]), plain(&seen["value"])))
                 .collect();
-            self.lines.push(format!(
-                "  [{}] {}",
-                plain(&clause["verdict"]),
-                shown(&plain(&clause["clause"]), WIDTH)
-            ));
+            self.pair(&plain(&clause["verdict"]), &plain(&clause["clause"]));
             if !seen.is_empty() {
-                self.lines.push(format!("          saw {}", shown(&seen.join(", "), WIDTH)));
+                self.pair("", &format!("saw {}", seen.join(", ")));
             }
         }
     }
@@ -188,11 +176,15 @@ impl Page {
         }
     }
 
-    fn group(&mut self, title: &str, group: &Value) {
-        let Some(fields) = group.as_object() else { return };
-        self.heading(title);
-        for (name, value) in fields {
-            self.pair(name, &plain(value));
+    fn group(&mut self, group: &str, values: &Value) {
+        if !values.is_object() {
+            return;
+        }
+        self.heading(if group == "nhi" { "identity" } else { group });
+        for info in FIELDS.iter().filter(|info| info.group == group) {
+            if let Some(value) = values.get(info.name) {
+                self.pair(info.name, &plain(value));
+            }
         }
     }
 
@@ -220,6 +212,29 @@ impl Page {
             self.pair("", &format!("from {}, {age}", plain(&fact["source"])));
         }
     }
+}
+
+/// Lines of at most `width` characters, broken at spaces, and inside a word only when it is longer.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in shown(text, usize::MAX).split(' ') {
+        let mut rest: Vec<char> = word.chars().collect();
+        while let Some(line) = lines.last_mut() {
+            let used = line.chars().count();
+            let gap = usize::from(used > 0);
+            if used + gap + rest.len() <= width {
+                line.push_str(if gap == 1 { " " } else { "" });
+                line.extend(rest);
+                break;
+            }
+            if used == 0 {
+                let head: Vec<char> = rest.drain(..width.min(rest.len())).collect();
+                line.extend(head);
+            }
+            lines.push(String::new());
+        }
+    }
+    lines
 }
 
 fn why_text(why: &str) -> &'static str {

@@ -108,3 +108,18 @@ fn a_chain_of_another_name_is_never_continued() {
     let picked = resume::<State>("other", chain_model::INPUT, &tail, true, &Committed::default());
     assert!(matches!(picked, Resume::Refuse(_)), "{picked:?}");
 }
+
+/// The examples in `src/ARCHITECTURE.md` are what this version reads and writes.
+#[test]
+fn documented_records_are_records() {
+    let page = include_str!("../../src/ARCHITECTURE.md");
+    let mut kinds = Vec::new();
+    for block in page.split("```json\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        let record = tipstaff::audit::Record::parse(text.as_bytes()).expect(text);
+        let written: serde_json::Value = serde_json::to_value(&record).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        kinds.push(record.kind);
+    }
+    assert_eq!(kinds.len(), 15, "each kind once: {kinds:?}");
+}
