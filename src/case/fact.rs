@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -90,10 +92,70 @@ impl FactRow {
         Self { enricher, source, version, key: key.into(), as_of, state, values, json }
     }
 
+    /// Reads a row back as it stands in records, so that a ruling can be made again from its record
+    /// alone (INV-7).
+    ///
+    /// Errors: nothing when it is no row of an enricher that gives these fields.
+    pub fn read(json: &RawValue, shape: &EnricherShape) -> Option<Self> {
+        let read: ReadRow<'_> = serde_json::from_str(json.get()).ok()?;
+        let state = match (&*read.state, read.why) {
+            ("known", None) => FactState::Known,
+            ("absent", None) => FactState::Absent,
+            ("unknown", Some(why)) => FactState::Unknown(why),
+            _ => return None,
+        };
+        let is_ours = |name: &Cow<'_, str>| shape.provides.iter().any(|(given, _)| given == name);
+        if *read.enricher != *shape.name || !read.values.keys().all(is_ours) {
+            return None;
+        }
+        let value = |(name, of): &(String, Type)| match read.values.get(name.as_str()) {
+            None => Some(Value::Absent),
+            Some(raw) => read_value(*of, raw.get()),
+        };
+        let values = match state {
+            FactState::Known => shape.provides.iter().map(value).collect::<Option<Vec<_>>>()?,
+            _ => Vec::new(),
+        };
+        let names = (shape.name.clone(), Arc::from(&*read.source), Arc::from(&*read.version));
+        Some(Self::new(names, &read.key, read.as_of, state, (&shape.provides, values)))
+    }
+
     /// The row as it stands in records.
     pub fn json(&self) -> &RawValue {
         &self.json
     }
+}
+
+/// Flags and numbers stand bare, everything else in quotes.
+fn read_value(of: Type, json: &str) -> Option<Value<'static>> {
+    match of {
+        Type::Bool | Type::Int => Value::read(of, json).map(Value::into_owned),
+        Type::Time | Type::Duration | Type::Text => {
+            let text: String = serde_json::from_str(json).ok()?;
+            Value::read(of, &text).map(Value::into_owned)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadRow<'r> {
+    #[serde(borrow)]
+    enricher: Cow<'r, str>,
+    #[serde(borrow)]
+    source: Cow<'r, str>,
+    #[serde(borrow)]
+    version: Cow<'r, str>,
+    #[serde(borrow)]
+    key: Cow<'r, str>,
+    #[serde(default)]
+    as_of: Option<Millis>,
+    #[serde(borrow)]
+    state: Cow<'r, str>,
+    #[serde(default)]
+    why: Option<Why>,
+    #[serde(borrow, default)]
+    values: BTreeMap<Cow<'r, str>, &'r RawValue>,
 }
 
 /// Written once when the row is made:
@@ -142,5 +204,71 @@ impl Serialize for Named<'_> {
 impl Serialize for FactRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.json.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape() -> EnricherShape {
+        let provides = [
+            ("flag", Type::Bool),
+            ("count", Type::Int),
+            ("since", Type::Time),
+            ("every", Type::Duration),
+            ("text", Type::Text),
+        ];
+        let provides = provides.map(|(name, of)| (name.to_owned(), of)).to_vec();
+        EnricherShape { name: "e".into(), provides }
+    }
+
+    fn row(state: FactState, values: Vec<Value<'static>>) -> FactRow {
+        let (names, as_of) = (("e".into(), "table:\"e\"".into(), "1".into()), Some(Millis(5)));
+        FactRow::new(names, "k\u{e9}\n", as_of, state, (&shape().provides, values))
+    }
+
+    #[test]
+    fn a_row_reads_back_as_it_was_written() {
+        let all = vec![
+            Value::Bool(false),
+            Value::Int(i64::MIN),
+            Value::Time(Millis(1)),
+            Value::Duration(90_000),
+            Value::Text("a\"b\\u00e9".into()),
+        ];
+        let none = vec![Value::Absent; 5];
+        for written in [
+            row(FactState::Known, all),
+            row(FactState::Known, none),
+            row(FactState::Absent, Vec::new()),
+            row(FactState::Unknown(Why::NoKey), Vec::new()),
+        ] {
+            let read = FactRow::read(written.json(), &shape()).expect("a row");
+            assert_eq!(read.json().get(), written.json().get());
+            assert_eq!((&read.values, read.state), (&written.values, written.state));
+            assert_eq!((read.as_of, &read.key), (written.as_of, &written.key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_of_the_enricher_is_nothing() {
+        let sound = row(FactState::Known, vec![Value::Bool(true)]).json().get().to_owned();
+        let is_read = |text: String| {
+            FactRow::read(&RawValue::from_string(text).expect("JSON"), &shape()).is_some()
+        };
+        assert!(is_read(sound.clone()));
+        for (from, to) in [
+            ("\"e\"", "\"f\""),
+            ("\"known\"", "\"unknown\""),
+            ("\"known\"", "\"maybe\""),
+            ("\"flag\":true", "\"flag\":1"),
+            ("\"flag\"", "\"other\""),
+            ("\"key\"", "\"keys\""),
+        ] {
+            let wrong = sound.replacen(from, to, 1);
+            assert_ne!(wrong, sound);
+            assert!(!is_read(wrong), "{from} as {to}");
+        }
     }
 }

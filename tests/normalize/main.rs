@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod golden;
+mod examples;
 mod canary;
 mod hostile;
 mod compile;

@@ -3,8 +3,11 @@
 use crate::rules::{Finding, all, unexplained};
 use crate::text::Text;
 
-/// A path, a source, and the place and words of what must be found; nothing where all is right.
-const PLANTED: &[(&str, &str, &[(&str, &str)])] = &[
+/// Places, and what is wrong there.
+type Expected = &'static [(&'static str, &'static str)];
+
+/// A path, a source, and what must be found; nothing where all is right.
+const PLANTED: &[(&str, &str, Expected)] = &[
     (
         "src/case/a.rs",
         "use crate::policy::Rule;\n",
