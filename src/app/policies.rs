@@ -41,12 +41,15 @@ pub fn activate(
     }
 }
 
-/// Offset of this policy's newest record, and offset and hash of the newest of all.
+/// Offset and hash of a stored policy.
+type Stored = (i64, String);
+
+/// Offset of this policy's newest record, and the newest of all.
 fn stored(
     log: &LogReader,
     cluster: &Cluster,
     hash: &str,
-) -> Result<(Option<i64>, Option<(i64, String)>), Failure> {
+) -> Result<(Option<i64>, Option<Stored>), Failure> {
     let topic = &cluster.topics.policies;
     if log.partitions(topic)?.is_none() {
         return Err(Failure::Ended(format!(

@@ -10,6 +10,7 @@
 
 mod again;
 mod snapshots;
+mod split;
 
 use tipstaff::app::{Loaded, load, offline_keys};
 use tipstaff::case::Millis;
