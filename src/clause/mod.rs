@@ -1,6 +1,6 @@
 //! The condition language: a small subset of CEL, three-valued, compiled once and evaluated flat.
 //!
-//! Comes in: one text and the [`Schema`] of what it may name. Goes out: a [`Clause`], or problems
+//! Comes in: one text and the `Schema` of what it may name. Goes out: a `Clause`, or problems
 //! at the exact column. Must stay true: a clause is true or false only if it would be so whatever
 //! the unknown values turned out to be, and absence makes nothing true (INV-4). Deliberately
 //! absent: arithmetic, decimals, loops, user functions.

@@ -13,7 +13,8 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use tipstaff::ingest::{Admin, LogReader};
 use tipstaff::normalize::{FingerprintKeys, Incoming};
 
-use super::conservation::{check, collect, read_topic, search};
+use super::canary::{CANARY, PLANTED, forms, plant};
+use super::conservation::{Collected, check, collect, read_topic, search};
 use super::deployment::{Deployment, KEY, PREFIX, Process, tipstaff};
 use super::kafka::{Kafka, free_ports};
 use super::proxy::{Plan, Proxy};
@@ -22,9 +23,6 @@ use super::{ALONE, settings};
 
 const PARTITIONS: i32 = 4;
 const KILLS: usize = 30;
-/// A secret with every character that some encoding changes.
-pub const CANARY: &str = "canary+slash/eq=quote\"line\nend-0123456789";
-
 /// Where acknowledged messages are: topic, partition, offset.
 type Ledger = Arc<Mutex<Vec<(String, i32, i64)>>>;
 
@@ -42,36 +40,29 @@ impl ProducerContext for Acknowledged {
     }
 }
 
-/// Shipped examples and what no detector should send, with the canary where a secret stands.
-pub fn messages() -> Vec<(String, Option<Vec<u8>>)> {
+/// Shipped examples as they are and with the canary planted, and what no detector should send.
+fn messages() -> Vec<(String, Option<Vec<u8>>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    let canary = serde_json::to_string(CANARY).unwrap();
     let mut found: Vec<(String, Option<Vec<u8>>)> = Vec::new();
     for (folder, topic) in
         [("gitleaks", "gitleaks"), ("okta-system-log", "okta"), ("aws-guardduty", "guardduty")]
     {
+        let topic = format!("alerts.{topic}");
         for example in std::fs::read_dir(root.join(folder).join("examples")).unwrap() {
             let text = std::fs::read(example.unwrap().path()).unwrap();
-            found.push((format!("alerts.{topic}"), Some(text)));
+            for (_, path) in PLANTED.iter().filter(|(detector, _)| *detector == folder) {
+                let Ok(mut document) = serde_json::from_slice(&text) else { continue };
+                plant(&mut document, folder, path, CANARY);
+                found.push((topic.clone(), Some(serde_json::to_vec(&document).unwrap())));
+            }
+            found.push((topic.clone(), Some(text)));
         }
     }
-    let leak = format!(
-        r#"[{{"RuleID":"generic-api-key","Secret":{canary},"Match":{canary},"File":"a","Commit":"c","Description":"d","StartLine":1,"Author":"x","Email":"e","Date":"2026-01-01T00:00:00Z","Message":{canary},"Fingerprint":"c:a:1","Tags":[]}}]"#
-    );
     let topic = "alerts.gitleaks".to_owned();
-    found.push((topic.clone(), Some(leak.into_bytes())));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    for bad in [
-        b"\0{}".to_vec(),
-        b"not json ".to_vec(),
-        deep.into_bytes(),
-        vec![0xff, 0xfe],
-        b"[]".to_vec(),
-        b"{\"a\":1}".to_vec(),
-        Vec::new(),
-    ] {
-        found.push((topic.clone(), Some(bad)));
-    }
+    let bad: [&[u8]; 7] =
+        [b"\0{}", b"not json ", deep.as_bytes(), &[0xff, 0xfe], b"[]", b"{\"a\":1}", b""];
+    found.extend(bad.iter().map(|bad| (topic.clone(), Some(bad.to_vec()))));
     found.push((topic, None));
     found
 }
@@ -271,7 +262,7 @@ fn nothing_is_lost_or_doubled_under_fire() {
     let verified = tipstaff(&["verify", "--config", operator.to_str().unwrap()]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 
-    let needles = spellings(CANARY);
+    let needles: Vec<Vec<u8>> = forms().into_iter().map(String::into_bytes).collect();
     assert_eq!(search(&collected, &needles), Vec::<String>::new(), "the canary left intake");
     for (what, text) in processes
         .iter()
@@ -282,10 +273,47 @@ fn nothing_is_lost_or_doubled_under_fire() {
         let held = needles.iter().any(|n| bytes.windows(n.len()).any(|w| w == n.as_slice()));
         assert!(!held, "the canary is in a {what}");
     }
-    assert!(!collected.alerts.is_empty());
+    let fingerprints = collected.alerts.iter().filter(|a| a.windows(6).any(|w| w == b"fp:t1:"));
+    assert!(fingerprints.count() > 100, "the canary was never read");
+    plant_faults(&collected);
 }
 
-pub fn output_names(bootstrap: &str) -> Vec<String> {
+type Fault = fn(&mut Collected);
+
+/// The checker must see one lost alert, one lost ruling, one double, one edit and one lost output.
+fn plant_faults(sound: &Collected) {
+    let faults: [(&str, Fault); 6] = [
+        ("a lost message", |c| c.expected.extend(["0".repeat(32)])),
+        ("a lost alert", |c| drop(c.alerts.pop())),
+        ("a lost ruling", |c| {
+            let chain = c.chains.values_mut().next().unwrap();
+            chain.remove(chain.len() / 2);
+        }),
+        ("a doubled ruling", |c| {
+            let chain = c.chains.values_mut().next().unwrap();
+            let (last, copy) = (chain.last().unwrap().0, chain[chain.len() / 2].1.clone());
+            chain.push((last + 1, copy));
+        }),
+        ("an edit", |c| {
+            let chain = c.chains.values_mut().next().unwrap();
+            let middle = chain.len() / 2;
+            let at = chain[middle].1.len() / 2;
+            chain[middle].1[at] ^= 1;
+        }),
+        ("a lost output", |c| {
+            let values = c.outputs.values_mut().find(|values| !values.is_empty()).unwrap();
+            let lost = values.pop().unwrap();
+            values.retain(|value| *value != lost);
+        }),
+    ];
+    for (what, fault) in faults {
+        let mut broken = sound.clone();
+        fault(&mut broken);
+        assert!(!check(&broken).problems.is_empty(), "the checker does not see {what}");
+    }
+}
+
+fn output_names(bootstrap: &str) -> Vec<String> {
     let loaded = tipstaff::app::load(None, tipstaff::case::Millis(0)).unwrap();
     let log = LogReader::connect(&settings(bootstrap), "names").unwrap();
     let queues = loaded.checked.policy.queues();
@@ -299,45 +327,4 @@ pub fn output_names(bootstrap: &str) -> Vec<String> {
         );
     }
     names
-}
-
-/// The secret raw, JSON-escaped, percent-encoded and in base64 at each of its three alignments.
-pub fn spellings(secret: &str) -> Vec<Vec<u8>> {
-    let escaped = serde_json::to_string(secret).unwrap();
-    let percent: String = secret
-        .bytes()
-        .map(|byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect();
-    let mut spelled = vec![
-        secret.as_bytes().to_vec(),
-        escaped.trim_matches('"').as_bytes().to_vec(),
-        percent.into_bytes(),
-    ];
-    for shift in 0..3 {
-        let mut padded = vec![b' '; shift];
-        padded.extend_from_slice(secret.as_bytes());
-        let text = base64(&padded);
-        spelled.push(text[4..text.len() - 4].to_vec());
-    }
-    spelled
-}
-
-fn base64(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = Vec::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk
-            .iter()
-            .chain([0, 0].iter())
-            .take(3)
-            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
-        text.extend((0..4).map(|place| DIGITS[(word >> (18 - 6 * place) & 63) as usize]));
-    }
-    text
 }

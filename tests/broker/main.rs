@@ -8,6 +8,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "../support/canary.rs"]
+mod canary;
 #[path = "../support/checker.rs"]
 mod checker;
 #[path = "../support/conservation.rs"]

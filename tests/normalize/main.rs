@@ -9,6 +9,8 @@
 
 mod examples;
 mod canary;
+#[path = "../support/canary.rs"]
+mod planted;
 mod hostile;
 mod compile;
 mod mapping;
