@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, INTAKE_GROUP};
+use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
 use super::setup::Failure;
 use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
 use crate::case::Millis;
@@ -9,7 +9,7 @@ use crate::ingest::{
     Admin, Created, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
 };
 use crate::normalize::PARTITION_FUNCTION;
-use crate::pipeline::{Expected, Identity, IntakeMetadata};
+use crate::pipeline::{Expected, Identity, IntakeMetadata, Topics};
 
 /// Largest message of a detector; anything larger the broker refuses.
 const MESSAGE_BYTES_MAX: &str = "8388608";
@@ -127,6 +127,7 @@ fn write_genesis(
 ) -> Result<Vec<String>, Failure> {
     let writer = Writer::connect(&cluster.settings)?;
     let identity = Identity { instance: plan.instance.clone() };
+    let ruled = Starts::connect(&cluster.settings, &cluster.group(TRIAGE_GROUP))?;
     let (mut begun, mut line) = (0, Vec::new());
     for partition in 0..cluster.topics.partitions {
         let decisions = &cluster.topics.decisions;
@@ -142,7 +143,7 @@ fn write_genesis(
             fingerprint_key: cluster.fingerprint_key.clone().into(),
             start: start_text(plan.start).into(),
         };
-        let next = log.low(&cluster.topics.alerts, partition)?;
+        let next = first_alert(cluster, plan, &ruled, log, partition)?;
         let mut record = Record {
             genesis: Some(genesis),
             next_in: BTreeMap::from([(cluster.topics.alerts.clone().into(), next)]),
@@ -158,6 +159,29 @@ fn write_genesis(
     }
     writer.flush()?;
     Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chain(s)")] } else { Vec::new() })
+}
+
+/// Where a chain that begins now starts on the alerts topic.
+///
+/// Errors: alerts were ruled already, so the records about them are gone, and nobody accepted that.
+fn first_alert(
+    cluster: &Cluster,
+    plan: &Plan,
+    ruled: &Starts,
+    log: &LogReader,
+    partition: i32,
+) -> Result<i64, Failure> {
+    let Topics { alerts, decisions, .. } = &cluster.topics;
+    let low = log.low(alerts, partition)?;
+    match ruled.committed(alerts, partition)? {
+        Some((offset, _)) if !plan.adopt.contains(decisions) => Err(Failure::Ended(format!(
+            "chain {decisions}/{partition} is empty, but alerts up to offset {offset} were ruled: \
+             the topic was deleted or emptied, and the records are gone. If there is no copy to bring \
+             back, `topics create --adopt {decisions}` begins anew behind those alerts"
+        ))),
+        Some((offset, _)) => Ok(offset.max(low)),
+        None => Ok(low),
+    }
 }
 
 fn write_starts(

@@ -98,14 +98,15 @@ impl Admin {
         Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0))
     }
 
-    pub fn cluster_id(&self) -> Option<String> {
-        self.inner.inner().fetch_cluster_id(CALL_WAIT)
+    /// `None` when no broker answers within `wait`.
+    pub fn cluster_id(&self, wait: Duration) -> Option<String> {
+        self.inner.inner().fetch_cluster_id(wait)
     }
 
     /// The incarnation of each topic: another id after it was deleted and made again.
     pub fn topic_ids(&self, topics: &[&str]) -> Result<Vec<String>, TopicIdError> {
         // Its metadata has ids, but the request for them is never answered.
-        if self.cluster_id().is_some_and(|id| id.starts_with("mockCluster")) {
+        if self.cluster_id(CALL_WAIT).is_some_and(|id| id.starts_with("mockCluster")) {
             return Err(TopicIdError::NotSupported);
         }
         for topic in topics {
