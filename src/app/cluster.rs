@@ -84,7 +84,7 @@ impl Cluster {
         for topic in self.output_topics(policy) {
             match admin.partitions(&topic)? {
                 None => missing.push(format!("`{topic}`")),
-                Some(found) => self.check_count(&topic, found)?,
+                Some(found) => check_count(&topic, found, self.topics.partitions)?,
             }
         }
         if missing.is_empty() {
@@ -109,16 +109,6 @@ impl Cluster {
         Ok(())
     }
 
-    fn check_count(&self, topic: &str, found: i32) -> Result<(), Failure> {
-        let wanted = self.topics.partitions;
-        if found == wanted {
-            return Ok(());
-        }
-        Err(Failure::Ended(format!(
-            "topic `{topic}` has {found} partitions, the configuration says {wanted}: correct `topics.partitions`, which can't change once chains have begun"
-        )))
-    }
-
     /// What genesis says and what must still hold: the cluster's and the two topics' ids.
     pub fn expected(&self, admin: &Admin) -> Result<Expected, Failure> {
         let names = [self.topics.alerts.as_str(), self.topics.decisions.as_str()];
@@ -135,7 +125,7 @@ impl Cluster {
         let topics: BTreeMap<String, String> =
             names.map(str::to_owned).into_iter().zip(ids).collect();
         for topic in topics.keys() {
-            self.check_count(topic, admin.partitions(topic)?.unwrap_or(0))?;
+            check_count(topic, admin.partitions(topic)?.unwrap_or(0), self.topics.partitions)?;
         }
         Ok(Expected {
             cluster: self.id.clone(),
@@ -144,6 +134,16 @@ impl Cluster {
             fingerprint_key: self.fingerprint_key.clone(),
         })
     }
+}
+
+pub(super) fn check_count(topic: &str, found: i32, wanted: i32) -> Result<(), Failure> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::Ended(format!(
+        "topic `{topic}` has {found} partitions, the configuration says {wanted}: \
+         correct `topics.partitions`, which can't change once chains have begun"
+    )))
 }
 
 impl From<TopicIdError> for Failure {

@@ -13,8 +13,8 @@ use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use crate::normalize::{FingerprintKeys, Pipelines};
 use crate::observe::{Health, Metrics};
 use crate::pipeline::{
-    AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules, Stage, Terms,
-    Triage, WorkerConfig, worker,
+    AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules,
+    Stage, Terms, Triage, WorkerConfig, worker,
 };
 
 /// Parts of the work that a process can do. Contain, notary and console come later.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
+use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP, check_count};
 use super::setup::Failure;
 use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
 use crate::case::Millis;
@@ -10,6 +10,7 @@ use crate::ingest::{
 };
 use crate::normalize::PARTITION_FUNCTION;
 use crate::pipeline::{Expected, Identity, IntakeMetadata, Topics};
+use crate::text::suggestion;
 
 /// Largest message of a detector; anything larger the broker refuses.
 const MESSAGE_BYTES_MAX: &str = "8388608";
@@ -66,8 +67,24 @@ impl Plan {
 /// Makes what is missing, then writes genesis records and starting offsets where there are none.
 /// Returns one line for each thing done or found.
 pub fn create(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
+    let is_adoptable =
+        |topic: &String| plan.detectors.contains(topic) || *topic == cluster.topics.decisions;
+    if let Some(strange) = plan.adopt.iter().find(|topic| !is_adoptable(topic)) {
+        let decisions = &cluster.topics.decisions;
+        let hint =
+            suggestion(strange, plan.detectors.iter().chain([decisions]).map(|t| t.as_str()));
+        return Err(Failure::Usage(format!(
+            "`--adopt {strange}`: that is neither a detector's topic nor the decisions topic{hint}"
+        )));
+    }
     let admin = Admin::connect(&cluster.settings)?;
     let specs = plan.specs(cluster);
+    // Before anything is made: a wrong count would be kept for ever.
+    for spec in specs.iter().filter(|spec| !plan.detectors.contains(&spec.name)) {
+        if let Some(found) = admin.partitions(&spec.name)? {
+            check_count(&spec.name, found, spec.partitions)?;
+        }
+    }
     let mut lines = Vec::new();
     for (spec, created) in specs.iter().zip(admin.create(&specs)?) {
         let what = match created {
@@ -158,7 +175,7 @@ fn write_genesis(
         begun += 1;
     }
     writer.flush()?;
-    Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chain(s)")] } else { Vec::new() })
+    Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chains")] } else { Vec::new() })
 }
 
 /// Where a chain that begins now starts on the alerts topic.
@@ -195,11 +212,7 @@ fn write_starts(
     let ends = ends.collect::<Result<Vec<_>, _>>()?;
     let mut next = Vec::new();
     for topic in &plan.detectors {
-        let incarnation = match admin.topic_ids(&[topic]) {
-            Ok(ids) => ids.into_iter().next().unwrap_or_default(),
-            Err(TopicIdError::NotSupported) => "-".to_owned(),
-            Err(error) => return Err(error.into()),
-        };
+        let incarnation = incarnation(admin, topic)?;
         let adopt = plan.adopt.contains(topic);
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let known = starts.committed(topic, partition)?;
@@ -233,7 +246,7 @@ fn write_starts(
         ))
     })?;
     let from = start_text(plan.start);
-    Ok(vec![format!("set the start of {} detector partition(s) to {from}", next.len())])
+    Ok(vec![format!("set the start of {} detector partitions to {from}", next.len())])
 }
 
 /// Compares without changing anything: one line for each difference.
@@ -271,5 +284,37 @@ pub fn check(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
             }
         }
     }
+    differences.extend(check_starts(cluster, plan, &admin)?);
     Ok(differences)
+}
+
+/// Detector topics that intake would not read.
+fn check_starts(cluster: &Cluster, plan: &Plan, admin: &Admin) -> Result<Vec<String>, Failure> {
+    let starts = Starts::connect(&cluster.settings, &cluster.group(INTAKE_GROUP))?;
+    let mut differences = Vec::new();
+    for topic in &plan.detectors {
+        let incarnation = incarnation(admin, topic)?;
+        for partition in 0..admin.partitions(topic)?.unwrap_or(0) {
+            let known = starts.committed(topic, partition)?;
+            match known.and_then(|(_, text)| IntakeMetadata::parse(&text)) {
+                Some(known) if known.incarnation == incarnation => {}
+                Some(_) => differences.push(format!(
+                    "topic {topic} was deleted and made again: stop intake, then `tipstaff topics create --adopt {topic}`"
+                )),
+                None => differences.push(format!(
+                    "partition {topic}/{partition} has no start: stop intake, then `tipstaff topics create`"
+                )),
+            }
+        }
+    }
+    differences.dedup();
+    Ok(differences)
+}
+
+fn incarnation(admin: &Admin, topic: &str) -> Result<String, Failure> {
+    match admin.topic_ids(&[topic]) {
+        Ok(ids) => Ok(ids.into_iter().next().unwrap_or_default()),
+        Err(TopicIdError::NotSupported) => Ok("-".to_owned()),
+        Err(error) => Err(error.into()),
+    }
 }
