@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP, check_count};
 use super::setup::Failure;
@@ -6,7 +7,7 @@ use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
 use crate::case::Millis;
 use crate::config::Start;
 use crate::ingest::{
-    Admin, Created, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
+    Admin, Created, Doubt, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
 };
 use crate::normalize::PARTITION_FUNCTION;
 use crate::pipeline::{Expected, Identity, IntakeMetadata, Topics};
@@ -14,6 +15,9 @@ use crate::text::suggestion;
 
 /// Largest message of a detector; anything larger the broker refuses.
 const MESSAGE_BYTES_MAX: &str = "8388608";
+
+/// A little more than the session of a member.
+const MEMBERSHIP_MAX: Duration = Duration::from_secs(40);
 
 /// What `topics create` makes and `topics check` compares.
 pub struct Plan {
@@ -113,7 +117,7 @@ fn wait_for(admin: &Admin, specs: &[TopicSpec]) -> Result<(), Failure> {
             if tries > 100 {
                 return Err(Failure::Ended(format!("topic `{}` does not show up", spec.name)));
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
     Ok(())
@@ -240,13 +244,34 @@ fn write_starts(
     if next.is_empty() {
         return Ok(Vec::new());
     }
-    starts.commit(&next).map_err(|doubt| {
-        Failure::Ended(format!(
-            "starting offsets can't be set while intake runs; stop it first ({doubt})"
-        ))
-    })?;
+    commit_starts(&starts, &next)?;
     let from = start_text(plan.start);
     Ok(vec![format!("set the start of {} detector partitions to {from}", next.len())])
+}
+
+/// Kafka takes offsets from outside only for a group without members, and a member that stopped is one
+/// until its session ends.
+fn commit_starts(starts: &Starts, next: &[NextOffset]) -> Result<(), Failure> {
+    let until = Instant::now() + MEMBERSHIP_MAX;
+    let mut is_told = false;
+    loop {
+        let doubt = match starts.commit(next) {
+            Ok(()) => return Ok(()),
+            Err(doubt) => doubt,
+        };
+        if !matches!(doubt, Doubt::Unsure(_)) || Instant::now() >= until {
+            return Err(Failure::Ended(format!(
+                "starting offsets can't be set while intake runs; stop it first ({doubt})"
+            )));
+        }
+        if !is_told {
+            is_told = true;
+            tracing::warn!(
+                "intake is in its group; waiting for it to be gone, 30 s after it was stopped"
+            );
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// Compares without changing anything: one line for each difference.
