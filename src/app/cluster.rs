@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::setup::Failure;
+use super::setup::{Failure, Loaded};
 use crate::ingest::{Admin, Doubt, Settings, TopicIdError};
 use crate::normalize::Pipelines;
 use crate::pipeline::{Drain, Expected, Topics};
@@ -21,27 +21,44 @@ pub struct Cluster {
     pub fingerprint_key: String,
 }
 
+/// Where a cluster should be, and what ours is called on it.
+pub struct Place {
+    pub settings: Settings,
+    pub topics: Topics,
+    pub fingerprint_key: String,
+}
+
+impl Place {
+    pub fn of(loaded: &Loaded) -> Result<Self, Failure> {
+        let service = loaded.service()?;
+        let settings = loaded.settings(&loaded.secrets()?)?;
+        let topics = Topics::new(&service.topics.prefix, service.topics.partitions);
+        Ok(Self { settings, topics, fingerprint_key: service.fingerprint.id.clone() })
+    }
+}
+
+/// Between two lines about brokers that do not answer.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+const ASK_WAIT: Duration = Duration::from_millis(500);
+
 impl Cluster {
     /// Waits for the brokers, saying so, until they answer or a drain starts.
-    pub fn wait(
-        settings: Settings,
-        topics: Topics,
-        fingerprint_key: String,
-        drain: &Drain,
-    ) -> Result<Self, Failure> {
-        let mut pause = Duration::from_millis(500);
+    pub fn wait(place: Place, drain: &Drain) -> Result<Self, Failure> {
+        let Place { settings, topics, fingerprint_key } = place;
+        let admin = Admin::connect(&settings)?;
+        let mut told: Option<Instant> = None;
         loop {
-            let admin = Admin::connect(&settings)?;
-            if let Some(id) = admin.cluster_id() {
+            if let Some(id) = admin.cluster_id(ASK_WAIT) {
                 return Ok(Self { settings, id, topics, fingerprint_key });
             }
-            let brokers = settings.bootstrap();
-            warn!(brokers, "waiting for Kafka at {brokers}: no broker answers");
             if drain.is_started() {
                 return Err(Failure::Ended("stopped before a broker answered".to_owned()));
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
+            if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                let brokers = settings.bootstrap();
+                warn!(brokers, "waiting for Kafka at {brokers}: no broker answers");
+                told = Some(Instant::now());
+            }
         }
     }
 
@@ -61,6 +78,37 @@ impl Cluster {
         pipelines.topics().into_iter().map(str::to_owned).collect()
     }
 
+    /// Errors: the topics that rulings under this policy go to and that do not exist, all at once.
+    pub fn check_outputs(&self, admin: &Admin, policy: &Policy) -> Result<(), Failure> {
+        let mut missing = Vec::new();
+        for topic in self.output_topics(policy) {
+            match admin.partitions(&topic)? {
+                None => missing.push(format!("`{topic}`")),
+                Some(found) => check_count(&topic, found, self.topics.partitions)?,
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Ended(format!(
+            "rulings go to topics that do not exist: {}; run `tipstaff topics create`",
+            missing.join(", ")
+        )))
+    }
+
+    /// A detector without a topic does not stop the others.
+    pub fn check_detectors(&self, admin: &Admin, pipelines: &Pipelines) -> Result<(), Failure> {
+        for topic in Self::detector_topics(pipelines) {
+            if admin.partitions(&topic)?.is_none() {
+                warn!(
+                    topic,
+                    "topic `{topic}` does not exist, nothing is read from it: run `tipstaff topics create`"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// What genesis says and what must still hold: the cluster's and the two topics' ids.
     pub fn expected(&self, admin: &Admin) -> Result<Expected, Failure> {
         let names = [self.topics.alerts.as_str(), self.topics.decisions.as_str()];
@@ -77,14 +125,7 @@ impl Cluster {
         let topics: BTreeMap<String, String> =
             names.map(str::to_owned).into_iter().zip(ids).collect();
         for topic in topics.keys() {
-            let found = admin.partitions(topic)?;
-            if found != Some(self.topics.partitions) {
-                let found = found.map_or("none".to_owned(), |found| found.to_string());
-                return Err(Failure::Ended(format!(
-                    "topic `{topic}` has {found} partition(s), the configuration says {}",
-                    self.topics.partitions
-                )));
-            }
+            check_count(topic, admin.partitions(topic)?.unwrap_or(0), self.topics.partitions)?;
         }
         Ok(Expected {
             cluster: self.id.clone(),
@@ -93,6 +134,16 @@ impl Cluster {
             fingerprint_key: self.fingerprint_key.clone(),
         })
     }
+}
+
+pub(super) fn check_count(topic: &str, found: i32, wanted: i32) -> Result<(), Failure> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::Ended(format!(
+        "topic `{topic}` has {found} partitions, the configuration says {wanted}: \
+         correct `topics.partitions`, which can't change once chains have begun"
+    )))
 }
 
 impl From<TopicIdError> for Failure {

@@ -6,7 +6,7 @@ mod run;
 mod setup;
 mod topics;
 
-pub use cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
+pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 pub use policies::activate;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, Loaded, load, offline_keys, shipped};

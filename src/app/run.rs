@@ -1,20 +1,20 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP};
+use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 use super::policies::activate;
 use super::setup::{Failure, Loaded};
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
-use crate::ingest::{Admin, BatchLimits, LogReader};
-use crate::normalize::FingerprintKeys;
+use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
+use crate::normalize::{FingerprintKeys, Pipelines};
 use crate::observe::{Health, Metrics};
 use crate::pipeline::{
-    AlertEnds, Clock, Drain, Ended, Identity, Intake, Phase, Progress, RecoveryRules, Stage, Terms,
-    Triage, WorkerConfig, worker,
+    AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules,
+    Stage, Terms, Triage, WorkerConfig, worker,
 };
 
 /// Parts of the work that a process can do. Contain, notary and console come later.
@@ -66,55 +66,31 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// Starts the workers of `options.roles` on a cluster whose topics were created.
+/// Starts the workers of `options.roles` on a cluster whose topics were created. Everything that can
+/// fail comes before the first worker, so that a failed start can be tried again.
 pub fn start(
     cluster: &Cluster,
     loaded: &Loaded,
     keys: Arc<FingerprintKeys>,
     options: &Options,
-    drain: Drain,
+    (drain, metrics): (Drain, Metrics),
 ) -> Result<Running, Failure> {
-    let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
-    let expected = cluster.expected(&Admin::connect(&cluster.settings)?)?;
-    let mut running = Running { workers: Vec::new(), metrics: metrics.clone(), drain };
+    let admin = Admin::connect(&cluster.settings)?;
+    let expected = cluster.expected(&admin)?;
+    let checked = &loaded.checked;
+    let mut running = Running { workers: Vec::new(), metrics, drain };
+    let mut generation = 0;
+    if options.roles.contains(&Role::Triage) {
+        cluster.check_outputs(&admin, &checked.policy)?;
+        generation = activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
+        info!(policy = %checked.policy.hash, generation, "policy is stored");
+    }
     if options.roles.contains(&Role::Intake) {
-        let ends = watch_ends(cluster, running.drain.clone())?;
-        let pipelines = Arc::clone(&loaded.checked.pipelines);
-        let topics = Cluster::detector_topics(&pipelines);
-        for number in 0..options.workers.intake {
-            let stage = Intake::new(
-                (Arc::clone(&pipelines), Arc::clone(&keys)),
-                cluster.topics.clone(),
-                (Admin::connect(&cluster.settings)?, ends.clone()),
-                metrics.clone(),
-            );
-            running.spawn(stage, cluster, options, (Role::Intake, number), topics.clone())?;
-        }
+        cluster.check_detectors(&admin, &checked.pipelines)?;
+        running.spawn_intake(cluster, &checked.pipelines, &keys, options)?;
     }
     if options.roles.contains(&Role::Triage) {
-        let checked = &loaded.checked;
-        let policy = Arc::clone(&checked.policy);
-        let generation =
-            activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
-        info!(policy = %checked.policy.hash, generation, "policy is stored");
-        for number in 0..options.workers.triage {
-            let terms = Terms {
-                policy: Arc::clone(&policy),
-                generation,
-                topics: cluster.topics.clone(),
-                identity: Identity { instance: options.instance.clone() },
-            };
-            let lookup = Duration::from_millis(options.batch.lookup_ms);
-            let stage = Triage::new(
-                terms,
-                (Arc::clone(&loaded.enrichers), lookup),
-                expected.clone(),
-                Arc::clone(&options.clock),
-                metrics.clone(),
-            );
-            let topics = vec![cluster.topics.alerts.clone()];
-            running.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
-        }
+        running.spawn_triage(cluster, loaded, generation, &expected, options)?;
     }
     Ok(running)
 }
@@ -137,6 +113,56 @@ fn watch_ends(cluster: &Cluster, drain: Drain) -> Result<AlertEnds, Failure> {
 }
 
 impl Running {
+    fn spawn_intake(
+        &mut self,
+        cluster: &Cluster,
+        pipelines: &Arc<Pipelines>,
+        keys: &Arc<FingerprintKeys>,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        let ends = watch_ends(cluster, self.drain.clone())?;
+        let topics = Cluster::detector_topics(pipelines);
+        for number in 0..options.workers.intake {
+            let stage = Intake::new(
+                (Arc::clone(pipelines), Arc::clone(keys)),
+                cluster.topics.clone(),
+                (Admin::connect(&cluster.settings)?, ends.clone()),
+                self.metrics.clone(),
+            );
+            self.spawn(stage, cluster, options, (Role::Intake, number), topics.clone())?;
+        }
+        Ok(())
+    }
+
+    fn spawn_triage(
+        &mut self,
+        cluster: &Cluster,
+        loaded: &Loaded,
+        generation: i64,
+        expected: &Expected,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        for number in 0..options.workers.triage {
+            let terms = Terms {
+                policy: Arc::clone(&loaded.checked.policy),
+                generation,
+                topics: cluster.topics.clone(),
+                identity: Identity { instance: options.instance.clone() },
+            };
+            let lookup = Duration::from_millis(options.batch.lookup_ms);
+            let stage = Triage::new(
+                terms,
+                (Arc::clone(&loaded.enrichers), lookup),
+                expected.clone(),
+                Arc::clone(&options.clock),
+                self.metrics.clone(),
+            );
+            let topics = vec![cluster.topics.alerts.clone()];
+            self.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
+        }
+        Ok(())
+    }
+
     fn spawn<S: Stage + Send + 'static>(
         &mut self,
         stage: S,
@@ -197,7 +223,10 @@ impl Running {
                 std::thread::sleep(Duration::from_millis(10));
             }
             if !thread.is_finished() {
-                failed = Some(format!("worker `{name}` did not end in time"));
+                failed = Some(format!(
+                    "worker `{name}` did not end within {} s; what it had not committed is done at the next start",
+                    patience.as_secs()
+                ));
                 continue;
             }
             match thread.join() {
@@ -270,30 +299,91 @@ impl Health for Workers {
     }
 }
 
-/// `tipstaff run`: starts, serves health and metrics, drains on SIGTERM or SIGINT.
+/// What `/healthz` and `/readyz` say before there are workers: alive, and what is waited for.
+struct Front {
+    brokers: String,
+    workers: OnceLock<Arc<dyn Health>>,
+}
+
+impl Health for Front {
+    fn live(&self) -> Result<(), String> {
+        self.workers.get().map_or(Ok(()), |workers| workers.live())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.workers.get() {
+            Some(workers) => workers.ready(),
+            None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
+        }
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        if let Some(workers) = self.workers.get() {
+            workers.refresh(metrics);
+        }
+    }
+}
+
+/// `tipstaff run`: serves health and metrics, waits for the brokers, starts, drains on SIGTERM or
+/// SIGINT.
 pub fn run(
-    cluster: &Cluster,
     loaded: &Loaded,
     keys: FingerprintKeys,
     options: &Options,
     drain: Drain,
 ) -> Result<(), Failure> {
     let listen = loaded.service()?.listen;
+    let place = Place::of(loaded)?;
+    let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
     let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
-    let running = start(cluster, loaded, Arc::new(keys), options, drain.clone())?;
-    info!(instance = %options.instance, address = %listen, "running; metrics and health at http://{listen}");
-    let server = crate::observe::serve(listener, running.metrics.clone(), running.health());
+    let brokers = place.settings.bootstrap().to_owned();
+    let front = Arc::new(Front { brokers, workers: OnceLock::new() });
+    let server = crate::observe::serve(listener, metrics.clone(), front.clone());
     runtime.spawn(async move {
         if let Err(problem) = server.await {
             error!(reason = %problem, "metrics and health are not served any more");
         }
     });
+    info!(address = %listen, "metrics and health at http://{listen}");
+    let Some(running) = started(place, loaded, &Arc::new(keys), options, (&drain, &metrics))?
+    else {
+        return Ok(());
+    };
+    // Set once, here.
+    drop(front.workers.set(running.health()));
+    info!(instance = %options.instance, "running as `{}`", options.instance);
     while !drain.is_started() && !running.has_ended() {
         std::thread::sleep(Duration::from_millis(50));
     }
     info!("draining");
     running.stop(Duration::from_secs(8))
+}
+
+/// Waits for the brokers as long as it takes; nothing when the drain comes first.
+fn started(
+    place: Place,
+    loaded: &Loaded,
+    keys: &Arc<FingerprintKeys>,
+    options: &Options,
+    (drain, metrics): (&Drain, &Metrics),
+) -> Result<Option<Running>, Failure> {
+    let cluster = match Cluster::wait(place, drain) {
+        Err(_) if drain.is_started() => return Ok(None),
+        other => other?,
+    };
+    loop {
+        let shared = (drain.clone(), metrics.clone());
+        match start(&cluster, loaded, Arc::clone(keys), options, shared) {
+            Err(Failure::Kafka(_)) if drain.is_started() => return Ok(None),
+            Err(Failure::Kafka(doubt @ (Doubt::Unreachable(_) | Doubt::Unsure(_)))) => {
+                let brokers = cluster.settings.bootstrap();
+                warn!(brokers, reason = %doubt, "waiting for Kafka at {brokers}");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            other => return other.map(Some),
+        }
+    }
 }

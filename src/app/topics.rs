@@ -1,18 +1,23 @@
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, INTAKE_GROUP};
+use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP, check_count};
 use super::setup::Failure;
 use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
 use crate::case::Millis;
 use crate::config::Start;
 use crate::ingest::{
-    Admin, Created, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
+    Admin, Created, Doubt, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
 };
 use crate::normalize::PARTITION_FUNCTION;
-use crate::pipeline::{Expected, Identity, IntakeMetadata};
+use crate::pipeline::{Expected, Identity, IntakeMetadata, Topics};
+use crate::text::suggestion;
 
 /// Largest message of a detector; anything larger the broker refuses.
 const MESSAGE_BYTES_MAX: &str = "8388608";
+
+/// A little more than the session of a member.
+const MEMBERSHIP_MAX: Duration = Duration::from_secs(40);
 
 /// What `topics create` makes and `topics check` compares.
 pub struct Plan {
@@ -66,8 +71,24 @@ impl Plan {
 /// Makes what is missing, then writes genesis records and starting offsets where there are none.
 /// Returns one line for each thing done or found.
 pub fn create(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
+    let is_adoptable =
+        |topic: &String| plan.detectors.contains(topic) || *topic == cluster.topics.decisions;
+    if let Some(strange) = plan.adopt.iter().find(|topic| !is_adoptable(topic)) {
+        let decisions = &cluster.topics.decisions;
+        let hint =
+            suggestion(strange, plan.detectors.iter().chain([decisions]).map(|t| t.as_str()));
+        return Err(Failure::Usage(format!(
+            "`--adopt {strange}`: that is neither a detector's topic nor the decisions topic{hint}"
+        )));
+    }
     let admin = Admin::connect(&cluster.settings)?;
     let specs = plan.specs(cluster);
+    // Before anything is made: a wrong count would be kept for ever.
+    for spec in specs.iter().filter(|spec| !plan.detectors.contains(&spec.name)) {
+        if let Some(found) = admin.partitions(&spec.name)? {
+            check_count(&spec.name, found, spec.partitions)?;
+        }
+    }
     let mut lines = Vec::new();
     for (spec, created) in specs.iter().zip(admin.create(&specs)?) {
         let what = match created {
@@ -96,7 +117,7 @@ fn wait_for(admin: &Admin, specs: &[TopicSpec]) -> Result<(), Failure> {
             if tries > 100 {
                 return Err(Failure::Ended(format!("topic `{}` does not show up", spec.name)));
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
     Ok(())
@@ -127,6 +148,7 @@ fn write_genesis(
 ) -> Result<Vec<String>, Failure> {
     let writer = Writer::connect(&cluster.settings)?;
     let identity = Identity { instance: plan.instance.clone() };
+    let ruled = Starts::connect(&cluster.settings, &cluster.group(TRIAGE_GROUP))?;
     let (mut begun, mut line) = (0, Vec::new());
     for partition in 0..cluster.topics.partitions {
         let decisions = &cluster.topics.decisions;
@@ -142,7 +164,7 @@ fn write_genesis(
             fingerprint_key: cluster.fingerprint_key.clone().into(),
             start: start_text(plan.start).into(),
         };
-        let next = log.low(&cluster.topics.alerts, partition)?;
+        let next = first_alert(cluster, plan, &ruled, log, partition)?;
         let mut record = Record {
             genesis: Some(genesis),
             next_in: BTreeMap::from([(cluster.topics.alerts.clone().into(), next)]),
@@ -157,7 +179,30 @@ fn write_genesis(
         begun += 1;
     }
     writer.flush()?;
-    Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chain(s)")] } else { Vec::new() })
+    Ok(if begun > 0 { vec![format!("wrote genesis of {begun} chains")] } else { Vec::new() })
+}
+
+/// Where a chain that begins now starts on the alerts topic.
+///
+/// Errors: alerts were ruled already, so the records about them are gone, and nobody accepted that.
+fn first_alert(
+    cluster: &Cluster,
+    plan: &Plan,
+    ruled: &Starts,
+    log: &LogReader,
+    partition: i32,
+) -> Result<i64, Failure> {
+    let Topics { alerts, decisions, .. } = &cluster.topics;
+    let low = log.low(alerts, partition)?;
+    match ruled.committed(alerts, partition)? {
+        Some((offset, _)) if !plan.adopt.contains(decisions) => Err(Failure::Ended(format!(
+            "chain {decisions}/{partition} is empty, but alerts up to offset {offset} were ruled: \
+             the topic was deleted or emptied, and the records are gone. If there is no copy to bring \
+             back, `topics create --adopt {decisions}` begins anew behind those alerts"
+        ))),
+        Some((offset, _)) => Ok(offset.max(low)),
+        None => Ok(low),
+    }
 }
 
 fn write_starts(
@@ -171,11 +216,7 @@ fn write_starts(
     let ends = ends.collect::<Result<Vec<_>, _>>()?;
     let mut next = Vec::new();
     for topic in &plan.detectors {
-        let incarnation = match admin.topic_ids(&[topic]) {
-            Ok(ids) => ids.into_iter().next().unwrap_or_default(),
-            Err(TopicIdError::NotSupported) => "-".to_owned(),
-            Err(error) => return Err(error.into()),
-        };
+        let incarnation = incarnation(admin, topic)?;
         let adopt = plan.adopt.contains(topic);
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let known = starts.committed(topic, partition)?;
@@ -203,13 +244,34 @@ fn write_starts(
     if next.is_empty() {
         return Ok(Vec::new());
     }
-    starts.commit(&next).map_err(|doubt| {
-        Failure::Ended(format!(
-            "starting offsets can't be set while intake runs; stop it first ({doubt})"
-        ))
-    })?;
+    commit_starts(&starts, &next)?;
     let from = start_text(plan.start);
-    Ok(vec![format!("set the start of {} detector partition(s) to {from}", next.len())])
+    Ok(vec![format!("set the start of {} detector partitions to {from}", next.len())])
+}
+
+/// Kafka takes offsets from outside only for a group without members, and a member that stopped is one
+/// until its session ends.
+fn commit_starts(starts: &Starts, next: &[NextOffset]) -> Result<(), Failure> {
+    let until = Instant::now() + MEMBERSHIP_MAX;
+    let mut is_told = false;
+    loop {
+        let doubt = match starts.commit(next) {
+            Ok(()) => return Ok(()),
+            Err(doubt) => doubt,
+        };
+        if !matches!(doubt, Doubt::Unsure(_)) || Instant::now() >= until {
+            return Err(Failure::Ended(format!(
+                "starting offsets can't be set while intake runs; stop it first ({doubt})"
+            )));
+        }
+        if !is_told {
+            is_told = true;
+            tracing::warn!(
+                "intake is in its group; waiting for it to be gone, 30 s after it was stopped"
+            );
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// Compares without changing anything: one line for each difference.
@@ -247,5 +309,37 @@ pub fn check(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
             }
         }
     }
+    differences.extend(check_starts(cluster, plan, &admin)?);
     Ok(differences)
+}
+
+/// Detector topics that intake would not read.
+fn check_starts(cluster: &Cluster, plan: &Plan, admin: &Admin) -> Result<Vec<String>, Failure> {
+    let starts = Starts::connect(&cluster.settings, &cluster.group(INTAKE_GROUP))?;
+    let mut differences = Vec::new();
+    for topic in &plan.detectors {
+        let incarnation = incarnation(admin, topic)?;
+        for partition in 0..admin.partitions(topic)?.unwrap_or(0) {
+            let known = starts.committed(topic, partition)?;
+            match known.and_then(|(_, text)| IntakeMetadata::parse(&text)) {
+                Some(known) if known.incarnation == incarnation => {}
+                Some(_) => differences.push(format!(
+                    "topic {topic} was deleted and made again: stop intake, then `tipstaff topics create --adopt {topic}`"
+                )),
+                None => differences.push(format!(
+                    "partition {topic}/{partition} has no start: stop intake, then `tipstaff topics create`"
+                )),
+            }
+        }
+    }
+    differences.dedup();
+    Ok(differences)
+}
+
+fn incarnation(admin: &Admin, topic: &str) -> Result<String, Failure> {
+    match admin.topic_ids(&[topic]) {
+        Ok(ids) => Ok(ids.into_iter().next().unwrap_or_default()),
+        Err(TopicIdError::NotSupported) => Ok("-".to_owned()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::lines::{Totals, ruling_line};
 use super::{is_colored, is_terminal, say, screen, verify};
-use crate::app::{self, Cluster, Failure, Loaded, Options, Plan, Role, system_clock};
+use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
 use crate::audit::{CASES_PREFIX, Kind, Record};
 use crate::case::Millis;
 use crate::config::{BatchConfig, Start, WorkersConfig};
 use crate::ingest::{Admin, Brokers, Doubt, Embedded, LogReader, Settings, Writer};
 use crate::normalize::Incoming;
+use crate::observe::Metrics;
 use crate::pipeline::{Drain, Topics};
 
 #[derive(Args)]
@@ -61,7 +62,9 @@ impl Demo {
             clock: Arc::clone(&clock),
         };
         let keys = Arc::new(app::offline_keys()?);
-        let running = app::start(&cluster, &loaded, keys, &options, Drain::default())?;
+        let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
+        let shared = (Drain::default(), metrics);
+        let running = app::start(&cluster, &loaded, keys, &options, shared)?;
         let until = Instant::now() + PATIENCE;
         while !running.is_ready() && !running.has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
@@ -222,7 +225,8 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
     let topics = Topics::new("tipstaff", PARTITIONS);
     let keys = app::offline_keys()?;
     let key = keys.active_id().to_owned();
-    let cluster = Cluster::wait(settings, topics, key, &Drain::default())?;
+    let place = Place { settings, topics, fingerprint_key: key };
+    let cluster = Cluster::wait(place, &Drain::default())?;
     let plan = Plan {
         detectors: Cluster::detector_topics(&loaded.checked.pipelines),
         outputs: cluster.output_topics(&loaded.checked.policy),

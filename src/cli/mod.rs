@@ -13,12 +13,13 @@ mod verify;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::app::{self, Cluster, Failure, Loaded, Options, Plan, Role, system_clock};
+use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
 use crate::case::Millis;
-use crate::pipeline::{Drain, Topics};
+use crate::pipeline::Drain;
 
 #[derive(Parser)]
 #[command(
@@ -90,7 +91,7 @@ enum TopicsVerb {
     Create {
         #[command(flatten)]
         config: Config,
-        /// Accept a detector topic that was deleted and made again, and start it anew
+        /// Accept a detector topic, or the decisions topic, that was deleted and made again
         #[arg(long, value_name = "TOPIC")]
         adopt: Vec<String>,
     },
@@ -168,10 +169,7 @@ fn is_colored() -> bool {
 
 /// Connects to the cluster of a configuration, waiting for it until a drain starts.
 fn connect(loaded: &Loaded, drain: &Drain) -> Result<Cluster, Failure> {
-    let service = loaded.service()?;
-    let settings = loaded.settings(&loaded.secrets()?)?;
-    let topics = Topics::new(&service.topics.prefix, service.topics.partitions);
-    Cluster::wait(settings, topics, service.fingerprint.id.clone(), drain)
+    Cluster::wait(Place::of(loaded)?, drain)
 }
 
 impl Run {
@@ -195,14 +193,13 @@ impl Run {
             activate: self.activate,
             clock,
         };
-        let cluster = match connect(&loaded, &drain) {
-            Err(_) if drain.is_started() => return Ok(ExitCode::SUCCESS),
-            other => other?,
-        };
-        app::run(&cluster, &loaded, keys, &options, drain)?;
+        app::run(&loaded, keys, &options, drain)?;
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// Whatever hangs: supervisors kill after 10 s.
+const DRAIN_MAX: Duration = Duration::from_millis(9500);
 
 /// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once.
 fn drain_on_signal(drain: Drain) -> Result<(), Failure> {
@@ -218,8 +215,13 @@ fn drain_on_signal(drain: Drain) -> Result<(), Failure> {
             };
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             drain.start();
-            int.recv().await;
-            std::process::exit(130);
+            tokio::select! {
+                _ = int.recv() => std::process::exit(130),
+                () = tokio::time::sleep(DRAIN_MAX) => {
+                    tracing::error!("the drain did not end in time; ending without it");
+                    std::process::exit(1);
+                }
+            }
         });
     });
     Ok(())

@@ -15,6 +15,9 @@ use super::settings::Settings;
 
 const CALL_WAIT: Duration = Duration::from_secs(15);
 
+/// Of a question that is asked between two transactions.
+const CHECK_WAIT: Duration = Duration::from_secs(3);
+
 /// A topic as it should be made.
 #[derive(Debug, Clone)]
 pub struct TopicSpec {
@@ -98,14 +101,26 @@ impl Admin {
         Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0))
     }
 
-    pub fn cluster_id(&self) -> Option<String> {
-        self.inner.inner().fetch_cluster_id(CALL_WAIT)
+    /// `None` when no broker answers within `wait`.
+    pub fn cluster_id(&self, wait: Duration) -> Option<String> {
+        self.inner.inner().fetch_cluster_id(wait)
+    }
+
+    /// The first of these topics that is not the one with this id any more. What was received before
+    /// the question is of the topic with this id when the answer is none.
+    pub fn other_topic<'t>(&self, known: &[(&'t str, &str)]) -> Result<Option<&'t str>, Doubt> {
+        let topics: Vec<&str> = known.iter().map(|(topic, _)| *topic).collect();
+        let found = binding::topic_ids(self.inner.inner(), &topics, CHECK_WAIT)
+            .map_err(|code| Doubt::of("topic ids", &rdkafka::error::KafkaError::Global(code)))?;
+        let mut found = found.into_iter();
+        let mut pairs = known.iter().map(|(topic, id)| (*topic, *id, found.next().flatten()));
+        Ok(pairs.find(|(_, id, found)| found.as_deref() != Some(*id)).map(|(topic, ..)| topic))
     }
 
     /// The incarnation of each topic: another id after it was deleted and made again.
     pub fn topic_ids(&self, topics: &[&str]) -> Result<Vec<String>, TopicIdError> {
         // Its metadata has ids, but the request for them is never answered.
-        if self.cluster_id().is_some_and(|id| id.starts_with("mockCluster")) {
+        if self.cluster_id(CALL_WAIT).is_some_and(|id| id.starts_with("mockCluster")) {
             return Err(TopicIdError::NotSupported);
         }
         for topic in topics {

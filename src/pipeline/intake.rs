@@ -13,6 +13,9 @@ use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::Metrics;
 
+/// Stands for a topic's id on a cluster that gives none.
+const NO_IDS: &str = "-";
+
 /// Detector messages in, alerts out. It keeps no state: what it has written is on the alerts topic.
 ///
 /// Its committed offsets carry where its last transaction began and from where on the alerts topic
@@ -120,7 +123,11 @@ impl Intake {
     /// Where the partition goes on, or why it must not.
     fn check(&self, hint: &Hint, incarnation: &str) -> Result<IntakeMetadata, String> {
         let Some(_) = hint.committed else {
-            return Err("no start is on record for it: run `tipstaff topics create`".to_owned());
+            // Kafka forgets the offsets of a topic that is deleted.
+            return Err(format!(
+                "no start is on record for it: it is new, or it was deleted and made again: run `tipstaff topics create --adopt {}`",
+                hint.topic
+            ));
         };
         let Some(metadata) = IntakeMetadata::parse(&hint.metadata) else {
             return Err("its committed offset was not written by tipstaff".to_owned());
@@ -137,6 +144,33 @@ impl Intake {
             );
         }
         Ok(metadata)
+    }
+
+    /// A topic that is made again goes on under its name: its messages at the next offset look like the
+    /// old topic's, and those before it would be lost.
+    fn check_incarnations(&self, batch: &Batch<'_>) -> Result<(), Doubt> {
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut last = ("", -1);
+        for message in batch.messages {
+            if last == (message.topic, message.partition) {
+                continue;
+            }
+            last = (message.topic, message.partition);
+            let source = self.sources.get(&(message.topic.to_owned(), message.partition));
+            if let Some(source) = source.filter(|source| source.incarnation != NO_IDS) {
+                known.insert(message.topic, &source.incarnation);
+            }
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<(&str, &str)> = known.into_iter().collect();
+        match self.admin.other_topic(&known)? {
+            None => Ok(()),
+            Some(topic) => {
+                Err(Doubt::Unsure(format!("topic `{topic}` was deleted while it was read")))
+            }
+        }
     }
 
     /// Ids of the alerts that the last transactions of these sources left on the alerts topic.
@@ -214,7 +248,7 @@ impl Stage for Intake {
             let (topic, partition) = (hint.topic.clone(), hint.partition);
             let incarnation = match self.admin.topic_ids(&[&topic]) {
                 Ok(ids) => ids.into_iter().next().unwrap_or_default(),
-                Err(TopicIdError::NotSupported) => "-".to_owned(),
+                Err(TopicIdError::NotSupported) => NO_IDS.to_owned(),
                 Err(TopicIdError::Missing(_)) => {
                     let why = "the topic does not exist".to_owned();
                     starts.push(Start::Blocked { topic, partition, why });
@@ -245,6 +279,10 @@ impl Stage for Intake {
 
     fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
         if batch.messages.is_empty() {
+            return false;
+        }
+        if let Err(doubt) = self.check_incarnations(batch) {
+            out.fail(doubt);
             return false;
         }
         let from: Vec<i64> = self.sources.values().map(|source| source.next).collect();

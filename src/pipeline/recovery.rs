@@ -152,10 +152,13 @@ impl<S: Stage> Worker<S> {
                 return Ok(Some(assigned));
             }
             if checked.is_none_or(|at| at.elapsed() >= ASSIGNMENT_CHECK) {
+                let mut is_there = false;
                 for topic in &self.config.topics {
-                    if self.log.partitions(topic)?.is_none() {
-                        return Err(Doubt::Unreachable(format!("no topic `{topic}`")));
-                    }
+                    is_there |= self.log.partitions(topic)?.is_some();
+                }
+                if !is_there {
+                    let names = self.config.topics.join("`, `");
+                    return Err(Doubt::Unreachable(format!("there is no topic `{names}`")));
                 }
                 checked = Some(Instant::now());
             }

@@ -24,6 +24,7 @@ mod proxy;
 mod fire;
 mod latency;
 mod life;
+mod product;
 mod rig;
 mod tear;
 mod toy;

@@ -107,6 +107,13 @@ impl Process {
         }
     }
 
+    /// Stops it in its tracks (SIGSTOP), or lets it go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     /// SIGTERM; the exit code and how long it took.
     pub fn terminate(&mut self) -> (Option<i32>, Duration) {
         let mut child = self.child.take().unwrap();
@@ -128,6 +135,10 @@ impl Process {
         let status = self.child.as_mut()?.try_wait().unwrap()?;
         self.child = None;
         Some(status.code().unwrap_or(-1))
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.ended().is_none() && self.child.is_some()
     }
 
     /// Status and body of `path` on the process's own port.

@@ -1,0 +1,234 @@
+//! The product as its operators meet it: the real binary on a real broker, one promise at a time.
+
+mod chains;
+mod input;
+mod lifecycle;
+mod policy;
+mod remade;
+mod setup;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use super::conservation::read_topic;
+use super::deployment::{Deployment, PREFIX, Process, tipstaff};
+use super::kafka::free_ports;
+use super::rig::wait_until;
+use super::settings;
+
+/// Generous: the machine may be busy. Whatever waits this long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One deployment with a topic prefix of its own, so that several share a broker and its detectors.
+pub struct Site {
+    pub deployment: Deployment,
+    pub bootstrap: String,
+    pub prefix: String,
+}
+
+/// How a verb ended.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Site {
+    pub fn new(bootstrap: &str, prefix: &str, partitions: i32) -> Self {
+        let deployment = Deployment::new(partitions);
+        Self { deployment, bootstrap: bootstrap.to_owned(), prefix: prefix.to_owned() }
+    }
+
+    /// Configuration of one instance on a free port, with `more` at its end.
+    pub fn config(&self, instance: &str, more: &str) -> (PathBuf, u16) {
+        let port = free_ports(1)[0];
+        let directory = self.deployment.config(instance, &self.bootstrap, port, more);
+        let replaced = format!("prefix: {},", self.prefix);
+        self.edit(instance, &format!("prefix: {PREFIX},"), &replaced);
+        (directory, port)
+    }
+
+    /// Changes an instance's service file.
+    pub fn edit(&self, instance: &str, from: &str, to: &str) {
+        let file = self.deployment.directory.join(instance).join("tipstaff.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "`{from}` is not in {text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+    }
+
+    /// Runs a verb on the configuration `instance`, made before.
+    pub fn verb(&self, verb: &[&str], instance: &str) -> Answer {
+        let directory = self.deployment.directory.join(instance);
+        let mut arguments = verb.to_vec();
+        arguments.extend(["--config", directory.to_str().unwrap()]);
+        let output = tipstaff(&arguments);
+        Answer {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// An operator's configuration, and the topics it asks for.
+    pub fn create(&self, more: &str) -> Answer {
+        self.config("operator", more);
+        let made = self.verb(&["topics", "create"], "operator");
+        assert_eq!(made.code, Some(0), "{made:?}");
+        made
+    }
+
+    pub fn start(&self, instance: &str, roles: &'static str, more: &str) -> Process {
+        let (directory, port) = self.config(instance, more);
+        Process::start(&directory, roles, port)
+    }
+
+    /// The same, once it says that it is ready.
+    pub fn ready(&self, instance: &str, roles: &'static str, more: &str) -> Process {
+        let mut process = self.start(instance, roles, more);
+        self.wait_ready(&mut process);
+        process
+    }
+
+    pub fn wait_ready(&self, process: &mut Process) {
+        let is_ready = wait_until(PATIENCE, || process.is_ready());
+        assert!(is_ready, "{} is not ready: {}", process.name, process.log());
+    }
+
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// Every settled record of every chain, in the order of partition and offset.
+    pub fn chains(&self) -> Vec<(i32, i64, Value)> {
+        let records = read_topic(&settings(&self.bootstrap), &self.topic("decisions"));
+        records
+            .into_iter()
+            .map(|(partition, offset, bytes)| {
+                (partition, offset, serde_json::from_slice(&bytes).unwrap())
+            })
+            .collect()
+    }
+
+    pub fn records(&self, kind: &str) -> Vec<Value> {
+        let records = self.chains().into_iter().map(|(.., record)| record);
+        records.filter(|record| record["kind"] == kind).collect()
+    }
+
+    /// Waits for this many rulings and returns them.
+    pub fn rulings(&self, count: usize, process: &Process) -> Vec<Value> {
+        let mut found = Vec::new();
+        wait_until(PATIENCE, || {
+            found = self.records("ruling");
+            found.len() >= count
+        });
+        assert_eq!(found.len(), count, "{}", process.log());
+        found
+    }
+}
+
+/// Waits until the process ends by itself; exit code and log.
+pub fn ends(process: &mut Process) -> (i32, String) {
+    let mut code = None;
+    wait_until(PATIENCE, || {
+        code = process.ended();
+        code.is_some()
+    });
+    (code.unwrap_or_else(|| panic!("it goes on: {}", process.log())), process.log())
+}
+
+/// Waits until the log has a line with all of `words`.
+pub fn says(process: &Process, words: &[&str]) {
+    let has = || process.log().lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(wait_until(PATIENCE, has), "no line with {words:?} in {}", process.log());
+}
+
+pub fn drains(process: &mut Process) {
+    let (code, took) = process.terminate();
+    assert_eq!(code, Some(0), "{}", process.log());
+    assert!(took < Duration::from_secs(10), "took {took:?}");
+}
+
+/// Publishes in order and waits until all of it is acknowledged.
+pub fn publish(bootstrap: &str, messages: &[(&str, i32, Option<Vec<u8>>)]) {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("message.max.bytes", "9000000")
+        .set("allow.auto.create.topics", "false")
+        .create()
+        .unwrap();
+    for (topic, partition, value) in messages {
+        let mut record = BaseRecord::<str, [u8]>::to(topic).partition(*partition);
+        if let Some(value) = value {
+            record = record.payload(value);
+        }
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// A report of gitleaks with one finding, told apart by `n`.
+pub fn finding(n: usize) -> Vec<u8> {
+    let finding = serde_json::json!([{
+        "RuleID": "generic-api-key", "Description": format!("finding {n}"),
+        "Secret": format!("notarealsecret-{n:08}"), "Match": "key", "File": "a.py",
+        "StartLine": 1, "Commit": "c", "Author": "x", "Email": "x@example.com",
+        "Date": "2026-01-01T00:00:00Z", "Message": "m", "Tags": [], "Fingerprint": format!("c:a:{n}"),
+    }]);
+    serde_json::to_vec(&finding).unwrap()
+}
+
+pub const GITLEAKS: &str = "alerts.gitleaks";
+
+pub fn findings(
+    partition: i32,
+    numbers: std::ops::Range<usize>,
+) -> Vec<(&'static str, i32, Option<Vec<u8>>)> {
+    numbers.map(|n| (GITLEAKS, partition, Some(finding(n)))).collect()
+}
+
+/// How often each alert of these rulings has a first ruling.
+pub fn by_origin(rulings: &[Value]) -> BTreeMap<(String, i64, i64), usize> {
+    let mut counted = BTreeMap::new();
+    for ruling in rulings {
+        let origin = &ruling["origin"];
+        let topic = origin["topic"].as_str().unwrap_or_default().to_owned();
+        let place =
+            (topic, origin["partition"].as_i64().unwrap(), origin["offset"].as_i64().unwrap());
+        *counted.entry(place).or_default() += 1;
+    }
+    counted
+}
+
+fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
+}
+
+fn wait_for<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// As an operator with the Kafka tools would.
+pub fn delete_topic(bootstrap: &str, topic: &str) {
+    let (admin, options) = (admin(bootstrap), AdminOptions::new());
+    let deleted = wait_for(admin.delete_topics(&[topic], &options)).unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let known = tipstaff::ingest::Admin::connect(&settings(bootstrap)).unwrap();
+    assert!(wait_until(PATIENCE, || known.partitions(topic).unwrap().is_none()), "{topic} stays");
+}
+
+/// As retention would.
+pub fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
+    let (admin, options) = (admin(bootstrap), AdminOptions::new());
+    wait_for(admin.delete_records(&list, &options)).unwrap();
+}

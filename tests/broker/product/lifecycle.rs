@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use super::super::ALONE;
+use super::super::kafka::Kafka;
+use super::super::rig::wait_until;
+use super::{GITLEAKS, PATIENCE, Process, Site, by_origin, drains, findings, publish, says};
+
+/// Between a signal and the end of the process, whatever hangs.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_process_outlives_its_broker_and_always_ends_when_asked() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(mut kafka) = Kafka::start(&[]) else { return };
+    let site = Site::new(&kafka.bootstrap(), "life", 2);
+    site.create("");
+    kafka.stop();
+    let mut process = site.start("p1", "intake,triage", "");
+    it_waits_for_the_broker(&site, &process);
+    kafka.resume();
+    site.wait_ready(&mut process);
+    publish(&site.bootstrap, &findings(0, 0..10));
+    site.rulings(10, &process);
+    it_goes_on_when_the_broker_is_back(&site, &mut kafka, &mut process);
+    of_two_with_one_name_one_ends(&site, &mut process);
+    it_drains_while_it_is_busy(&site, &mut process);
+    it_ends_without_a_broker(&site, &mut kafka);
+}
+
+fn it_waits_for_the_broker(site: &Site, process: &Process) {
+    says(process, &["waiting for Kafka at", &site.bootstrap]);
+    assert_eq!(process.get("/readyz").unwrap().0, 503);
+    assert_eq!(process.get("/healthz").unwrap().0, 200);
+}
+
+/// Killed while it is being written to; everything acknowledged is ruled once.
+fn it_goes_on_when_the_broker_is_back(site: &Site, kafka: &mut Kafka, process: &mut Process) {
+    publish(&site.bootstrap, &findings(1, 10..300));
+    kafka.kill();
+    let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
+    assert!(wait_until(PATIENCE, is_told), "ready without a broker: {}", process.log());
+    assert_eq!(process.get("/healthz").unwrap().0, 200);
+    kafka.resume();
+    publish(&site.bootstrap, &findings(0, 300..310));
+    let rulings = site.rulings(310, process);
+    assert!(by_origin(&rulings).values().all(|count| *count == 1));
+    site.wait_ready(process);
+}
+
+fn of_two_with_one_name_one_ends(site: &Site, first: &mut Process) {
+    let (directory, port) = site.config("twin", "");
+    site.edit("twin", "instance: twin", "instance: p1");
+    let mut second = Process::start(&directory, "intake,triage", port);
+    let one_ends = || {
+        [&mut *first, &mut second].into_iter().any(|process| match process.ended() {
+            Some(code) => {
+                assert_eq!(code, 1, "{}", process.log());
+                let log = process.log();
+                assert!(log.contains("another worker runs under the name `p1-"), "{log}");
+                assert!(log.contains("give each its own `--instance`"), "{log}");
+                true
+            }
+            None => false,
+        })
+    };
+    assert!(wait_until(PATIENCE, one_ends), "two of one name go on: {}", second.log());
+    let goes_on = if first.runs() { &*first } else { &second };
+    publish(&site.bootstrap, &findings(0, 310..320));
+    site.rulings(320, goes_on);
+    if !first.runs() {
+        drains(&mut second);
+        first.resume();
+    }
+    site.wait_ready(first);
+}
+
+fn it_drains_while_it_is_busy(site: &Site, process: &mut Process) {
+    publish(&site.bootstrap, &findings(1, 320..3320));
+    let (code, took) = process.terminate();
+    assert_eq!(code, Some(0), "{}", process.log());
+    assert!(took < GRACE, "took {took:?}");
+    let done = site.records("ruling").len();
+    eprintln!("{done} of 3320 were ruled when it was told to end; it took {took:?}");
+    process.resume();
+    let rulings = site.rulings(3320, process);
+    assert!(by_origin(&rulings).values().all(|count| *count == 1));
+    drains(process);
+}
+
+/// Its workers are in the middle of transactions that nobody answers.
+fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka) {
+    let mut process = site.ready("p2", "intake,triage", "");
+    publish(&site.bootstrap, &findings(0, 3320..5320));
+    wait_until(PATIENCE, || site.records("ruling").len() > 3320);
+    kafka.kill();
+    let (code, took) = process.terminate();
+    let log = process.log();
+    eprintln!("without a broker it took {took:?} and ended with {code:?}");
+    assert!(took < GRACE, "took {took:?}: {log}");
+    match code {
+        Some(0) => {}
+        Some(1) => assert!(log.contains("is done at the next start"), "{log}"),
+        other => panic!("{other:?}: {log}"),
+    }
+    kafka.resume();
+    let mut process = site.ready("p3", "intake,triage", "");
+    let rulings = site.rulings(5320, &process);
+    assert!(by_origin(&rulings).values().all(|count| *count == 1));
+    assert!(by_origin(&rulings).keys().all(|(topic, ..)| topic == GITLEAKS));
+    let verified = site.verb(&["verify"], "operator");
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    drains(&mut process);
+}

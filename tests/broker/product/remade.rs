@@ -1,0 +1,115 @@
+//! Topics that somebody deleted and made again: another topic of the same name is never taken for it.
+
+use tipstaff::ingest::Admin;
+
+use super::super::kafka::Kafka;
+use super::super::rig::wait_until;
+use super::super::{ALONE, create_topics, settings};
+use super::{
+    GITLEAKS, PATIENCE, Process, Site, by_origin, delete_topic, drains, ends, findings, publish,
+    says,
+};
+
+const OKTA: &str = "alerts.okta";
+const FAILED_SIGN_IN: &[u8] =
+    include_bytes!("../../../pipelines/okta-system-log/examples/sign-in-failed.json");
+
+#[test]
+fn a_topic_that_was_made_again_is_not_read_until_somebody_says_so() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let site = Site::new(&kafka.bootstrap(), "remade", 2);
+    site.create("");
+    let mut process = site.ready("p1", "intake,triage", "");
+    a_detector_topic_made_again_is_blocked_alone(&site, &process);
+    // Starts are set once intake is gone from its group; until then the command waits.
+    std::thread::scope(|scope| {
+        let adopting =
+            scope.spawn(|| site.verb(&["topics", "create", "--adopt", GITLEAKS], "operator"));
+        publish(&site.bootstrap, &[sign_in(1)]);
+        site.rulings(8, &process);
+        assert!(!adopting.is_finished(), "starts were set under a running intake");
+        drains(&mut process);
+        a_decisions_topic_made_again_is_never_begun_by_chance(&site);
+        let adopted = adopting.join().unwrap();
+        assert_eq!(adopted.code, Some(0), "{adopted:?}");
+        assert!(adopted.out.contains("set the start of 2 detector partitions"), "{adopted:?}");
+    });
+    what_was_adopted_runs_again(&site);
+}
+
+fn sign_in(partition: i32) -> (&'static str, i32, Option<Vec<u8>>) {
+    (OKTA, partition, Some(FAILED_SIGN_IN.to_vec()))
+}
+
+/// While intake runs: it sees only the new topic, in which its next offset is there, too.
+fn a_detector_topic_made_again_is_blocked_alone(site: &Site, process: &Process) {
+    publish(&site.bootstrap, &findings(0, 0..5));
+    site.rulings(5, process);
+    process.freeze(true);
+    delete_topic(&site.bootstrap, GITLEAKS);
+    create_topics(&site.bootstrap, &[GITLEAKS], 2);
+    publish(&site.bootstrap, &findings(0, 100..120));
+    process.freeze(false);
+    publish(&site.bootstrap, &[sign_in(0)]);
+    // The other detector goes on, and nothing of the new topic is taken for the old one.
+    let rulings = site.rulings(6, process);
+    assert_eq!(rulings.iter().filter(|ruling| ruling["origin"]["topic"] == OKTA).count(), 1);
+    for partition in ["alerts.gitleaks/0", "alerts.gitleaks/1"] {
+        let command = "run `tipstaff topics create --adopt alerts.gitleaks`";
+        says(process, &[&format!("partition {partition} is blocked"), command]);
+    }
+    let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
+    assert!(wait_until(PATIENCE, is_told), "ready with blocked partitions");
+    publish(&site.bootstrap, &[sign_in(1)]);
+    site.rulings(7, process);
+    let checked = site.verb(&["topics", "check"], "operator");
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.out.contains("alerts.gitleaks"), "{checked:?}");
+}
+
+fn a_decisions_topic_made_again_is_never_begun_by_chance(site: &Site) {
+    let decisions = site.topic("decisions");
+    delete_topic(&site.bootstrap, &decisions);
+    let mut process = site.start("p1", "triage", "");
+    let (code, log) = ends(&mut process);
+    assert_eq!(code, 1);
+    assert!(log.contains("topic `remade.decisions` does not exist"), "{log}");
+
+    create_topics(&site.bootstrap, &[&decisions], 2);
+    let mut process = site.start("p1", "triage", "");
+    says(&process, &["remade.alerts/0 is blocked", "the chain has no genesis record"]);
+    says(&process, &["remade.alerts/1 is blocked", "the chain has no genesis record"]);
+    drains(&mut process);
+    let refused = site.verb(&["topics", "create"], "operator");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("the records are gone"), "{refused:?}");
+    assert!(refused.err.contains("--adopt remade.decisions"), "{refused:?}");
+    assert!(site.chains().is_empty(), "a refused create wrote genesis");
+}
+
+/// The chains begin behind what was ruled: no alert gets a second first ruling.
+fn what_was_adopted_runs_again(site: &Site) {
+    let decisions = site.topic("decisions");
+    let adopted = site.verb(&["topics", "create", "--adopt", &decisions], "operator");
+    assert_eq!(adopted.code, Some(0), "{adopted:?}");
+    assert_eq!(site.verb(&["topics", "check"], "operator").code, Some(0));
+    publish(&site.bootstrap, &[sign_in(0)]);
+    let mut process = site.ready("p1", "intake,triage", "");
+    let rulings = site.rulings(21, &process);
+    let of_okta = by_origin(&rulings).into_keys().filter(|(topic, ..)| topic == OKTA);
+    assert_eq!(of_okta.collect::<Vec<_>>(), [(OKTA.to_owned(), 0, 1)]);
+    let new = incarnation(site, GITLEAKS);
+    let of_new = rulings.iter().filter(|ruling| ruling["origin"]["incarnation"] == new.as_str());
+    assert_eq!(of_new.count(), 20, "the new topic is read from its beginning");
+    let found = site.records("recovery");
+    assert!(found.iter().all(|r| r["recovery"]["found"] == "committed_head_missing"), "{found:#?}");
+    assert_eq!(found.len(), 2, "each chain tells that its records are gone");
+    let verified = site.verb(&["verify"], "operator");
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    drains(&mut process);
+}
+
+fn incarnation(site: &Site, topic: &str) -> String {
+    Admin::connect(&settings(&site.bootstrap)).unwrap().topic_ids(&[topic]).unwrap().remove(0)
+}
