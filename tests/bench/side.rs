@@ -24,7 +24,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Measured {
     pub rate: f64,
     pub cpu_s_per_million: f64,
-    /// Inside the stage, on its thread: all but the client's own threads and the commit.
+    /// CPU time inside the stage: all but the client's own threads, the consumer and the commit.
     pub stage_ns: f64,
     pub rss_mib: f64,
     pub mean_batch: f64,
@@ -83,10 +83,9 @@ impl Stage for Gated {
         while self.shared.assigned.load(SeqCst) < THREADS {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let began = Instant::now();
+        let began = thread_cpu_ns();
         let wanted = self.stage.process(batch, out);
-        let took = u64::try_from(began.elapsed().as_nanos()).unwrap();
-        self.shared.busy_ns.fetch_add(took, SeqCst);
+        self.shared.busy_ns.fetch_add(thread_cpu_ns() - began, SeqCst);
         self.batch = batch.messages.len() as u64;
         wanted
     }
@@ -281,6 +280,12 @@ fn cpu_s() -> f64 {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(|t| t.parse().unwrap()).collect();
     (ticks[0] + ticks[1]) / 100.0
+}
+
+/// Of this thread.
+fn thread_cpu_ns() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 fn peak_rss_mib() -> f64 {
