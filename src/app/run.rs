@@ -66,8 +66,8 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// Starts the workers of `options.roles` on a cluster whose topics were created. Everything that can
-/// fail comes before the first worker, so that a failed start can be tried again.
+/// Starts the workers of `options.roles` on a cluster whose topics were created. Everything that
+/// can fail comes before the first worker, so that a failed start can be tried again.
 pub fn start(
     cluster: &Cluster,
     loaded: &Loaded,

@@ -249,8 +249,8 @@ fn write_starts(
     Ok(vec![format!("set the start of {} detector partitions to {from}", next.len())])
 }
 
-/// Kafka takes offsets from outside only for a group without members, and a member that stopped is one
-/// until its session ends.
+/// Kafka takes offsets from outside only for a group without members, and a member that stopped is
+/// one until its session ends.
 fn commit_starts(starts: &Starts, next: &[NextOffset]) -> Result<(), Failure> {
     let until = Instant::now() + MEMBERSHIP_MAX;
     let mut is_told = false;

@@ -103,13 +103,13 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
         let origin = record.origin.as_deref();
         let letter =
             DeadLetter { v: 1, alert_id, at: record.at, origin, unreadable, record: named() };
-        put(DEAD_LETTERS.to_owned(), alert_id, serde_json::to_vec(&letter));
+        put(DEAD_LETTERS.to_owned(), alert_id, written(&letter));
         return;
     }
     let nhi =
         record.alert.as_deref().and_then(|alert| alert.text(Field::NhiId)).unwrap_or(alert_id);
     if let Some(case) = case(record, decision, named()) {
-        put(format!("{CASES_PREFIX}{}", case.queue), nhi, serde_json::to_vec(&case));
+        put(format!("{CASES_PREFIX}{}", case.queue), nhi, written(&case));
     }
     if let (Ruling::Escalate(escalate), Some(counters)) = (&decision.fate, &record.counters) {
         let action = Action {
@@ -125,8 +125,17 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
             escalate,
             record: named(),
         };
-        put(ACTIONS.to_owned(), &escalate.target, serde_json::to_vec(&action));
+        put(ACTIONS.to_owned(), &escalate.target, written(&action));
     }
+}
+
+/// Large enough that most outputs are written without growing.
+const OUTPUT_BYTES: usize = 4096;
+
+fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut value = Vec::with_capacity(OUTPUT_BYTES);
+    serde_json::to_writer(&mut value, output)?;
+    Ok(value)
 }
 
 fn case<'r>(

@@ -5,7 +5,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{FIELDS, Field, Id, Origin, Reason, Type, Value};
+use super::field::GROUPS;
+use super::time::Text;
+use super::{Field, Id, Origin, Reason, Type, Value};
 
 /// One normalized event: a slot for each [`Field`], absent where the detector said nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,35 +97,49 @@ impl Arrival<'_> {
 
 /// The line on the alerts topic:
 /// `{"v":1,"alert_id",…,"origin":{…},"pipeline",…,"alert"|"unreadable":{…}}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct Written<'w> {
+    v: u32,
+    alert_id: &'w str,
+    correlation_id: &'w str,
+    origin: &'w Origin<'w>,
+    pipeline: &'w str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<&'w Alert<'w>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<&'w Unreadable<'w>>,
+}
+
+/// The same line being read.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire<'a> {
+struct Read<'a> {
     v: u32,
     alert_id: Id,
     #[serde(borrow)]
     correlation_id: Cow<'a, str>,
     #[serde(borrow)]
-    origin: Cow<'a, Origin<'a>>,
+    origin: Origin<'a>,
     #[serde(borrow)]
     pipeline: Cow<'a, str>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    alert: Option<Cow<'a, Alert<'a>>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    unreadable: Option<Cow<'a, Unreadable<'a>>>,
+    #[serde(borrow, default)]
+    alert: Option<Box<Alert<'a>>>,
+    #[serde(borrow, default)]
+    unreadable: Option<Unreadable<'a>>,
 }
 
 impl Serialize for Arrival<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (alert, unreadable) = match &self.body {
-            Body::Alert(alert) => (Some(Cow::Borrowed(alert.as_ref())), None),
-            Body::Unreadable(unreadable) => (None, Some(Cow::Borrowed(unreadable))),
+            Body::Alert(alert) => (Some(alert.as_ref()), None),
+            Body::Unreadable(unreadable) => (None, Some(unreadable)),
         };
-        Wire {
+        Written {
             v: 1,
-            alert_id: self.alert_id.clone(),
-            correlation_id: Cow::Borrowed(&self.correlation_id),
-            origin: Cow::Borrowed(&self.origin),
-            pipeline: Cow::Borrowed(&self.pipeline),
+            alert_id: &self.alert_id,
+            correlation_id: &self.correlation_id,
+            origin: &self.origin,
+            pipeline: &self.pipeline,
             alert,
             unreadable,
         }
@@ -133,40 +149,36 @@ impl Serialize for Arrival<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Arrival<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::<'de>::deserialize(deserializer)?;
-        if wire.v != 1 {
+        let read = Read::<'de>::deserialize(deserializer)?;
+        if read.v != 1 {
             return Err(D::Error::custom("not version 1 of an alert"));
         }
-        let body = match (wire.alert, wire.unreadable) {
-            (Some(alert), None) => Body::Alert(Box::new(alert.into_owned())),
-            (None, Some(unreadable)) => Body::Unreadable(unreadable.into_owned()),
+        let body = match (read.alert, read.unreadable) {
+            (Some(alert), None) => Body::Alert(alert),
+            (None, Some(unreadable)) => Body::Unreadable(unreadable),
             _ => return Err(D::Error::custom("neither an alert nor unreadable, or both")),
         };
         Ok(Arrival {
-            alert_id: wire.alert_id,
-            correlation_id: wire.correlation_id,
-            origin: wire.origin.into_owned(),
-            pipeline: wire.pipeline,
+            alert_id: read.alert_id,
+            correlation_id: read.correlation_id,
+            origin: read.origin,
+            pipeline: read.pipeline,
             body,
         })
     }
 }
 
-/// Fields in the order of [`FIELDS`]; the alert's own stand bare, the others in their group.
+/// Fields in the order of [`super::FIELDS`]; the alert's own stand bare, the others in their group.
 impl Serialize for Alert<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let mut rest: &[super::FieldInfo] = FIELDS;
-        while let Some(first) = rest.first() {
-            let end = rest.iter().position(|info| info.group != first.group).unwrap_or(rest.len());
-            let (group, after) = rest.split_at(end);
-            rest = after;
-            if first.group == "alert" {
-                for info in group.iter().filter(|info| self.get(info.field).is_present()) {
+        for (name, fields) in GROUPS {
+            if *name == ROOT {
+                for info in fields.iter().filter(|info| self.get(info.field).is_present()) {
                     map.serialize_entry(info.name, self.get(info.field))?;
                 }
-            } else if group.iter().any(|info| self.get(info.field).is_present()) {
-                map.serialize_entry(first.group, &Group { alert: self, fields: group })?;
+            } else if fields.iter().any(|info| self.get(info.field).is_present()) {
+                map.serialize_entry(name, &Group { alert: self, fields })?;
             }
         }
         map.end()
@@ -191,14 +203,23 @@ impl Serialize for Group<'_> {
 impl<'de: 'a, 'a> Deserialize<'de> for Alert<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut alert = Alert::default();
-        deserializer.deserialize_map(GroupSeed { alert: &mut alert, group: "alert" })?;
+        let fields = fields_of(ROOT).unwrap_or_default();
+        deserializer.deserialize_map(GroupSeed { alert: &mut alert, fields, is_root: true })?;
         Ok(alert)
     }
 }
 
+/// The group whose fields stand bare.
+const ROOT: &str = "alert";
+
+fn fields_of(group: &str) -> Option<&'static [super::FieldInfo]> {
+    GROUPS.iter().find(|(name, _)| *name == group).map(|(_, fields)| *fields)
+}
+
 struct GroupSeed<'s, 'a> {
     alert: &'s mut Alert<'a>,
-    group: &'static str,
+    fields: &'static [super::FieldInfo],
+    is_root: bool,
 }
 
 impl<'de: 'a, 'a> DeserializeSeed<'de> for GroupSeed<'_, 'a> {
@@ -216,17 +237,20 @@ impl<'de: 'a, 'a> Visitor<'de> for GroupSeed<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let info = FIELDS.iter().find(|info| info.group == self.group && info.name == key);
-            if let Some(info) = info {
+        // Fields mostly come in the order in which they are written: the next is looked for from
+        // there.
+        let mut after = 0;
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            let (before, rest) = self.fields.split_at_checked(after).unwrap_or((&[], self.fields));
+            let named = |info: &&super::FieldInfo| info.name == key;
+            if let Some(info) = rest.iter().find(named).or_else(|| before.iter().find(named)) {
                 let value = map.next_value_seed(SlotSeed(info.of))?;
                 self.alert.set(info.field, value);
-            } else if let Some(group) = FIELDS
-                .iter()
-                .map(|info| info.group)
-                .find(|group| self.group == "alert" && *group == key && *group != "alert")
-            {
-                map.next_value_seed(GroupSeed { alert: &mut *self.alert, group })?;
+                let first = self.fields.first().map_or(0, |first| first.field.index());
+                after = info.field.index().saturating_sub(first) + 1;
+            } else if let Some(fields) = fields_of(&key).filter(|_| self.is_root && key != ROOT) {
+                let alert = &mut *self.alert;
+                map.next_value_seed(GroupSeed { alert, fields, is_root: false })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom("a field that no alert has"));

@@ -17,6 +17,13 @@ macro_rules! fields {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Field { $($($variant,)*)* }
 
+        /// The fields of each group, in the order in which they are written.
+        pub static GROUPS: &[(&str, &[FieldInfo])] = &[
+            $(($group, &[$(FieldInfo {
+                field: Field::$variant, group: $group, name: $name, of: Type::$of, about: $about,
+            },)*]),)*
+        ];
+
         /// Every field an alert can have, in the order in which it is written.
         pub static FIELDS: &[FieldInfo] = &[
             $($(FieldInfo {

@@ -116,15 +116,53 @@ impl fmt::Display for Millis {
     }
 }
 
-impl Serialize for Millis {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl Millis {
+    /// The same text as `Display`, without its machinery: every record has several times. Nothing
+    /// for years of another length.
+    fn digits(self) -> Option<[u8; 24]> {
+        fn put(text: &mut [u8], mut number: u64) {
+            for digit in text.iter_mut().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
+        }
+        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY_MS));
+        let ms = self.0.rem_euclid(DAY_MS);
+        if !(0..10_000).contains(&year) {
+            return None;
+        }
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (from, to, number) in [
+            (0, 4, year),
+            (5, 7, month),
+            (8, 10, day),
+            (11, 13, ms / 3_600_000),
+            (14, 16, ms / 60_000 % 60),
+            (17, 19, ms / 1000 % 60),
+            (20, 23, ms % 1000),
+        ] {
+            put(text.get_mut(from..to)?, u64::try_from(number).ok()?);
+        }
+        Some(text)
     }
 }
 
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.digits().as_ref().and_then(|text| std::str::from_utf8(text).ok()) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+/// A text that is borrowed where it can be: `Cow` alone always copies.
+#[derive(serde::Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let Text(text) = Text::deserialize(deserializer)?;
         Millis::parse(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
     }
 }
@@ -168,6 +206,11 @@ mod tests {
         ] {
             assert_eq!(Millis::parse(text), Some(Millis(ms)), "{text}");
             assert_eq!(Millis(ms).to_string(), text);
+            assert_eq!(serde_json::to_string(&Millis(ms)).unwrap(), format!("\"{text}\""));
+        }
+        for far in [i64::MIN / 2, i64::MAX / 2, -62_167_219_200_001, 253_402_300_800_000] {
+            let text = serde_json::to_string(&Millis(far)).unwrap();
+            assert_eq!(text, format!("\"{}\"", Millis(far)));
         }
         assert_eq!(
             Millis::parse("2021-03-13T17:42:00+05:30"),

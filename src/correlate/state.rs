@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ const GROUPS_MAX: usize = 4096;
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
-    recent: VecDeque<Id>,
-    recent_set: HashSet<Id>,
+    recent: VecDeque<Arc<str>>,
+    recent_set: HashSet<Arc<str>>,
     groups: HashMap<Id, Group>,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
@@ -85,8 +86,9 @@ impl State {
     }
 
     fn remember(&mut self, alert_id: &str) {
-        if self.recent_set.insert(alert_id.to_owned()) {
-            self.recent.push_back(alert_id.to_owned());
+        let alert_id: Arc<str> = alert_id.into();
+        if self.recent_set.insert(Arc::clone(&alert_id)) {
+            self.recent.push_back(alert_id);
         }
         while self.recent.len() > RECENT_MAX {
             if let Some(oldest) = self.recent.pop_front() {
@@ -97,6 +99,13 @@ impl State {
 
     fn count(&mut self, counters: &Counters, at: Millis) {
         let Some(id) = &counters.group else { return };
+        if let Some(known) = self.groups.get_mut(id).filter(|g| g.case_id == counters.case_id) {
+            known.seen = counters.seen;
+            known.first_seen = counters.first_seen;
+            known.last_seen = at;
+            known.window_ms = counters.window_ms;
+            return;
+        }
         let group = Group {
             id: id.clone(),
             case_id: counters.case_id.clone(),
@@ -164,7 +173,7 @@ impl Folded for State {
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         let written = Written {
             v: 1,
-            recent: self.recent.iter().cloned().collect(),
+            recent: self.recent.iter().map(ToString::to_string).collect(),
             groups,
             policy: self.policy.clone(),
         };
@@ -173,9 +182,10 @@ impl Folded for State {
 
     fn restore(text: &str) -> Option<Self> {
         let written: Written = serde_json::from_str(text).ok().filter(|w: &Written| w.v == 1)?;
+        let recent: VecDeque<Arc<str>> = written.recent.into_iter().map(Arc::from).collect();
         Some(Self {
-            recent_set: written.recent.iter().cloned().collect(),
-            recent: written.recent.into(),
+            recent_set: recent.iter().cloned().collect(),
+            recent,
             groups: written.groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
             policy: written.policy,
             records_since_snapshot: 0,

@@ -58,7 +58,7 @@ pub(super) struct Verdicts<'p> {
 }
 
 impl<'p> Verdicts<'p> {
-    fn add(&mut self, id: String, allows: bool, why: impl Into<Cow<'p, str>>) {
+    fn add(&mut self, id: impl Into<Cow<'p, str>>, allows: bool, why: impl Into<Cow<'p, str>>) {
         self.found.push(BoundaryVerdict { id: id.into(), allows, why: why.into() });
     }
 
@@ -161,7 +161,7 @@ fn obligations(boundary: &Boundary) -> Vec<(&'static str, String)> {
 
 fn stop<'p>(layer: &'p Layer, verdicts: &mut Verdicts<'p>) {
     let why = if layer.stop { "everything automatic is stopped" } else { "not stopped" };
-    verdicts.add(format!("stop:{}", layer.name), !layer.stop, why);
+    verdicts.add(layer.stop_label.as_str(), !layer.stop, why);
 }
 
 /// INVARIANT (INV-11): only an NHI that a detector or an alias table names is contained, and never
@@ -177,21 +177,21 @@ fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts
     } else {
         "the NHI is resolved"
     };
-    verdicts.add("nhi".to_owned(), has_id && resolved, why);
+    verdicts.add("nhi", has_id && resolved, why);
     let why = if target.is_some() { "the target is named" } else { "the target is missing" };
-    verdicts.add("target".to_owned(), target.is_some(), why);
+    verdicts.add("target", target.is_some(), why);
     let (allows, why) = match alert.text(Field::NhiKind) {
         Some("person") => (false, "a person is never contained automatically"),
         Some(_) => (true, "not a person"),
         None => (false, "the kind of NHI is missing: it might be a person"),
     };
-    verdicts.add("person".to_owned(), allows, why);
+    verdicts.add("person", allows, why);
 }
 
 /// A missing NHI can't be told from a protected one: denied, unless there is nothing to act on.
 fn protected<'p>(layer: &'p Layer, alert: &Alert<'_>, may_miss: bool, verdicts: &mut Verdicts<'p>) {
     for entry in &layer.protected {
-        let id = format!("protected:{}/{}", layer.name, entry.id);
+        let id = entry.label.as_str();
         match alert.text(Field::NhiId).filter(|id| !id.is_empty()) {
             Some(nhi) if entry.nhi.iter().any(|pattern| fits(pattern, nhi)) => {
                 verdicts.add(id, false, entry.why.as_str());
@@ -219,7 +219,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 /// INVARIANT (INV-5): a denial that can't be decided denies.
 fn deny<'p>(layer: &'p Layer, of: Of, scope: &Scope<'_>, verdicts: &mut Verdicts<'p>) {
     for entry in layer.deny.iter().filter(|entry| entry.of == of || entry.of == Of::Any) {
-        let id = format!("deny:{}/{}", layer.name, entry.id);
+        let id = entry.label.as_str();
         match entry.when.eval(scope) {
             Tri::False => verdicts.add(id, true, "its condition is false"),
             Tri::True => verdicts.add(id, false, entry.why.as_str()),

@@ -114,7 +114,7 @@ impl Enricher {
         facts: &mut [Vec<Option<Arc<FactRow>>>],
         deadline: Instant,
     ) {
-        let mut distinct = Distinct::default();
+        let mut distinct = Distinct::for_alerts(&self.key, alerts.len());
         let mut asked: Vec<(usize, Option<usize>)> = Vec::new();
         for (place, (alert, wanted)) in alerts.iter().enumerate() {
             if wanted.contains(&index) {
@@ -148,6 +148,17 @@ struct Distinct<'a> {
 }
 
 impl<'a> Distinct<'a> {
+    fn for_alerts(spec: &KeySpec, alerts: usize) -> Self {
+        let is_joined = matches!(spec, KeySpec::All(fields) if fields.len() != 1);
+        let mut distinct = Self::default();
+        if is_joined {
+            distinct.joined.reserve(alerts);
+        } else {
+            distinct.single.reserve(alerts);
+        }
+        distinct
+    }
+
     fn number(&mut self, alert: &'a Alert<'a>, spec: &KeySpec) -> Option<usize> {
         let next = self.single.len() + self.joined.len();
         match key_of(alert, spec, &mut self.buffer) {

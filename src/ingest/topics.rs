@@ -106,8 +106,8 @@ impl Admin {
         self.inner.inner().fetch_cluster_id(wait)
     }
 
-    /// The first of these topics that is not the one with this id any more. What was received before
-    /// the question is of the topic with this id when the answer is none.
+    /// The first of these topics that is not the one with this id any more. What was received
+    /// before the question is of the topic with this id when the answer is none.
     pub fn other_topic<'t>(&self, known: &[(&'t str, &str)]) -> Result<Option<&'t str>, Doubt> {
         let topics: Vec<&str> = known.iter().map(|(topic, _)| *topic).collect();
         let found = binding::topic_ids(self.inner.inner(), &topics, CHECK_WAIT)

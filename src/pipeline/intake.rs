@@ -146,8 +146,8 @@ impl Intake {
         Ok(metadata)
     }
 
-    /// A topic that is made again goes on under its name: its messages at the next offset look like the
-    /// old topic's, and those before it would be lost.
+    /// A topic that is made again goes on under its name: its messages at the next offset look like
+    /// the old topic's, and those before it would be lost.
     fn check_incarnations(&self, batch: &Batch<'_>) -> Result<(), Doubt> {
         let mut known: BTreeMap<&str, &str> = BTreeMap::new();
         let mut last = ("", -1);

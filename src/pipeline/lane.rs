@@ -53,6 +53,7 @@ pub enum Fate {
     Duplicate,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ruled {
     pub ruling: &'static str,
     pub reason: Reason,

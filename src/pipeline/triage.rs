@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::lane::{Case, Fate, Lane, Terms};
+use super::lane::{Case, Fate, Lane, Ruled, Terms};
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
 use crate::audit::{
@@ -270,6 +270,8 @@ impl Stage for Triage {
         look_up(&self.terms, &self.enrichers, &mut cases, started + self.lookup);
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
         let now = (self.clock)();
+        let ages = self.metrics.alert_age_seconds.local();
+        let mut rulings: Vec<(Ruled, u64)> = Vec::new();
         for (message, case) in batch.messages.iter().zip(&cases) {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
@@ -278,15 +280,18 @@ impl Stage for Triage {
             };
             match open.lane.rule(&self.terms, case, now, out) {
                 Fate::Duplicate => self.metrics.duplicates.inc(),
-                Fate::Ruled(ruled) => {
-                    self.metrics
-                        .rulings
-                        .with_label_values(&[ruled.ruling, ruled.reason.code()])
-                        .inc();
-                }
+                Fate::Ruled(ruled) => match rulings.iter_mut().find(|(known, _)| *known == ruled) {
+                    Some((_, count)) => *count += 1,
+                    None => rulings.push((ruled, 1)),
+                },
             }
             let waited = now.since(case.received_at).max(0);
-            self.metrics.alert_age_seconds.observe(waited as f64 / 1000.0);
+            ages.observe(waited as f64 / 1000.0);
+        }
+        ages.flush();
+        for (ruled, count) in rulings {
+            let labels = [ruled.ruling, ruled.reason.code()];
+            self.metrics.rulings.with_label_values(&labels).inc_by(count);
         }
         for (partition, open) in &self.lanes {
             if let Some((offset, metadata)) = open.lane.position(&self.terms.topics) {

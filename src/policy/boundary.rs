@@ -20,6 +20,8 @@ pub struct Boundary {
 #[derive(Debug)]
 pub struct Layer {
     pub name: String,
+    /// What the verdict on `stop` is called.
+    pub stop_label: String,
     pub owner: String,
     pub at: At,
     /// The one layer with `default_queue`. What it does not allow is not allowed; a layer beside it
@@ -45,6 +47,8 @@ pub struct Layer {
 #[derive(Debug)]
 pub struct Protected {
     pub id: String,
+    /// What its verdict is called: `protected:<layer>/<id>`.
+    pub label: String,
     /// Exact, or with `*` for any run of characters.
     pub nhi: Vec<String>,
     pub why: String,
@@ -64,6 +68,8 @@ pub struct Allow {
 #[derive(Debug)]
 pub struct Deny {
     pub id: String,
+    /// What its verdict is called: `deny:<layer>/<id>`.
+    pub label: String,
     pub of: Of,
     pub when: Condition,
     pub why: String,
@@ -146,20 +152,24 @@ pub(super) fn layer(
     let stop = fields.bool("stop", problems).unwrap_or(false);
     let max_age_ms = max_ages(fields.get("facts"), schema, problems);
     let mut reader = Reader { source, schema, actions, problems };
-    let protected = reader.rows(&mut fields, "protected", Reader::protected);
+    let mut protected = reader.rows(&mut fields, "protected", Reader::protected);
     let (environment, tier) = reader.context(&mut fields);
     let has_allow = fields.get("allow").is_some();
     let allow = reader.rows(&mut fields, "allow", Reader::allow);
     reader.needs_context(&fields.at, &allow, environment.is_some(), tier.is_some());
-    let deny = reader.rows(&mut fields, "deny", Reader::deny);
+    let mut deny = reader.rows(&mut fields, "deny", Reader::deny);
     let (require_escalate, require_suppress) = reader.require(&mut fields);
     let suppress = fields.get("suppress").map(|node| reader.suppress(node));
     let pass_unknown = reader.pass_unknown(&mut fields);
     let obligations = fields.get("obligations").map(|node| obligations(node, reader.problems));
     let at = fields.at.clone();
     fields.finish(problems);
+    let name = name?;
+    protected.iter_mut().for_each(|each| each.label = format!("protected:{name}/{}", each.id));
+    deny.iter_mut().for_each(|each| each.label = format!("deny:{name}/{}", each.id));
     Some(Layer {
-        name: name?,
+        stop_label: format!("stop:{name}"),
+        name,
         owner: owner?,
         at,
         is_base: default.is_some(),
@@ -214,7 +224,7 @@ impl Reader<'_> {
         fields.require("nhi", self.problems);
         let nhi = strings(fields, "nhi", self.problems);
         let why = fields.require_text("why", self.problems)?.to_owned();
-        Some(Protected { id, nhi, why })
+        Some(Protected { label: String::new(), id, nhi, why })
     }
 
     fn allow(&mut self, fields: &mut Fields<'_>, id: String) -> Option<Allow> {
@@ -259,7 +269,7 @@ impl Reader<'_> {
             .require("when", self.problems)
             .and_then(|node| Condition::read(node, self.source, self.schema, self.problems));
         let why = fields.require_text("why", self.problems).map(str::to_owned);
-        Some(Deny { id, of: of?, when: when?, why: why? })
+        Some(Deny { id, label: String::new(), of: of?, when: when?, why: why? })
     }
 
     fn fact(&mut self, node: &Node) -> Option<Reference> {

@@ -180,6 +180,7 @@ impl Kafka {
              message.max.bytes=9437184\n\
              replica.fetch.max.bytes=9437184\n\
              log.cleaner.dedupe.buffer.size=8388608\n\
+             log.segment.delete.delay.ms=1000\n\
              num.network.threads=2\n\
              num.io.threads=4\n",
             data.display()

@@ -1,0 +1,295 @@
+//! One measured process: two workers on a topic that is already full.
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tipstaff::app::Cluster;
+use tipstaff::ingest::{Admin, BatchLimits, Doubt, LogReader};
+use tipstaff::observe::Metrics;
+use tipstaff::pipeline::{
+    AlertEnds, Batch, Drain, Hint, Intake, Outbox, Progress, RecoveryRules, Stage, Start, Triage,
+    WorkerConfig, worker,
+};
+
+use crate::load::{Load, PARTITIONS};
+use crate::micro::{Shape, terms};
+
+pub const THREADS: usize = 2;
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What the process is measured by, between the first and the last part of the work.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    pub rate: f64,
+    pub cpu_s_per_million: f64,
+    /// CPU time inside the stage: all but the client's own threads, the consumer and the commit.
+    pub stage_ns: f64,
+    pub rss_mib: f64,
+    pub mean_batch: f64,
+    pub commit_ms: f64,
+}
+
+#[derive(Default)]
+struct Shared {
+    assigned: AtomicUsize,
+    messages: AtomicU64,
+    busy_ns: AtomicU64,
+    batches: AtomicU64,
+    cpu: Mutex<Option<Window>>,
+}
+
+struct Window {
+    began: Instant,
+    messages: u64,
+    cpu_s: f64,
+}
+
+/// Lets a stage begin once every worker has its share of the partitions.
+struct Gated {
+    stage: Box<dyn Stage + Send>,
+    shared: Arc<Shared>,
+    /// Partitions of one worker's share.
+    share: usize,
+    is_ready: bool,
+    batch: u64,
+}
+
+impl Stage for Gated {
+    fn depends_on(&self, topic: &str, partition: i32) -> Vec<(String, i32)> {
+        self.stage.depends_on(topic, partition)
+    }
+
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        let starts = self.stage.recover(assigned, log)?;
+        if let Some(Start::Blocked { why, .. }) =
+            starts.iter().find(|start| matches!(start, Start::Blocked { .. }))
+        {
+            panic!("{why}");
+        }
+        if assigned.len() == self.share && !self.is_ready {
+            self.is_ready = true;
+            self.shared.assigned.fetch_add(1, SeqCst);
+        }
+        Ok(starts)
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+        if !self.is_ready {
+            // The other worker is still to come, and with it another recovery.
+            return false;
+        }
+        while self.shared.assigned.load(SeqCst) < THREADS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let began = thread_cpu_ns();
+        let wanted = self.stage.process(batch, out);
+        self.shared.busy_ns.fetch_add(thread_cpu_ns() - began, SeqCst);
+        self.batch = batch.messages.len() as u64;
+        wanted
+    }
+
+    fn committed(&mut self) {
+        self.stage.committed();
+        self.shared.messages.fetch_add(self.batch, SeqCst);
+        self.shared.batches.fetch_add(1, SeqCst);
+    }
+}
+
+/// Writes as many records of as many bytes as the real stage does, and nothing else.
+struct Bare {
+    outputs: Vec<(String, f64, Vec<u8>)>,
+    owed: Vec<f64>,
+    next: Vec<(String, i32, i64)>,
+}
+
+impl Stage for Bare {
+    fn depends_on(&self, _: &str, _: i32) -> Vec<(String, i32)> {
+        Vec::new()
+    }
+
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.next.clear();
+        let mut starts = Vec::new();
+        for hint in assigned {
+            let (topic, partition) = (hint.topic.clone(), hint.partition);
+            let offset = hint.committed.map_or_else(|| log.low(&topic, partition), Ok)?;
+            self.next.push((topic.clone(), partition, offset));
+            starts.push(Start::At { topic, partition, offset });
+        }
+        Ok(starts)
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+        for message in batch.messages {
+            let key = message.key.unwrap_or(b"no key of its own");
+            for ((topic, per_message, value), owed) in self.outputs.iter().zip(&mut self.owed) {
+                *owed += per_message;
+                while *owed >= 1.0 {
+                    *owed -= 1.0;
+                    out.send(topic, message.partition, Some(key), Some(value));
+                }
+            }
+            let place = (message.topic, message.partition);
+            match self.next.iter_mut().find(|(topic, p, _)| (topic.as_str(), *p) == place) {
+                Some((.., next)) => *next = message.offset + 1,
+                None => return false,
+            }
+        }
+        for (topic, partition, next) in &self.next {
+            out.next(topic, *partition, *next, "");
+        }
+        !batch.messages.is_empty()
+    }
+
+    fn committed(&mut self) {}
+}
+
+/// What a measured process is told on its command line.
+pub struct Told {
+    pub side: String,
+    pub prefix: String,
+    pub alerts_topic: String,
+    pub messages: u64,
+    pub max_alerts: usize,
+    pub shape: Shape,
+}
+
+pub fn run(load: &Load, cluster: &Cluster, told: &Told) -> Measured {
+    let shared = Arc::new(Shared::default());
+    let drain = Drain::default();
+    let is_intake = told.side.ends_with("intake");
+    let topics: Vec<String> = if is_intake {
+        Cluster::detector_topics(&load.loaded.checked.pipelines)
+    } else {
+        vec![told.alerts_topic.clone()]
+    };
+    let mut threads = Vec::new();
+    let mut progress = Vec::new();
+    let metrics = Metrics::new().unwrap();
+    for number in 0..THREADS {
+        let stage = stage(load, cluster, told, &metrics);
+        let gated = Gated {
+            stage,
+            shared: Arc::clone(&shared),
+            share: topics.len() * PARTITIONS as usize / THREADS,
+            is_ready: false,
+            batch: 0,
+        };
+        let own = Arc::new(Progress::default());
+        let config = WorkerConfig {
+            settings: cluster.settings.clone(),
+            group: format!("{}.{}", told.prefix, if is_intake { "intake" } else { "triage" }),
+            name: format!("{}-{number}", told.prefix),
+            topics: topics.clone(),
+            limits: BatchLimits {
+                time: Duration::from_millis(100),
+                messages: told.max_alerts,
+                bytes: BATCH_BYTES_MAX,
+            },
+            rules: RecoveryRules::ALL,
+            progress: Arc::clone(&own),
+        };
+        progress.push(own);
+        let drain = drain.clone();
+        threads.push(std::thread::spawn(move || worker(gated, config, drain)));
+    }
+    let mut measured = watch(&shared, told.messages, || threads.iter().any(|t| t.is_finished()));
+    let commits: u64 = progress.iter().map(|p| p.commits.load(SeqCst)).sum();
+    let commit_us: u64 = progress.iter().map(|p| p.commit_time_us.load(SeqCst)).sum();
+    measured.commit_ms = commit_us as f64 / 1000.0 / commits.max(1) as f64;
+    drain.start();
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    measured
+}
+
+fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<dyn Stage + Send> {
+    let admin = Admin::connect(&cluster.settings).unwrap();
+    let shape = &told.shape;
+    let bytes = |count: f64| vec![b'x'; (count as usize).saturating_sub(32)];
+    let bare = |outputs: Vec<(String, f64, Vec<u8>)>| {
+        let owed = vec![0.0; outputs.len()];
+        Box::new(Bare { outputs, owed, next: Vec::new() })
+    };
+    match told.side.as_str() {
+        "bare" => bare(vec![
+            (cluster.topics.decisions.clone(), 1.0, bytes(shape.decision_bytes)),
+            (cluster.topics.output("cases.cloud-response"), shape.others, bytes(shape.other_bytes)),
+        ]),
+        "bare-intake" => bare(vec![(
+            cluster.topics.alerts.clone(),
+            shape.alerts_per_message,
+            bytes(shape.alert_bytes),
+        )]),
+        "intake" => {
+            let pipelines = Arc::clone(&load.loaded.checked.pipelines);
+            Box::new(Intake::new(
+                (pipelines, Arc::clone(&load.keys)),
+                cluster.topics.clone(),
+                (admin, AlertEnds::new(PARTITIONS)),
+                metrics.clone(),
+            ))
+        }
+        _ => Box::new(Triage::new(
+            terms(load, cluster.topics.clone()),
+            (Arc::clone(&load.loaded.enrichers), Duration::from_millis(500)),
+            cluster.expected(&admin).unwrap(),
+            tipstaff::app::system_clock(),
+            metrics.clone(),
+        )),
+    }
+}
+
+/// Between 5 % and 90 % of the messages: without the first batches and without the time in which only
+/// one worker still has something to do.
+fn watch(shared: &Shared, messages: u64, has_ended: impl Fn() -> bool) -> Measured {
+    let began = Instant::now();
+    let (first, last) = (messages / 20, messages * 9 / 10);
+    loop {
+        let done = shared.messages.load(SeqCst);
+        let mut window = shared.cpu.lock().unwrap();
+        if window.is_none() && done >= first {
+            shared.busy_ns.store(0, SeqCst);
+            shared.batches.store(0, SeqCst);
+            *window = Some(Window { began: Instant::now(), messages: done, cpu_s: cpu_s() });
+        }
+        if let Some(window) = &*window
+            && done >= last
+        {
+            let count = (done - window.messages) as f64;
+            return Measured {
+                rate: count / window.began.elapsed().as_secs_f64(),
+                cpu_s_per_million: (cpu_s() - window.cpu_s) / count * 1e6,
+                stage_ns: shared.busy_ns.load(SeqCst) as f64 / count,
+                rss_mib: peak_rss_mib(),
+                mean_batch: count / shared.batches.load(SeqCst).max(1) as f64,
+                commit_ms: 0.0,
+            };
+        }
+        drop(window);
+        assert!(!has_ended(), "a worker ended");
+        assert!(began.elapsed() < Duration::from_secs(300), "stuck at {done} of {messages}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Of all threads of this process, in user and system mode.
+fn cpu_s() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(|t| t.parse().unwrap()).collect();
+    (ticks[0] + ticks[1]) / 100.0
+}
+
+/// Of this thread.
+fn thread_cpu_ns() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn peak_rss_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
