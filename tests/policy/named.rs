@@ -208,7 +208,10 @@ fn adding_a_boundary_layer_never_allows_more() {
     use proptest::strategy::{Strategy, ValueTree};
     let mut runner = proptest::test_runner::TestRunner::new(config(1));
     let (bytes, mut narrowed) = (choices(200), 0);
-    for _ in 0..500 {
+    for round in 0..10_000 {
+        if round >= 500 && narrowed > 5 {
+            break;
+        }
         let mut choices = Choices::new(bytes.new_tree(&mut runner).unwrap().current());
         let situation = situation(&mut choices);
         let (playbook, layers) = (playbook(&mut choices), boundaries(&mut choices));
