@@ -57,6 +57,21 @@ pub(super) struct Pending {
     until: Until,
 }
 
+impl Pending {
+    fn waits_for(&self) -> String {
+        match &self.until {
+            Until::Retried(_) => String::new(),
+            Until::Settled(ends) => {
+                let places: Vec<String> = ends
+                    .iter()
+                    .map(|(topic, partition, _)| format!("{topic}/{partition}"))
+                    .collect();
+                places.join(", ")
+            }
+        }
+    }
+}
+
 enum Until {
     /// The log before these offsets is settled.
     Settled(Vec<(String, i32, i64)>),
@@ -300,8 +315,9 @@ impl<S: Stage> Worker<S> {
                 warn!(
                     worker = %config.name, topic = %one.topic, partition = one.partition,
                     reason = "hanging transaction",
-                    "partition {}/{} is blocked: a transaction has been open for 30 s",
-                    one.topic, one.partition
+                    "partition {}/{} is blocked: a transaction on {} has been open for 30 s; \
+                     `kafka-transactions.sh find-hanging` shows whose it is",
+                    one.topic, one.partition, one.waits_for()
                 );
             }
         }

@@ -195,6 +195,11 @@ pub fn findings(
     numbers.map(|n| (GITLEAKS, partition, Some(finding(n)))).collect()
 }
 
+/// `route`, `suppress`, `escalate`, `hold` or `dead_letter`.
+pub fn fate(ruling: &Value) -> &str {
+    ruling["ruling"]["fate"].as_object().unwrap().keys().next().unwrap()
+}
+
 /// How often each alert of these rulings has a first ruling.
 pub fn by_origin(rulings: &[Value]) -> BTreeMap<(String, i64, i64), usize> {
     let mut counted = BTreeMap::new();

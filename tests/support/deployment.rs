@@ -67,13 +67,20 @@ pub struct Process {
     config: PathBuf,
     roles: &'static str,
     port: u16,
+    more: Vec<String>,
     child: Option<Child>,
 }
 
 impl Process {
     pub fn start(config: &Path, roles: &'static str, port: u16) -> Self {
+        Self::start_with(config, roles, port, &[])
+    }
+
+    /// With more arguments.
+    pub fn start_with(config: &Path, roles: &'static str, port: u16, more: &[&str]) -> Self {
         let name = config.file_name().unwrap().to_string_lossy().into_owned();
-        let mut process = Self { name, config: config.to_owned(), roles, port, child: None };
+        let more = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut process = Self { name, config: config.to_owned(), roles, port, more, child: None };
         process.resume();
         process
     }
@@ -91,6 +98,7 @@ impl Process {
         let child = Command::new(env!("CARGO_BIN_EXE_tipstaff"))
             .args(["run", "--role", self.roles, "--config"])
             .arg(&self.config)
+            .args(&self.more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

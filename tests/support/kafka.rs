@@ -126,6 +126,13 @@ impl Kafka {
         }
     }
 
+    /// Stops it in its tracks (SIGSTOP), connections open, or lets it go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     pub fn restart(&mut self) {
         self.stop();
         self.resume();

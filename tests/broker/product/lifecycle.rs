@@ -3,8 +3,10 @@ use std::time::Duration;
 use super::super::ALONE;
 use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::{GITLEAKS, PATIENCE, Process, Site, by_origin, drains, findings, publish, says};
+use super::{PATIENCE, Process, Site, by_origin, drains, findings, publish, says};
 
+/// Many transactions, so that one is open when something happens.
+const SMALL: &str = "batch: {max_ms: 5, max_alerts: 20}\n";
 /// Between a signal and the end of the process, whatever hangs.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -15,7 +17,7 @@ fn a_process_outlives_its_broker_and_always_ends_when_asked() {
     let site = Site::new(&kafka.bootstrap(), "life", 2);
     site.create("");
     kafka.stop();
-    let mut process = site.start("p1", "intake,triage", "");
+    let mut process = site.start("p1", "intake,triage", SMALL);
     it_waits_for_the_broker(&site, &process);
     kafka.resume();
     site.wait_ready(&mut process);
@@ -24,7 +26,7 @@ fn a_process_outlives_its_broker_and_always_ends_when_asked() {
     it_goes_on_when_the_broker_is_back(&site, &mut kafka, &mut process);
     of_two_with_one_name_one_ends(&site, &mut process);
     it_drains_while_it_is_busy(&site, &mut process);
-    it_ends_without_a_broker(&site, &mut kafka);
+    it_ends_without_a_broker(&site, &mut kafka, &mut process);
 }
 
 fn it_waits_for_the_broker(site: &Site, process: &Process) {
@@ -33,10 +35,11 @@ fn it_waits_for_the_broker(site: &Site, process: &Process) {
     assert_eq!(process.get("/healthz").unwrap().0, 200);
 }
 
-/// Killed while it is being written to; everything acknowledged is ruled once.
+/// It goes while it is being written to; everything acknowledged is ruled once. Not killed: a single
+/// broker that is may forget the end of a transaction, which then hangs for ever.
 fn it_goes_on_when_the_broker_is_back(site: &Site, kafka: &mut Kafka, process: &mut Process) {
     publish(&site.bootstrap, &findings(1, 10..300));
-    kafka.kill();
+    kafka.stop();
     let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
     assert!(wait_until(PATIENCE, is_told), "ready without a broker: {}", process.log());
     assert_eq!(process.get("/healthz").unwrap().0, 200);
@@ -76,38 +79,43 @@ fn of_two_with_one_name_one_ends(site: &Site, first: &mut Process) {
 
 fn it_drains_while_it_is_busy(site: &Site, process: &mut Process) {
     publish(&site.bootstrap, &findings(1, 320..3320));
+    assert!(wait_until(PATIENCE, || site.records("ruling").len() > 320));
     let (code, took) = process.terminate();
     assert_eq!(code, Some(0), "{}", process.log());
     assert!(took < GRACE, "took {took:?}");
     let done = site.records("ruling").len();
-    eprintln!("{done} of 3320 were ruled when it was told to end; it took {took:?}");
+    assert!(done < 3320, "it was not busy when it was told to end");
     process.resume();
     let rulings = site.rulings(3320, process);
     assert!(by_origin(&rulings).values().all(|count| *count == 1));
-    drains(process);
 }
 
-/// Its workers are in the middle of transactions that nobody answers.
-fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka) {
-    let mut process = site.ready("p2", "intake,triage", "");
+/// Once while the broker takes requests and answers none, once while it is gone.
+fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka, process: &mut Process) {
     publish(&site.bootstrap, &findings(0, 3320..5320));
-    wait_until(PATIENCE, || site.records("ruling").len() > 3320);
+    assert!(wait_until(PATIENCE, || site.records("ruling").len() > 3320));
+    kafka.freeze(true);
+    ends_in_time(process);
+    kafka.freeze(false);
+    process.resume();
+    let rulings = site.rulings(5320, process);
+    assert!(by_origin(&rulings).values().all(|count| *count == 1));
+    let verified = site.verb(&["verify"], "operator");
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+
+    publish(&site.bootstrap, &findings(0, 5320..6320));
+    assert!(wait_until(PATIENCE, || site.records("ruling").len() > 5320));
     kafka.kill();
+    ends_in_time(process);
+}
+
+fn ends_in_time(process: &mut Process) {
     let (code, took) = process.terminate();
     let log = process.log();
-    eprintln!("without a broker it took {took:?} and ended with {code:?}");
     assert!(took < GRACE, "took {took:?}: {log}");
     match code {
         Some(0) => {}
         Some(1) => assert!(log.contains("is done at the next start"), "{log}"),
         other => panic!("{other:?}: {log}"),
     }
-    kafka.resume();
-    let mut process = site.ready("p3", "intake,triage", "");
-    let rulings = site.rulings(5320, &process);
-    assert!(by_origin(&rulings).values().all(|count| *count == 1));
-    assert!(by_origin(&rulings).keys().all(|(topic, ..)| topic == GITLEAKS));
-    let verified = site.verb(&["verify"], "operator");
-    assert_eq!(verified.code, Some(0), "{verified:?}");
-    drains(&mut process);
 }
