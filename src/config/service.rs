@@ -265,7 +265,7 @@ fn workers(node: Option<&Node>, problems: &mut Problems) -> WorkersConfig {
 }
 
 fn batch(node: Option<&Node>, problems: &mut Problems) -> BatchConfig {
-    let mut batch = BatchConfig { max_ms: 100, max_alerts: 1000, lookup_ms: 500 };
+    let mut batch = BatchConfig { max_ms: 100, max_alerts: 4000, lookup_ms: 500 };
     let Some(mut fields) = section(node, "`batch`", problems) else { return batch };
     let max_ms = number(&mut fields, "max_ms", (1, 2000), problems);
     batch.max_ms = max_ms.unwrap_or(batch.max_ms);
