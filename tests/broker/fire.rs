@@ -313,7 +313,7 @@ fn plant_faults(sound: &Collected) {
     }
 }
 
-fn output_names(bootstrap: &str) -> Vec<String> {
+pub fn output_names(bootstrap: &str) -> Vec<String> {
     let loaded = tipstaff::app::load(None, tipstaff::case::Millis(0)).unwrap();
     let log = LogReader::connect(&settings(bootstrap), "names").unwrap();
     let queues = loaded.checked.policy.queues();
