@@ -235,5 +235,9 @@ pub fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64)
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
     let (admin, options) = (admin(bootstrap), AdminOptions::new());
-    wait_for(admin.delete_records(&list, &options)).unwrap();
+    let deleted = wait_for(admin.delete_records(&list, &options)).unwrap();
+    let element = deleted.find_partition(topic, partition).unwrap();
+    element.error().unwrap();
+    let log = tipstaff::ingest::LogReader::connect(&settings(bootstrap), "retention").unwrap();
+    assert_eq!(log.low(topic, partition), Ok(before));
 }
