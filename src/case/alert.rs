@@ -245,9 +245,7 @@ impl<'de: 'a, 'a> Visitor<'de> for GroupSeed<'_, 'a> {
                 self.alert.set(info.field, value);
                 let first = self.fields.first().map_or(0, |first| first.field.index());
                 after = info.field.index().saturating_sub(first) + 1;
-            } else if let Some(fields) =
-                fields_of(&key).filter(|_| self.is_root && key != ROOT)
-            {
+            } else if let Some(fields) = fields_of(&key).filter(|_| self.is_root && key != ROOT) {
                 let alert = &mut *self.alert;
                 map.next_value_seed(GroupSeed { alert, fields, is_root: false })?;
             } else {

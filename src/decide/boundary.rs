@@ -58,12 +58,7 @@ pub(super) struct Verdicts<'p> {
 }
 
 impl<'p> Verdicts<'p> {
-    fn add(
-        &mut self,
-        id: impl Into<Cow<'p, str>>,
-        allows: bool,
-        why: impl Into<Cow<'p, str>>,
-    ) {
+    fn add(&mut self, id: impl Into<Cow<'p, str>>, allows: bool, why: impl Into<Cow<'p, str>>) {
         self.found.push(BoundaryVerdict { id: id.into(), allows, why: why.into() });
     }
 

@@ -197,22 +197,16 @@ fn tables(seen: [BTreeSet<String>; 4], now: Millis) -> BTreeMap<&'static str, St
         std::iter::once(head.to_owned()).chain(rows).collect::<String>()
     };
     let pick = |n: usize, of: &[&'static str]| of[mixed(n as u64) as usize % of.len()];
-    let owners = text(
-        "nhi_id,team,person,on_call,tier,environment,lifecycle\n",
-        &nhi,
-        &|n, key| {
+    let owners =
+        text("nhi_id,team,person,on_call,tier,environment,lifecycle\n", &nhi, &|n, key| {
             let (tier, at) = (pick(n, &["0", "1", "2", "2", "3"]), pick(n + 7, &ENVIRONMENTS));
             format!("{key},team-{},Ada Example,team-{}-oncall,{tier},{at},active\n", n % 90, n % 90)
-        },
-    );
-    let rotations = text(
-        "nhi_id,last_rotated,policy_days,overdue,in_progress\n",
-        &nhi,
-        &|n, key| {
+        });
+    let rotations =
+        text("nhi_id,last_rotated,policy_days,overdue,in_progress\n", &nhi, &|n, key| {
             let (overdue, runs) = (n % 5 == 0, n % 20 == 1);
             format!("{key},2026-01-18T08:00:00Z,90,{overdue},{runs}\n")
-        },
-    );
+        });
     let repositories = text("", &repository, &|n, key| {
         let who = pick(n, &["public", "internal", "private", "private"]);
         format!(

@@ -60,14 +60,17 @@ impl<'l> Micro<'l> {
         }
         let alerts = lines.len() as f64;
         let alert_bytes = (lines.iter().map(Vec::len).sum::<usize>() + keys) as f64 / alerts;
-        let mut micro =
-            Self { load, terms: terms(load, Topics::new("bench", PARTITIONS)), lines, shape: Shape::default() };
+        let mut micro = Self {
+            load,
+            terms: terms(load, Topics::new("bench", PARTITIONS)),
+            lines,
+            shape: Shape::default(),
+        };
         let sent = micro.rule_all();
         let bytes = |is_decision: bool| {
             let of = sent.iter().filter(|s| (s.topic == "bench.decisions") == is_decision);
-            let sizes = of.map(|s| {
-                s.key.as_ref().map_or(0, Vec::len) + s.value.as_ref().map_or(0, Vec::len)
-            });
+            let sizes = of
+                .map(|s| s.key.as_ref().map_or(0, Vec::len) + s.value.as_ref().map_or(0, Vec::len));
             let sizes: Vec<usize> = sizes.collect();
             (sizes.len() as f64, sizes.iter().sum::<usize>() as f64)
         };

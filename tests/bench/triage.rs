@@ -201,8 +201,10 @@ fn start(
 
 /// Deletes what a run wrote: the next one must not wait for the disk on its account.
 fn forget(cluster: &Cluster, plan: &Plan) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", cluster.settings.bootstrap()).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", cluster.settings.bootstrap())
+        .create()
+        .unwrap();
     let mut names = plan.outputs.clone();
     names.push(cluster.topics.decisions.clone());
     if cluster.topics.alerts != ALERTS_TOPIC {
@@ -227,8 +229,14 @@ fn child(told: &[String]) {
     let now = tipstaff::case::Millis(now.parse().unwrap());
     let [message_bytes, alert_bytes, alerts_per_message, decision_bytes, others, other_bytes] =
         numbers(shape);
-    let shape =
-        Shape { message_bytes, alert_bytes, alerts_per_message, decision_bytes, others, other_bytes };
+    let shape = Shape {
+        message_bytes,
+        alert_bytes,
+        alerts_per_message,
+        decision_bytes,
+        others,
+        other_bytes,
+    };
     let load = Load::new(now, more_rules.parse().unwrap());
     let cluster = cluster(bootstrap, prefix, Some(alerts));
     let told = Told {
@@ -246,7 +254,9 @@ fn child(told: &[String]) {
 
 fn print(all: &[Vec<Measured>], shape: Shape, long_shape: Shape) {
     println!("\n{THREADS} threads, {PARTITIONS} partitions, exactly once; median (min to max):\n");
-    println!("| what | a second | of bare | CPU-s per million | of bare | CPU ns in the stage | peak MiB | batch | commit, ms |");
+    println!(
+        "| what | a second | of bare | CPU-s per million | of bare | CPU ns in the stage | peak MiB | batch | commit, ms |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for (number, (side, more_rules)) in SIDES.iter().enumerate() {
         let (own, bare) = (&all[number], &all[number / 2 * 2]);
@@ -262,16 +272,26 @@ fn print(all: &[Vec<Measured>], shape: Shape, long_shape: Shape) {
         let name = if *more_rules > 0 { format!("{side}, 30 rules") } else { (*side).to_owned() };
         println!(
             "| {name} | {}k | {} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} |",
-            show(rate, 0), show(rates, 2), show(cpu, 1), show(cpus, 2),
-            of(|m| m.stage_ns).1, of(|m| m.rss_mib).2, of(|m| m.mean_batch).1, of(|m| m.commit_ms).1,
+            show(rate, 0),
+            show(rates, 2),
+            show(cpu, 1),
+            show(cpus, 2),
+            of(|m| m.stage_ns).1,
+            of(|m| m.rss_mib).2,
+            of(|m| m.mean_batch).1,
+            of(|m| m.commit_ms).1,
         );
     }
     for (name, shape) in [("shipped playbooks", shape), ("30 rules", long_shape)] {
         println!(
             "\n{name}: message {:.0} B, {:.2} alerts each; alert {:.0} B in; decision {:.0} B and {:.2} \
              other records of {:.0} B out",
-            shape.message_bytes, shape.alerts_per_message, shape.alert_bytes,
-            shape.decision_bytes, shape.others, shape.other_bytes,
+            shape.message_bytes,
+            shape.alerts_per_message,
+            shape.alert_bytes,
+            shape.decision_bytes,
+            shape.others,
+            shape.other_bytes,
         );
     }
 }
