@@ -185,7 +185,8 @@ pub fn finding(n: usize) -> Vec<u8> {
         "RuleID": "generic-api-key", "Description": format!("finding {n}"),
         "Secret": format!("notarealsecret-{n:08}"), "Match": "key", "File": "a.py",
         "StartLine": 1, "Commit": "c", "Author": "x", "Email": "x@example.com",
-        "Date": "2026-01-01T00:00:00Z", "Message": "m", "Tags": [], "Fingerprint": format!("c:a:{n}"),
+        "Date": "2026-01-01T00:00:00Z", "Message": "m", "Tags": [],
+        "Fingerprint": format!("c:a:{n}"),
     }]);
     serde_json::to_vec(&finding).unwrap()
 }

@@ -35,8 +35,8 @@ fn it_waits_for_the_broker(site: &Site, process: &Process) {
     assert_eq!(process.get("/healthz").unwrap().0, 200);
 }
 
-/// It goes while it is being written to; everything acknowledged is ruled once. Not killed: a single
-/// broker that is may forget the end of a transaction, which then hangs for ever.
+/// It goes while it is being written to; everything acknowledged is ruled once. It is not killed: a
+/// single broker that is may forget to write the end of a transaction, which then hangs for ever.
 fn it_goes_on_when_the_broker_is_back(site: &Site, kafka: &mut Kafka, process: &mut Process) {
     publish(&site.bootstrap, &findings(1, 10..300));
     kafka.stop();
