@@ -1,4 +1,4 @@
-//! Topics that somebody deleted and made again: another topic of the same name is never taken for it.
+//! Topics that somebody deleted and made again: none is taken for another of the same name.
 
 use tipstaff::ingest::Admin;
 

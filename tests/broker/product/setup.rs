@@ -6,6 +6,8 @@ use super::super::kafka::Kafka;
 use super::super::{ALONE, create_topics, settings};
 use super::{Site, delete_topic, drains, ends, says};
 
+const OTHER_KEY: &str = "the chain began with fingerprint key t1, but it is t2 now";
+
 /// Lines of a check that found something.
 fn differences(site: &Site, instance: &str) -> Vec<String> {
     let found = site.verb(&["topics", "check"], instance);
@@ -81,9 +83,8 @@ fn another_fingerprint_key_is_blocked(site: &Site) {
     let (directory, port) = site.config("rekeyed", "");
     site.edit("rekeyed", "id: t1", "id: t2");
     let found = differences(site, "rekeyed");
-    let expected: Vec<String> = (0..2)
-        .map(|p| format!("chain setup.decisions/{p}: the chain began with fingerprint key t1, but it is t2 now"))
-        .collect();
+    let expected: Vec<String> =
+        (0..2).map(|p| format!("chain setup.decisions/{p}: {OTHER_KEY}")).collect();
     assert_eq!(found, expected);
     let mut rekeyed = super::Process::start(&directory, "triage", port);
     says(&rekeyed, &["setup.alerts/0 is blocked", "fingerprint key t1, but it is t2 now"]);
