@@ -200,11 +200,8 @@ fn nothing_is_lost_or_doubled_under_fire() {
         open += usize::from(is_open(&direct, &format!("{PREFIX}.{output}")));
         processes[victim].resume();
         match round {
-            10 => kafka.restart(),
-            20 => {
-                kafka.kill();
-                kafka.resume();
-            }
+            // Orderly: a single broker that is killed can itself leave a transaction hanging.
+            10 | 20 => kafka.restart(),
             // Late and cut, and nobody killed.
             5 | 15 | 25 => {
                 for proxy in &proxies {
