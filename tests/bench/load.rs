@@ -151,7 +151,7 @@ impl Events {
 
     pub fn get(&self, n: u64) -> Event {
         let chance = mixed(n);
-        let of = if n % UNREADABLE_EVERY == 0 { &self.bad } else { &self.good };
+        let of = if n.is_multiple_of(UNREADABLE_EVERY) { &self.bad } else { &self.good };
         let example = &of[(chance >> 32) as usize % of.len()];
         let identity = format!("{:016}", chance % IDENTITIES);
         let mut value = example.value.clone();
