@@ -242,6 +242,8 @@ impl Stage for Intake {
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.sources.clear();
+        let lows = (0..self.topics.partitions).map(|p| log.low(&self.topics.alerts, p));
+        let lows = lows.collect::<Result<Vec<_>, _>>()?;
         let mut starts = Vec::with_capacity(assigned.len());
         let mut from = Vec::new();
         for hint in assigned {
@@ -259,8 +261,12 @@ impl Stage for Intake {
             match self.check(hint, &incarnation) {
                 Err(why) => starts.push(Start::Blocked { topic, partition, why }),
                 Ok(metadata) => {
-                    let offset = metadata.from;
-                    let repeated_to = hint.committed.unwrap_or(offset);
+                    let committed = hint.committed.unwrap_or(metadata.from);
+                    // What retention took can't be told from what a tear lost. A tear is healed
+                    // long before retention comes, so what is gone was written.
+                    let is_gone = metadata.ends.iter().zip(&lows).any(|(end, low)| end < low);
+                    let offset = if is_gone { committed } else { metadata.from };
+                    let repeated_to = committed.max(offset);
                     let source = Source { incarnation, next: offset, repeated_to };
                     self.sources.insert((topic.clone(), partition), source);
                     starts.push(Start::At { topic, partition, offset });

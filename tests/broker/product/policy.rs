@@ -166,4 +166,12 @@ fn alerts_removed_before_they_were_ruled_are_a_gap(site: &Site) {
     let verified = site.verb(&["verify"], "operator");
     assert_eq!(verified.code, Some(0), "{verified:?}");
     drains(&mut process);
+
+    let left = read_topic(&settings(&site.bootstrap), &alerts).len();
+    let mut intake = activated(site, "intake");
+    publish(&site.bootstrap, &findings(0, 140..141));
+    let count = || read_topic(&settings(&site.bootstrap), &alerts).len();
+    assert!(wait_until(PATIENCE, || count() > left), "{}", intake.log());
+    drains(&mut intake);
+    assert_eq!(count(), left + 1, "intake sends nothing again that retention took");
 }
