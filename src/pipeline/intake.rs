@@ -8,7 +8,7 @@ use tracing::warn;
 use super::names::Topics;
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
-use crate::case::{Body, Id, Millis, Origin};
+use crate::case::{Body, Id, Millis, Origin, Reason};
 use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::Metrics;
@@ -33,6 +33,15 @@ pub struct Intake {
     /// Where `already` was read from; committed until everything read again was passed.
     already_from: Vec<i64>,
     line: Vec<u8>,
+    counted: Counted,
+}
+
+/// What the open transaction holds; told to the metrics when it is committed.
+#[derive(Default)]
+struct Counted {
+    alerts: u64,
+    skipped: u64,
+    unreadable: Vec<Reason>,
 }
 
 struct Source {
@@ -117,6 +126,7 @@ impl Intake {
             already: HashSet::new(),
             already_from: Vec::new(),
             line: Vec::new(),
+            counted: Counted::default(),
         }
     }
 
@@ -217,11 +227,11 @@ impl Intake {
         };
         for arrival in self.pipelines.read(&incoming, None, &self.keys) {
             if self.already.contains(&arrival.alert_id) {
-                self.metrics.skipped.inc();
+                self.counted.skipped += 1;
                 continue;
             }
             if let Body::Unreadable(unreadable) = &arrival.body {
-                self.metrics.unreadable.with_label_values(&[unreadable.reason.code()]).inc();
+                self.counted.unreadable.push(unreadable.reason);
             }
             let key = partition_key(&arrival);
             self.line.clear();
@@ -230,7 +240,7 @@ impl Intake {
             }
             let partition = partition_of(key, self.topics.partitions);
             out.send(&self.topics.alerts, partition, Some(key.as_bytes()), Some(&self.line));
-            self.metrics.alerts.inc();
+            self.counted.alerts += 1;
         }
     }
 }
@@ -242,6 +252,7 @@ impl Stage for Intake {
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.sources.clear();
+        self.counted = Counted::default();
         let lows = (0..self.topics.partitions).map(|p| log.low(&self.topics.alerts, p));
         let lows = lows.collect::<Result<Vec<_>, _>>()?;
         let mut starts = Vec::with_capacity(assigned.len());
@@ -310,5 +321,12 @@ impl Stage for Intake {
         true
     }
 
-    fn committed(&mut self) {}
+    fn committed(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        self.metrics.alerts.inc_by(counted.alerts);
+        self.metrics.skipped.inc_by(counted.skipped);
+        for reason in counted.unreadable {
+            self.metrics.unreadable.with_label_values(&[reason.code()]).inc();
+        }
+    }
 }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::names::{Identity, Topics};
 use super::outbox::Outbox;
 use crate::audit::{
-    Chain, Folded, Hash, Input, Kind, Metadata, PolicyRef, Raw, Record, SnapshotRef, outputs,
+    Appended, Chain, Folded, Hash, Input, Kind, Metadata, PolicyRef, Raw, Record, SnapshotRef,
+    outputs, record_hash,
 };
 use crate::case::{
     Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Ruling, Unreadable,
@@ -140,23 +141,7 @@ impl Lane {
         let key = record.alert_id.as_deref().unwrap_or(self.chain.name());
         out.send(&terms.topics.decisions, self.partition, Some(key.as_bytes()), Some(&self.line));
         self.state.apply(&record);
-        outputs(&record, appended, &mut |output| {
-            let topic = terms.topics.output(&output.topic);
-            let partition = partition_of(&output.key, terms.topics.partitions);
-            out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
-        });
-    }
-
-    /// Sends again what follows from a record that is already on the chain.
-    pub fn emit_again(&self, terms: &Terms, stored: &[u8], out: &mut Outbox<'_>) {
-        let Some(record) = Record::parse(stored) else { return };
-        let appended =
-            crate::audit::Appended { seq: record.seq, hash: crate::audit::record_hash(stored) };
-        outputs(&record, appended, &mut |output| {
-            let topic = terms.topics.output(&output.topic);
-            let partition = partition_of(&output.key, terms.topics.partitions);
-            out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
-        });
+        follow(terms, &record, appended, out);
     }
 
     fn snapshot(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
@@ -172,6 +157,22 @@ impl Lane {
             Record { snapshot: Some(snapshot), ..Record::new(Kind::Snapshot, at, engine, actor) };
         self.write(terms, record, out);
     }
+}
+
+/// Sends what follows from a record.
+fn follow(terms: &Terms, record: &Record<'_>, appended: Appended, out: &mut Outbox<'_>) {
+    outputs(record, appended, &mut |output| {
+        let topic = terms.topics.output(&output.topic);
+        let partition = partition_of(&output.key, terms.topics.partitions);
+        out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
+    });
+}
+
+/// The same for a record that is on its chain already.
+pub(super) fn follow_again(terms: &Terms, stored: &[u8], out: &mut Outbox<'_>) {
+    let Some(record) = Record::parse(stored) else { return };
+    let appended = Appended { seq: record.seq, hash: record_hash(stored) };
+    follow(terms, &record, appended, out);
 }
 
 impl Terms {

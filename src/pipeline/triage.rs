@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::lane::{Case, Fate, Lane, Ruled, Terms};
+use super::lane::{Case, Fate, Lane, Ruled, Terms, follow_again};
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
 use crate::audit::{
@@ -43,6 +43,15 @@ pub struct Triage {
     clock: Clock,
     metrics: Metrics,
     lanes: HashMap<i32, Open>,
+    counted: Counted,
+}
+
+/// What the open transaction holds; told to the metrics when it is committed.
+#[derive(Default)]
+struct Counted {
+    rulings: Vec<(Ruled, u64)>,
+    duplicates: u64,
+    ages_seconds: Vec<f64>,
 }
 
 /// A lane and what its recovery still has to write.
@@ -60,7 +69,16 @@ impl Triage {
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
-        Self { terms, enrichers, lookup, expected, clock, metrics, lanes: HashMap::new() }
+        Self {
+            terms,
+            enrichers,
+            lookup,
+            expected,
+            clock,
+            metrics,
+            lanes: HashMap::new(),
+            counted: Counted::default(),
+        }
     }
 
     /// Restores one lane, or says why it must not run.
@@ -192,7 +210,7 @@ impl Triage {
         let mut wrote = false;
         for open in self.lanes.values_mut() {
             for stored in open.again.drain(..) {
-                open.lane.emit_again(&self.terms, &stored, out);
+                follow_again(&self.terms, &stored, out);
                 wrote = true;
             }
             for record in open.pending.drain(..) {
@@ -246,6 +264,7 @@ impl Stage for Triage {
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.lanes.clear();
+        self.counted = Counted::default();
         let mut starts = Vec::with_capacity(assigned.len());
         for hint in assigned {
             let (topic, partition) = (hint.topic.clone(), hint.partition);
@@ -270,8 +289,6 @@ impl Stage for Triage {
         look_up(&self.terms, &self.enrichers, &mut cases, started + self.lookup);
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
         let now = (self.clock)();
-        let ages = self.metrics.alert_age_seconds.local();
-        let mut rulings: Vec<(Ruled, u64)> = Vec::new();
         for (message, case) in batch.messages.iter().zip(&cases) {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
@@ -279,19 +296,11 @@ impl Stage for Triage {
                 return false;
             };
             match open.lane.rule(&self.terms, case, now, out) {
-                Fate::Duplicate => self.metrics.duplicates.inc(),
-                Fate::Ruled(ruled) => match rulings.iter_mut().find(|(known, _)| *known == ruled) {
-                    Some((_, count)) => *count += 1,
-                    None => rulings.push((ruled, 1)),
-                },
+                Fate::Duplicate => self.counted.duplicates += 1,
+                Fate::Ruled(ruled) => self.counted.add(ruled),
             }
             let waited = now.since(case.received_at).max(0);
-            ages.observe(waited as f64 / 1000.0);
-        }
-        ages.flush();
-        for (ruled, count) in rulings {
-            let labels = [ruled.ruling, ruled.reason.code()];
-            self.metrics.rulings.with_label_values(&labels).inc_by(count);
+            self.counted.ages_seconds.push(waited as f64 / 1000.0);
         }
         for (partition, open) in &self.lanes {
             if let Some((offset, metadata)) = open.lane.position(&self.terms.topics) {
@@ -301,7 +310,29 @@ impl Stage for Triage {
         true
     }
 
-    fn committed(&mut self) {}
+    fn committed(&mut self) {
+        self.counted.tell(&self.metrics);
+    }
+}
+
+impl Counted {
+    fn add(&mut self, ruled: Ruled) {
+        match self.rulings.iter_mut().find(|(known, _)| *known == ruled) {
+            Some((_, count)) => *count += 1,
+            None => self.rulings.push((ruled, 1)),
+        }
+    }
+
+    fn tell(&mut self, metrics: &Metrics) {
+        for (ruled, count) in self.rulings.drain(..) {
+            let labels = [ruled.ruling, ruled.reason.code()];
+            metrics.rulings.with_label_values(&labels).inc_by(count);
+        }
+        metrics.duplicates.inc_by(std::mem::take(&mut self.duplicates));
+        let ages = metrics.alert_age_seconds.local();
+        self.ages_seconds.drain(..).for_each(|age| ages.observe(age));
+        ages.flush();
+    }
 }
 
 fn read_batch<'b>(batch: &Batch<'b>) -> Vec<Case<'b>> {
