@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Folded, Kind, Record};
 use crate::case::{Counters, Id, Millis};
 
-/// Origins remembered for the duplicate check. LIMIT: intake re-sends at most its last transaction.
+/// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
+/// which leaves out what it finds on the alerts topic.
 const RECENT_MAX: usize = 4096;
 /// Groups kept at a snapshot. LIMIT: the oldest are dropped, and their next alert opens a new case.
 const GROUPS_MAX: usize = 4096;

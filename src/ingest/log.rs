@@ -79,26 +79,6 @@ impl LogReader {
         Ok(watermarks(&self.committed, topic, partition)?.end)
     }
 
-    /// Waits until everything before `high` is settled; false when `patience` ends first.
-    pub fn wait_stable(
-        &self,
-        topic: &str,
-        partition: i32,
-        high: i64,
-        patience: Duration,
-    ) -> Result<bool, Doubt> {
-        let until = Instant::now() + patience;
-        loop {
-            if self.stable(topic, partition)? >= high {
-                return Ok(true);
-            }
-            if Instant::now() >= until {
-                return Ok(false);
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-    }
-
     /// The first offset whose record is not older than this time; `None` when all are.
     pub fn offset_at(
         &self,
