@@ -35,19 +35,22 @@ macro_rules! fields {
 
 fields! {
     "alert" {
-        Kind "kind" Text "exposed_key, auth_failure or token_misuse",
+        Kind "kind" Text "exposed_key, auth_failure, token_misuse, or activity: none of them",
         Detector "detector" Text "the tool that raised it",
         Severity "severity" Text "informational, low, medium, high or critical",
         Title "title" Text "the detector's own short text",
         NativeId "native_id" Text "the detector's own id, if it has one",
         NotAnAlert "not_an_alert" Text "why the pipeline says that there is nothing to act on",
+        AttackTechnique "attack_technique" Text "MITRE ATT&CK technique, T1078.004",
+        OwaspNhi "owasp_nhi" Text "OWASP NHI Top 10 entry, NHI2:2025",
         OccurredAt "occurred_at" Time "when it happened, as the detector claims",
         ObservedAt "observed_at" Time "when the detector saw it",
         ReceivedAt "received_at" Time "when the broker or the webhook took it",
     }
     "nhi" {
         NhiId "id" Text "the identity it is about",
-        NhiKind "kind" Text "service_account, api_key, token, oauth_app, certificate, agent, person, ...",
+        NhiKind "kind" Text "service_account, api_key, token, oauth_app, certificate, agent, managed_identity, person or unknown",
+        NhiKindKnownBy "kind_known_by" Text "how the kind is known: path:<where>, pipeline, alias:<table>",
         NhiName "name" Text "its readable name",
         NhiPlatform "platform" Text "where it lives: aws, okta, github, ...",
         NhiAccount "account" Text "account, tenant or organization",

@@ -40,6 +40,7 @@ const NOT_MAPPED: &[Field] = &[
     Field::NotAnAlert,
     Field::ReceivedAt,
     Field::NhiKnownBy,
+    Field::NhiKindKnownBy,
     Field::CredentialFingerprint,
 ];
 
