@@ -10,6 +10,6 @@ mod raw;
 mod extract;
 
 pub use extract::{Extractor, Slots};
-pub use path::{Path, Step};
+pub use path::{Path, Start, Step};
 pub use raw::{Kind, Raw};
 pub use scan::{DEPTH_MAX, Fault, Malformed, line_column, utf8};
