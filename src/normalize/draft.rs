@@ -1,8 +1,6 @@
 //! The first version of a pipeline's file, guessed from one event: something to correct, that
 //! already reads the event. No value of the event is written into it.
 
-use std::fmt::Write as _;
-
 use super::times::TimeFormat;
 use crate::case::Field;
 use crate::json::{Kind, Leaf, Malformed, Path, Start, Step, leaves};
@@ -12,10 +10,22 @@ const FIELDS: &[(&[&str], Field)] = &[
     (&["title", "summary", "message", "description", "displaymessage"], Field::Title),
     (&["id", "uuid", "uid", "eventid", "alertid", "fingerprint"], Field::NativeId),
     (
-        &["time", "timestamp", "eventtime", "createdat", "created", "published", "date", "datetime"],
+        &[
+            "time",
+            "timestamp",
+            "eventtime",
+            "createdat",
+            "created",
+            "published",
+            "date",
+            "datetime",
+        ],
         Field::OccurredAt,
     ),
-    (&["principal", "actor", "user", "username", "serviceaccount", "login", "clientname"], Field::NhiName),
+    (
+        &["principal", "actor", "user", "username", "serviceaccount", "login", "clientname"],
+        Field::NhiName,
+    ),
     (&["account", "accountid", "tenant", "tenantid", "org", "organization"], Field::NhiAccount),
     (&["accesskeyid", "keyid", "tokenid", "credentialid", "clientid"], Field::CredentialId),
     (&["repository", "repo", "project"], Field::Repository),
@@ -38,8 +48,20 @@ const FIELDS: &[(&[&str], Field)] = &[
 
 /// Names of keys under which secrets stand.
 const SECRETS: &[&str] = &[
-    "secret", "token", "password", "raw", "rawv2", "match", "value", "apikey", "privatekey",
-    "credential", "accesstoken", "sessiontoken", "snippet", "offender",
+    "secret",
+    "token",
+    "password",
+    "raw",
+    "rawv2",
+    "match",
+    "value",
+    "apikey",
+    "privatekey",
+    "credential",
+    "accesstoken",
+    "sessiontoken",
+    "snippet",
+    "offender",
 ];
 
 const TIMES: &[&str] = &["rfc3339", "rfc1123", "epoch_ms", "epoch_s", "%Y-%m-%d %H:%M:%S"];
@@ -101,10 +123,14 @@ fn written(
         None => line("# each: [\"$[*]\"]                # when one message holds several alerts"),
     }
     let kind = if redact.is_empty() { "token_misuse" } else { "exposed_key" };
-    line("# exposed_key, auth_failure, token_misuse or activity; by content with `cases` or a `table`.");
+    line(
+        "# exposed_key, auth_failure, token_misuse or activity; by content with `cases` or a `table`.",
+    );
     line(&format!("kind: {kind}"));
     line("# Events that nobody has to act on:");
-    line("# not_an_alert:\n#   - id: succeeded\n#     when: [{field: event.outcome, equals: success}]\n");
+    line(
+        "# not_an_alert:\n#   - id: succeeded\n#     when: [{field: event.outcome, equals: success}]\n",
+    );
     line("# Everything that may hold a secret; the first identifies the credential.");
     line(&format!("redact: [{}]\n", redact.join(", ")));
     line("map:");
@@ -123,7 +149,7 @@ fn written(
         line("\n# Not used yet:");
     }
     for path in rest {
-        let _infallible = writeln!(out, "#   {path}");
+        line(&format!("#   {path}"));
     }
     out
 }
@@ -157,7 +183,8 @@ fn first_item<'a>(all: &[Leaf<'a>], each: &str) -> Vec<Leaf<'a>> {
 
 fn key_of(path: &Path) -> String {
     let keys = path.steps.iter().rev();
-    let key = keys.filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None }).next();
+    let key =
+        keys.filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None }).next();
     let letters = key.map(|key| key.chars().filter(|c| c.is_ascii_alphanumeric()));
     letters.map(|letters| letters.collect::<String>().to_ascii_lowercase()).unwrap_or_default()
 }
