@@ -12,6 +12,7 @@ mod canary;
 #[path = "../support/canary.rs"]
 mod planted;
 mod hostile;
+mod bodies;
 mod compile;
 mod mapping;
 mod samples;
