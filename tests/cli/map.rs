@@ -22,18 +22,14 @@ fn an_alert_is_shown_field_by_field_with_what_it_was_made_of() {
     assert!(line("received_at").ends_with("(intake)"));
     assert!(line("title").contains("A key: fp:examples:"), "{}", line("title"));
     assert!(line("replaced").contains("Secret, Match"), "{}", line("replaced"));
-    assert_eq!(
-        line("used"),
-        "used by no path: [*].Entropy, [*].Tags[*]".replace("[*].E", "E").replace("[*].T", "T")
-    );
+    assert_eq!(line("used"), "used by no path: Entropy, Tags[*]");
     assert!(!ran.out.contains("notareal") && !ran.out.contains('\u{1b}'), "{}", ran.out);
 }
 
 #[test]
 fn as_json_it_is_one_line_an_alert() {
-    let two =
-        FINDING.replace("[{", &format!("[7,{}", &FINDING[1..FINDING.len() - 1].replace('\n', "")));
-    let two = two.replacen("}\"RuleID", "},{\"RuleID", 1);
+    let finding = FINDING.trim_start_matches('[').trim_end_matches(']').replace('\n', "");
+    let two = format!("[7,{finding},{finding}]");
     let ran = fed(&["map", "--json", "--pipeline", "gitleaks", "-"], two.as_bytes());
     assert_eq!(ran.code, FAILED, "{}", ran.err);
     let lines: Vec<Value> = ran.json();
