@@ -139,6 +139,16 @@ struct List {
     is_values: bool,
 }
 
+impl List {
+    fn kind(self) -> Kind {
+        if self.is_values { Kind::Object } else { Kind::List }
+    }
+
+    fn is_in(self, slots: &Slots<'_>) -> bool {
+        slots.get(self.list).is_some_and(|raw| raw.kind == self.kind())
+    }
+}
+
 /// One value of a list, and what is around it.
 #[derive(Clone)]
 pub(super) struct Item<'a, 's> {
@@ -156,22 +166,28 @@ struct Around<'a, 's> {
 
 impl Walks {
     /// The alerts of the document, by the first list that is there; nothing when it is one itself.
+    ///
+    /// A list of lists is there when one of its innermost lists is: `pages[*].items[*]` leaves pages
+    /// that have none to `pages[*]`, if that is named too.
     pub(super) fn items<'a>(
         &self,
         whole: &Slots<'a>,
     ) -> Result<Option<Vec<Item<'a, '_>>>, Malformed> {
-        let there = self.each.iter().find_map(|each| {
-            let (outer, inner) = each.levels.split_first()?;
-            let kind = if outer.list.is_values { Kind::Object } else { Kind::List };
-            let is_there = whole.get(outer.list.list).is_some_and(|raw| raw.kind == kind);
-            is_there.then_some((outer, inner))
-        });
-        let Some((outer, inner)) = there else { return Ok(None) };
-        let slots = whole.clone();
-        let around = Rc::new(Around { slots, level: outer, key: None, around: None });
-        let mut items = Vec::new();
-        gather(&around, inner, &mut items)?;
-        Ok(Some(items))
+        let mut none = None;
+        for each in &self.each {
+            let Some((outer, inner)) = each.levels.split_first() else { continue };
+            if !outer.list.is_in(whole) {
+                continue;
+            }
+            let slots = whole.clone();
+            let around = Rc::new(Around { slots, level: outer, key: None, around: None });
+            let mut items = Vec::new();
+            if gather(&around, inner, &mut items)? || !items.is_empty() {
+                return Ok(Some(items));
+            }
+            none = Some(items);
+        }
+        Ok(none)
     }
 
     /// How a place is written in the pipeline's file.
@@ -188,16 +204,18 @@ impl Walks {
     }
 }
 
-/// What stands where a list is looked for and is none counts as an item: it is never passed over.
+/// Whether an innermost list was there. What stands where a list is looked for and is none counts as
+/// an item: it is never passed over.
 fn gather<'a, 's>(
     around: &Rc<Around<'a, 's>>,
     inner: &'s [Level],
     items: &mut Vec<Item<'a, 's>>,
-) -> Result<(), Malformed> {
-    let List { list, items: slot, is_values } = around.level.list;
-    let kind = if is_values { Kind::Object } else { Kind::List };
+) -> Result<bool, Malformed> {
+    let List { list, items: slot, .. } = around.level.list;
+    let kind = around.level.list.kind();
     let stranger = around.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null);
     let mut keys = around.slots.keys(slot);
+    let mut is_there = inner.is_empty() && around.level.list.is_in(&around.slots);
     for raw in stranger.into_iter().chain(around.slots.all(slot)) {
         let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
         let Some((level, deeper)) = inner.split_first() else {
@@ -212,9 +230,9 @@ fn gather<'a, 's>(
         let mut slots = level.walk.fill(raw.text).map_err(placed)?;
         slots.shift(raw.at);
         let (key, outer) = (item.key, Some(Rc::clone(around)));
-        gather(&Rc::new(Around { slots, level, key, around: outer }), deeper, items)?;
+        is_there |= gather(&Rc::new(Around { slots, level, key, around: outer }), deeper, items)?;
     }
-    Ok(())
+    Ok(is_there)
 }
 
 /// What one alert's paths found.
