@@ -167,8 +167,8 @@ struct Around<'a, 's> {
 impl Walks {
     /// The alerts of the document, by the first list that is there; nothing when it is one itself.
     ///
-    /// A list of lists is there when one of its innermost lists is: `pages[*].items[*]` leaves pages
-    /// that have none to `pages[*]`, if that is named too.
+    /// A list of lists is there when one of its innermost lists is: `pages[*].items[*]` leaves
+    /// pages that have none to `pages[*]`, if that is named too.
     pub(super) fn items<'a>(
         &self,
         whole: &Slots<'a>,
@@ -204,8 +204,8 @@ impl Walks {
     }
 }
 
-/// Whether an innermost list was there. What stands where a list is looked for and is none counts as
-/// an item: it is never passed over.
+/// Whether an innermost list was there. What stands where a list is looked for and is none counts
+/// as an item: it is never passed over.
 fn gather<'a, 's>(
     around: &Rc<Around<'a, 's>>,
     inner: &'s [Level],
