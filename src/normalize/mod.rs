@@ -10,6 +10,7 @@ mod partition;
 mod decimal;
 mod times;
 mod words;
+mod address;
 mod views;
 mod redact;
 mod layout;
@@ -64,7 +65,7 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
     if earlier.webhook.is_some() && earlier.webhook == later.webhook {
         problems.add(at, format!("{file} has the same `webhook`"));
     }
-    if earlier.topic == later.topic && (earlier.detect.is_empty() || later.detect.is_empty()) {
+    if earlier.topic == later.topic && (earlier.detect.is_none() || later.detect.is_none()) {
         problems.add(
             at,
             format!("{file} reads the same topic: both need `detect` to tell their messages apart"),
