@@ -10,13 +10,13 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::FingerprintKeys;
 use super::redact::REDACTED;
 use super::secret::{Class, canonical, class_of};
-use super::shapes::{DISCORD, SHAPES, Shape, VAULT_LEGACY, Value};
+use super::shapes::{Needs, SHAPES, Shape, Value};
 use super::views::{Unit, undone};
 
 /// Shorter runs of base64's characters are names and ids.
@@ -43,11 +43,13 @@ type Set = u128;
 
 struct Scanner {
     /// One bit for the hash of each anchor: most places of most texts are passed over by it.
-    bits: Vec<u64>,
+    bits: Box<[u64; 1024]>,
     /// Sorted by anchor.
     anchors: Vec<(u32, Set)>,
-    legacy: Set,
-    discord: Set,
+    at: Set,
+    sign: Set,
+    dot_before_24: Set,
+    dots_around_6: Set,
     regexes: Vec<OnceLock<Option<Regex>>>,
 }
 
@@ -69,15 +71,17 @@ impl Hit {
 impl Scanner {
     fn new() -> Self {
         debug_assert!(SHAPES.len() <= Set::BITS as usize, "a shape without a bit");
-        let set_of = |pattern: &str| {
-            let at = SHAPES.iter().position(|shape| shape.pattern == pattern);
-            at.map_or(0, |at| 1 << at)
+        let set_of = |needs: Needs| {
+            let shapes = SHAPES.iter().enumerate().filter(|(_, shape)| shape.needs == needs);
+            shapes.fold(0, |set, (at, _)| set | 1 << at)
         };
         let mut scanner = Self {
-            bits: vec![0; 1024],
+            bits: Box::new([0; 1024]),
             anchors: Vec::new(),
-            legacy: set_of(VAULT_LEGACY),
-            discord: set_of(DISCORD),
+            at: set_of(Needs::At),
+            sign: set_of(Needs::Sign),
+            dot_before_24: set_of(Needs::DotBefore24),
+            dots_around_6: set_of(Needs::DotsAround6),
             regexes: SHAPES.iter().map(|_| OnceLock::new()).collect(),
         };
         for (at, shape) in SHAPES.iter().enumerate() {
@@ -101,9 +105,7 @@ impl Scanner {
 
     fn may_hold(&self, text: &str) -> bool {
         let bytes = text.as_bytes();
-        self.shapes_in(bytes) != 0
-            || memchr2(b'%', b'\\', bytes).is_some()
-            || next_blob(bytes, 0).is_some()
+        self.shapes_in(bytes) != 0 || has_escape(bytes) || next_blob(bytes, 0).is_some()
     }
 
     /// The shapes that have an anchor in the text.
@@ -117,6 +119,12 @@ impl Scanner {
                 found |= self.shapes_of(anchor);
             }
         }
+        if found & self.at != 0 && memchr(b'@', bytes).is_none() {
+            found &= !self.at;
+        }
+        if found & self.sign != 0 && memchr2(b'=', b':', bytes).is_none() {
+            found &= !self.sign;
+        }
         found
     }
 
@@ -126,7 +134,7 @@ impl Scanner {
         at.ok().and_then(|at| self.anchors.get(at)).map_or(0, |(_, set)| *set)
     }
 
-    /// Two shapes have no four characters of their own, only dots at their distances.
+    /// Shapes that have no four characters of their own, only dots at their distances.
     fn dotted(&self, bytes: &[u8]) -> Set {
         let mut found = 0;
         for at in memchr_iter(b'.', bytes) {
@@ -136,10 +144,10 @@ impl Scanner {
                 && after.len() == 24
                 && after.iter().all(u8::is_ascii_alphanumeric)
             {
-                found |= self.legacy;
+                found |= self.dot_before_24;
             }
             if at >= 24 && bytes.get(at + 7) == Some(&b'.') {
-                found |= self.discord;
+                found |= self.dots_around_6;
             }
         }
         found
@@ -147,7 +155,8 @@ impl Scanner {
 
     fn replaced(&self, text: &str, keys: &FingerprintKeys) -> Option<String> {
         let mut hits = self.hits(text.as_bytes(), keys);
-        for (layer, units) in undone(text).iter().enumerate() {
+        let undone = if has_escape(text.as_bytes()) { undone(text) } else { Vec::new() };
+        for (layer, units) in undone.iter().enumerate() {
             let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
             hits.extend(self.hits(&bytes, keys).into_iter().filter_map(|hit| {
                 Some(Hit { range: source(units, &hit.range)?, depth: layer + 1, ..hit })
@@ -181,9 +190,10 @@ impl Scanner {
         while let Some(blob) = next_blob(bytes, from) {
             from = blob.end;
             let characters = bytes.get(blob.clone()).unwrap_or_default();
+            let sextets: Vec<u8> = characters.iter().filter_map(|byte| sextet(*byte)).collect();
             // The token may begin anywhere in a group of four.
             let inside = (0..4).find_map(|skip| {
-                let inner = self.plain_hits(&decoded(characters, skip), keys);
+                let inner = self.plain_hits(&decoded(sextets.get(skip..)?), keys);
                 inner.into_iter().min_by_key(Hit::order)
             });
             hits.extend(inside.map(|hit| Hit { range: blob, ..hit }));
@@ -194,6 +204,9 @@ impl Scanner {
     fn plain_hits(&self, bytes: &[u8], keys: &FingerprintKeys) -> Vec<Hit> {
         let mut hits = Vec::new();
         let set = self.shapes_in(bytes);
+        if set == 0 {
+            return hits;
+        }
         for (at, (shape, regex)) in SHAPES.iter().zip(&self.regexes).enumerate() {
             if set & (1 << at) == 0 {
                 continue;
@@ -312,7 +325,7 @@ fn labels(text: &str) -> Vec<Range<usize>> {
     text.match_indices("fp:").filter_map(|(start, _)| label(start)).collect()
 }
 
-/// The next run of base64, of either alphabet and perhaps over lines, that is no hexadecimal.
+/// The next run of base64, of either alphabet and perhaps over lines.
 fn next_blob(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     let is_blob = |byte: &u8| sextet(*byte).is_some() || is_line_end(byte);
@@ -332,12 +345,28 @@ fn next_blob(bytes: &[u8], from: usize) -> Option<Range<usize>> {
             end -= 1;
         }
         let run = bytes.get(start..end)?;
-        let is_hex = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
-        if run.len() >= BLOB_LEN_MIN && !run.iter().all(is_hex) {
+        if run.len() >= BLOB_LEN_MIN && is_mixed_case(run) {
             let padding = bytes.iter().skip(end).take(2).take_while(|byte| **byte == b'=');
             return Some(start..end + padding.count());
         }
     }
+}
+
+/// Of so many characters of base64 hardly ever one of these kinds is missing, and paths, hashes and
+/// names in lower case are passed over.
+fn is_mixed_case(run: &[u8]) -> bool {
+    let has = |of: fn(&u8) -> bool| run.iter().any(of);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
+}
+
+/// Whether anything is written in percent or JSON escapes.
+fn has_escape(bytes: &[u8]) -> bool {
+    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    memchr2_iter(b'%', b'\\', bytes).any(|at| match bytes.get(at + 1) {
+        Some(b'u') => is_hex(at + 2) && is_hex(at + 3) && is_hex(at + 4) && is_hex(at + 5),
+        Some(byte) if bytes.get(at) == Some(&b'\\') => b"nrtbf\"'\\/".contains(byte),
+        _ => is_hex(at + 1) && is_hex(at + 2),
+    })
 }
 
 fn sextet(byte: u8) -> Option<u8> {
@@ -351,17 +380,14 @@ fn sextet(byte: u8) -> Option<u8> {
     }
 }
 
-/// The bytes of base64, from one of the first characters on.
-fn decoded(characters: &[u8], skip: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(characters.len() * 3 / 4 + 1);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for value in characters.iter().filter_map(|byte| sextet(*byte)).skip(skip) {
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.extend(u8::try_from((bits >> held) & 0xff));
-        }
+fn decoded(sextets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(sextets.len() * 3 / 4 + 3);
+    for group in sextets.chunks(4) {
+        let number = (0..4).fold(0_u32, |number, place| {
+            (number << 6) | u32::from(group.get(place).copied().unwrap_or_default())
+        });
+        let [_, first, second, third] = number.to_be_bytes();
+        out.extend([first, second, third]);
     }
     out
 }
@@ -425,6 +451,7 @@ mod tests {
         ] {
             assert_eq!(next_blob(text.as_bytes(), 0), expected, "{text}");
         }
-        assert_eq!(decoded(b"YWJj\nZA==", 0), b"abcd");
+        let sextets: Vec<u8> = b"YWJj\nZGVm".iter().filter_map(|byte| sextet(*byte)).collect();
+        assert_eq!(decoded(&sextets), b"abcdef");
     }
 }

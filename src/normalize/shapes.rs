@@ -8,6 +8,21 @@ pub(super) struct Shape {
     /// The secret is the first group that took part, or all of the match.
     pub(super) pattern: &'static str,
     pub(super) value: Value,
+    pub(super) needs: Needs,
+}
+
+/// What else there must be in a text, so that most are passed over without looking closely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    Nothing,
+    /// `@`.
+    At,
+    /// `=` or `:`.
+    Sign,
+    /// No anchor: a dot in front of 24 characters.
+    DotBefore24,
+    /// No anchor: two dots, six characters apart.
+    DotsAround6,
 }
 
 /// What else a match must be.
@@ -22,15 +37,15 @@ pub(super) enum Value {
 }
 
 const fn token(anchors: &'static [&'static [u8; 4]], pattern: &'static str) -> Shape {
-    Shape { anchors, pattern, value: Value::Token }
+    Shape { anchors, pattern, value: Value::Token, needs: Needs::Nothing }
 }
 
-const fn named(pattern: &'static str) -> Shape {
-    Shape { anchors: NAMES, pattern, value: Value::Named }
+const fn named(pattern: &'static str, needs: Needs) -> Shape {
+    Shape { anchors: NAMES, pattern, value: Value::Named, needs }
 }
 
-const fn mixed(anchors: &'static [&'static [u8; 4]], pattern: &'static str) -> Shape {
-    Shape { anchors, pattern, value: Value::Mixed }
+const fn mixed(anchors: &'static [&'static [u8; 4]], pattern: &'static str, needs: Needs) -> Shape {
+    Shape { anchors, pattern, value: Value::Mixed, needs }
 }
 
 /// The ends of the names that [`key!`] knows.
@@ -79,10 +94,13 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     token(&[b"ey-1"], r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     // A password in an address.
-    token(
-        &[b"://?", b"://:", b"://%"],
-        r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@"'<>]*:([^\s/"'<>]{3,})@"#,
-    ),
+    Shape {
+        needs: Needs::At,
+        ..token(
+            &[b"://?", b"://:", b"://%"],
+            r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@"'<>]*:([^\s/"'<>]{3,})@"#,
+        )
+    },
     // GitHub, GitLab, Bitbucket and Atlassian.
     token(&[b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"], r"gh[pousr]_[A-Za-z0-9]{36,}"),
     token(&[b"pat_"], r"github_pat_[A-Za-z0-9_]{40,}"),
@@ -117,6 +135,10 @@ pub(super) const SHAPES: &[Shape] = &[
         &[b"oks/"],
         r"(?:https?://)?discord(?:app)?\.com/api/(?:v[0-9]+/)?webhooks/[0-9]{15,20}/[A-Za-z0-9_-]{60,}",
     ),
+    Shape {
+        needs: Needs::DotsAround6,
+        ..token(&[], r"\b[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}")
+    },
     token(&[b":aa?"], r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     // Payments and shops.
     token(&[b"k_li", b"k_te"], r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"),
@@ -149,7 +171,8 @@ pub(super) const SHAPES: &[Shape] = &[
     token(&[b"ure="], r"(?i)x-(?:amz|goog)-signature=([0-9a-f]{64,})"),
     // HashiCorp.
     token(&[b"hvs.", b"hvb.", b"hvr."], r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}"),
-    mixed(&[], VAULT_LEGACY),
+    // `s.` and 24 characters: before 1.10, and OpenBao.
+    mixed(&[], r"\b[sbr]\.[A-Za-z0-9]{24}\b", Needs::DotBefore24),
     token(&[b"asv1"], r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,}"),
     // Packages and images.
     token(&[b"npm_"], r"\bnpm_[A-Za-z0-9]{36,}"),
@@ -183,7 +206,6 @@ pub(super) const SHAPES: &[Shape] = &[
     token(&[b"ret_", b"ntn_"], r"\b(?:secret_[A-Za-z0-9]{43}|ntn_[0-9]{11}[A-Za-z0-9]{35})\b"),
     token(&[b"pmak"], r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
     token(&[b"figd"], r"\bfigd_[A-Za-z0-9_-]{40,}"),
-    token(&[], DISCORD),
     // A signed or sealed JSON web token.
     token(&[b"eyj?"], r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){2,4}"),
     // Headers.
@@ -194,26 +216,32 @@ pub(super) const SHAPES: &[Shape] = &[
             r"(?:bearer|basic|token|apikey|negotiate)\s+([A-Za-z0-9._~+/=-]{8,})",
         ),
     ),
-    mixed(&[b"arer", b"asic"], r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{16,})"),
+    mixed(
+        &[b"arer", b"asic"],
+        r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{16,})",
+        Needs::Nothing,
+    ),
     // `name=value`, `"name": "value"`, `name: value`, `--name value`.
-    named(concat!(
-        key!(),
-        r#"(?:["'\]\\]{0,3}\s{0,3}:?=>?|\\{0,3}["']\s{0,3}(?::|=>))\s{0,3}"#,
-        "(?:",
-        quoted!(),
-        "|",
-        bare!(),
-        ")",
-    )),
-    named(concat!(key!(), r"\s{0,3}:\s{0,3}", quoted!())),
-    named(concat!("--[A-Za-z-]{0,20}", key!(), r"\s+(?:", quoted!(), "|", bare!(), ")")),
+    named(
+        concat!(
+            key!(),
+            r#"(?:["'\]\\]{0,3}\s{0,3}:?=>?|\\{0,3}["']\s{0,3}(?::|=>))\s{0,3}"#,
+            "(?:",
+            quoted!(),
+            "|",
+            bare!(),
+            ")",
+        ),
+        Needs::Sign,
+    ),
+    named(concat!(key!(), r"\s{0,3}:\s{0,3}", quoted!()), Needs::Sign),
+    named(
+        concat!("--[A-Za-z-]{0,20}", key!(), r"\s+(?:", quoted!(), "|", bare!(), ")"),
+        Needs::Nothing,
+    ),
     mixed(
         NAMES,
         concat!("(?:", password!(), r"|[A-Za-z0-9][_-](?i:secret|token))\s{0,3}:\s+", bare!()),
+        Needs::Sign,
     ),
 ];
-
-/// `s.` and 24 characters: HashiCorp Vault before 1.10, and OpenBao.
-pub(super) const VAULT_LEGACY: &str = r"\b[sbr]\.[A-Za-z0-9]{24}\b";
-pub(super) const DISCORD: &str =
-    r"\b[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}";
