@@ -152,7 +152,13 @@ fn planted(token: &Token, around: (&str, &str), form: usize) -> String {
     let filler = if form > 5 { "and a few more words " } else { "" };
     let (open, close) = if token.is_distinct { ("", "") } else { (" ", " ") };
     let text = written(&format!("{filler}{open}{}{close}", token.text), form);
-    format!("{before}{text}{behind}")
+    // `%` would make its first characters into another one.
+    let gap = if before.trim_end_matches(|c: char| c.is_ascii_hexdigit()).ends_with('%') {
+        " "
+    } else {
+        ""
+    };
+    format!("{before}{gap}{text}{behind}")
 }
 
 proptest! {
@@ -172,7 +178,8 @@ proptest! {
             let secret = written(&token.secret, form);
             prop_assert!(!clean.contains(&secret), "{text}\nbecame {clean}\nwith {secret}");
         }
-        prop_assert!(clean.contains("fp:examples:"), "{text}\nbecame {clean}");
+        let is_seen = clean.contains("fp:examples:") || clean.contains("redacted");
+        prop_assert!(is_seen, "{text}\nbecame {clean}");
         prop_assert_eq!(cleaned(&clean, &keys), clean);
     }
 
