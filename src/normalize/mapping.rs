@@ -58,8 +58,7 @@ impl Pipelines {
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
         alert.set(Field::ReceivedAt, Value::Time(at));
-        let first = pipeline.fingerprint.iter().find_map(|place| doc.raw(*place));
-        let secret = first.as_ref().and_then(whole_secret);
+        let secret = pipeline.fingerprint.iter().find_map(|place| whole_secret(&doc.raw(*place)?));
         if let Some(secret) = &secret {
             let fingerprint = reading.keys.fingerprint(secret.as_bytes());
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));

@@ -132,6 +132,15 @@ credential_id,a
         ],
     );
     assert_eq!(
+        problems(
+            &[("p.yaml", GOOD)],
+            Some("match,value,nhi_id,nhi_kind\nnhi_id,a,b,agent\nnhi_id,c,d,servise_account\n")
+        ),
+        ["a.csv:3:1: `nhi.kind` is one of `service_account`, `api_key`, `token`, `oauth_app`, \
+             `certificate`, `agent`, `managed_identity`, `person`, `unknown`, never \
+             `servise_account`, did you mean `service_account`?"],
+    );
+    assert_eq!(
         problems(&[("p.yaml", GOOD)], Some("match,valu\n")),
         [
             "a.csv:1:1: the column `nhi_id` must be there once",

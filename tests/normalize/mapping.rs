@@ -113,6 +113,19 @@ fn words_that_no_alert_has_are_absent() {
 }
 
 #[test]
+fn a_kind_from_the_alias_table_says_so() {
+    let table = "match,value,nhi_id,nhi_kind\nnhi_id,a,b,agent\nnhi_id,c,d,\n";
+    let map = "  nhi.id: id\n  nhi.kind: {const: token}\n";
+    let by_table = mapped(map, table, r#"{"id":"a"}"#);
+    assert_eq!(by_table["nhi"]["kind"], "agent");
+    assert_eq!(by_table["nhi"]["kind_known_by"], by_table["nhi"]["known_by"]);
+    assert_ne!(
+        mapped(map, table, r#"{"id":"c"}"#)["nhi"]["kind_known_by"],
+        by_table["nhi"]["known_by"]
+    );
+}
+
+#[test]
 fn an_identity_is_found_by_the_strongest_that_is_known() {
     let old = FingerprintKeys::new(("old", &[2; 16]), None).unwrap().fingerprint(b"notarealsecret");
     let table = format!(
