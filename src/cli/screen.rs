@@ -1,9 +1,10 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value that is not there reads as null")]
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::lines::shown;
-use crate::case::{FIELDS, Millis, duration_text};
+use crate::case::{FIELDS, Millis, Why, duration_text};
 
 const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 16;
@@ -206,7 +207,7 @@ impl Page {
                     values.collect::<Vec<_>>().join(", ")
                 }
                 "absent" => "the source was asked and has no entry".to_owned(),
-                _ => format!("UNKNOWN: {}", why_text(&plain(&fact["why"]))),
+                _ => format!("UNKNOWN: {}", why_text(&fact["why"])),
             };
             self.pair(&plain(&fact["enricher"]), &state);
             self.pair("", &format!("from {}, {age}", plain(&fact["source"])));
@@ -237,14 +238,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn why_text(why: &str) -> &'static str {
-    match why {
-        "timeout" => "the source did not answer in time",
-        "stale" => "the entry is older than the playbook allows",
-        "conflict" => "sources contradict each other",
-        "no_key" => "the alert does not name what the source is asked by",
-        _ => "the source failed",
-    }
+fn why_text(why: &Value) -> &'static str {
+    Why::deserialize(why).unwrap_or(Why::Error).about()
 }
 
 fn age_text(age_ms: i64) -> String {

@@ -9,7 +9,7 @@ use super::layout::Doc;
 use super::pipeline::Pipeline;
 use super::redact::{Redactor, whole_secret};
 use super::source::Reader;
-use super::words::words_of;
+use super::words::is_word;
 use super::{FingerprintKeys, Pipelines};
 use crate::case::{
     Alert, Arrival, Body, Field, Id, Millis, Origin, Reason, Type, Unreadable, Value, hex, id_of,
@@ -308,9 +308,7 @@ fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>,
     alert.set(Field::Kind, kind);
     for mapped in &pipeline.map {
         let mut value = mapped.source.value(mapped.field.of(), reader);
-        let is_known =
-            |text: &str| words_of(mapped.field).is_none_or(|words| words.contains(&text));
-        if value.text().is_some_and(|text| !is_known(text)) {
+        if value.text().is_some_and(|text| !is_word(mapped.field, text)) {
             value = Value::Absent;
         }
         let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
