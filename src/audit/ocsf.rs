@@ -1,10 +1,14 @@
 //! The part of OCSF 1.8.0 that a Detection Finding of ours uses, as it is written. Times are
 //! milliseconds since 1970; an `_id` has its caption beside it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Hash;
-use crate::case::{Alert, Id, Ruling};
+use super::outputs;
+use crate::case::{Alert, Id, Ruling, Why};
 
 pub(super) const VERSION: &str = "1.8.0";
 pub(super) const CATEGORY_UID: u32 = 2;
@@ -82,8 +86,7 @@ pub(super) struct FindingInfo<'r> {
 #[derive(Serialize)]
 pub(super) struct Analytic<'r> {
     pub name: &'r str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
+    pub uid: Cow<'r, str>,
     pub type_id: u32,
     pub r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,10 +210,10 @@ pub(super) struct File<'r> {
 #[derive(Serialize)]
 pub(super) struct Enrichment<'r> {
     pub name: String,
-    pub value: &'r str,
-    pub r#type: &'r str,
-    pub provider: &'r str,
-    pub short_desc: String,
+    pub value: Cow<'r, str>,
+    pub r#type: Cow<'r, str>,
+    pub provider: Cow<'r, str>,
+    pub short_desc: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_time: Option<i64>,
     pub data: Data<'r>,
@@ -219,11 +222,11 @@ pub(super) struct Enrichment<'r> {
 /// What a lookup gave: never an empty object where nothing is known.
 #[derive(Serialize)]
 pub(super) struct Data<'r> {
-    pub state: &'r str,
+    pub state: Cow<'r, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<&'static str>,
+    pub why: Option<Why>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub values: Option<&'r serde_json::value::RawValue>,
+    pub values: Option<&'r RawValue>,
 }
 
 #[derive(Serialize)]
@@ -265,7 +268,7 @@ pub(super) struct Product<'r> {
 /// What OCSF has no place for.
 #[derive(Serialize)]
 pub(super) struct Unmapped<'r> {
-    pub record: super::outputs::Named<'r>,
+    pub record: outputs::Named<'r>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case_id: Option<&'r Id>,
     #[serde(skip_serializing_if = "Option::is_none")]

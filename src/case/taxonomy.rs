@@ -78,7 +78,8 @@ pub fn technique_ids() -> impl Iterator<Item = &'static str> {
 /// Whether it is written as a technique is: `T1078` or `T1078.004`.
 pub fn is_technique_id(text: &str) -> bool {
     let (technique, sub) = text.split_once('.').map_or((text, None), |(t, s)| (t, Some(s)));
-    let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     technique.strip_prefix('T').is_some_and(|number| digits(number, 4))
         && sub.is_none_or(|number| digits(number, 3))
 }
@@ -98,7 +99,10 @@ mod tests {
         for (id, name, tactics) in TECHNIQUES {
             assert!(is_technique_id(id), "{id}");
             assert_eq!(technique(id).map(|found| found.name), Some(*name), "{id}: out of order");
-            assert!(tactics.split(' ').all(|t| TACTICS.iter().any(|(known, _)| *known == t)), "{id}");
+            assert!(
+                tactics.split(' ').all(|t| TACTICS.iter().any(|(known, _)| *known == t)),
+                "{id}"
+            );
             let family = id.split('.').next().unwrap_or_default();
             assert!(technique(family).is_some(), "{id} without {family}");
         }
@@ -116,7 +120,20 @@ mod tests {
         for id in ["T1078", "T1078.004"] {
             assert!(is_technique_id(id), "{id}");
         }
-        for id in ["", "T", "T107", "T10780", "t1078", "T1O78", "T1078.", "T1078.4", "T1078.0041", "T1078.004.1", "TA0006", "T١٢٣٤"] {
+        for id in [
+            "",
+            "T",
+            "T107",
+            "T10780",
+            "t1078",
+            "T1O78",
+            "T1078.",
+            "T1078.4",
+            "T1078.0041",
+            "T1078.004.1",
+            "TA0006",
+            "T١٢٣٤",
+        ] {
             assert!(!is_technique_id(id), "{id}");
         }
     }

@@ -1,5 +1,5 @@
-//! Techniques of MITRE ATT&CK Enterprise 18.1: all of its cloud, SaaS, identity provider, office and
-//! container platforms, the families about credentials, and what workload sensors report on Linux.
+//! Techniques of MITRE ATT&CK Enterprise 18.1: all of its cloud, SaaS, identity provider, office
+//! and container platforms, the families about credentials, and what sensors report on Linux.
 
 /// Id, name, tactics; in the order of the ids.
 pub(super) static TECHNIQUES: &[(&str, &str, &str)] = &[

@@ -24,8 +24,8 @@ fn words_of(field: Field) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Whether a field may have what a detector wrote. Any technique passes that looks like one: detectors
-/// know more of them than pipelines name.
+/// Whether a field may have what a detector wrote. Any technique passes that is written like one:
+/// detectors know more of them than pipelines name.
 pub(super) fn is_word(field: Field, text: &str) -> bool {
     match words_of(field) {
         Some(words) => words.contains(&text),
