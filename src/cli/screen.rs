@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lines::shown;
-use crate::case::{FIELDS, Millis, Why, duration_text};
+use crate::case::{FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique};
 
 const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 16;
@@ -47,6 +47,8 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
             text(&case["reason"])
         ),
     );
+    page.label("technique", &case["alert"]["attack_technique"], technique_name);
+    page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
     page.containment(case);
     for group in ["nhi", "credential"] {
@@ -106,6 +108,12 @@ impl Page {
     fn pair_if(&mut self, name: &str, value: &Value) {
         if let Some(text) = value.as_str() {
             self.pair(name, text);
+        }
+    }
+
+    fn label(&mut self, name: &str, id: &Value, known: fn(&str) -> Option<&'static str>) {
+        if let Some(id) = id.as_str() {
+            self.pair(name, &known(id).map_or(id.to_owned(), |known| format!("{id} {known}")));
         }
     }
 
@@ -236,6 +244,10 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+fn technique_name(id: &str) -> Option<&'static str> {
+    technique(id).map(|known| known.name)
 }
 
 fn why_text(why: &Value) -> &'static str {

@@ -10,6 +10,7 @@ mod partition;
 mod decimal;
 mod times;
 mod words;
+mod address;
 mod views;
 mod redact;
 mod layout;
@@ -18,13 +19,23 @@ mod source;
 mod source_file;
 mod rows;
 mod alias;
+mod open;
 mod pipeline;
+mod body;
+mod explain;
+mod reading;
+mod mapping;
 mod intake;
+mod draft;
 
+pub use draft::draft;
+pub use explain::Explained;
 pub use fingerprint::{FingerprintKeys, KeyError};
-pub use intake::{ALERT_BYTES_MAX, ALERTS_MAX, Incoming, MESSAGE_BYTES_MAX};
+pub use intake::ALERTS_MAX;
+pub use mapping::ALERT_BYTES_MAX;
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
 pub use pipeline::Pipeline;
+pub use reading::{Incoming, MESSAGE_BYTES_MAX};
 
 use crate::text::{At, Problems, Source};
 
@@ -64,7 +75,7 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
     if earlier.webhook.is_some() && earlier.webhook == later.webhook {
         problems.add(at, format!("{file} has the same `webhook`"));
     }
-    if earlier.topic == later.topic && (earlier.detect.is_empty() || later.detect.is_empty()) {
+    if earlier.topic == later.topic && (earlier.detect.is_none() || later.detect.is_none()) {
         problems.add(
             at,
             format!("{file} reads the same topic: both need `detect` to tell their messages apart"),

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use super::layout::{Layout, Place, Walks};
+use super::open::Open;
 use super::source::Source as From;
 use super::source_file::{source_in, source_of};
-use super::when::{Dismissal, Sign, field_of};
+use super::when::{Dismissal, Scope, When, field_of};
 use crate::case::{Field, Type};
-use crate::json::{Path, Step};
+use crate::json::{Path, Start, Step};
 use crate::text::{At, Data, Fields, Node, Problems, Source, read};
 
 /// One detector's format, checked and compiled.
@@ -17,7 +18,10 @@ pub struct Pipeline {
     pub topic: String,
     pub webhook: Option<String>,
     pub file: Arc<str>,
-    pub(super) detect: Vec<Sign>,
+    pub(super) format: Format,
+    pub(super) open: Open,
+    /// Nothing when any message of its topic is its.
+    pub(super) detect: Option<When>,
     pub(super) walks: Walks,
     pub(super) kind: From,
     pub(super) redact: Vec<Place>,
@@ -25,6 +29,13 @@ pub struct Pipeline {
     pub(super) fingerprint: Vec<Place>,
     pub(super) map: Vec<Mapped>,
     pub(super) not_an_alert: Vec<Dismissal>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    /// Read as a list with an object for each row.
+    Csv,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +55,8 @@ const NOT_MAPPED: &[Field] = &[
     Field::CredentialFingerprint,
 ];
 
+const EACH: &str = "`each` names the items of a list or object: it ends with `[*]` or `{*}`";
+
 pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipeline, At)> {
     let node = read(source, problems)?;
     let before = problems.len();
@@ -54,13 +67,17 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let owner = fields.require_text("owner", problems);
     let from = fields.require("from", problems).and_then(|node| from_of(node, problems));
     let ignore_case = fields.bool("ignore_case", problems).unwrap_or(false);
+    let format = format_of(&mut fields, problems);
+    let open = Open::compile(fields.list("open", problems), ignore_case, problems);
     let detect = fields.list("detect", problems);
-    let detect = detect.iter().filter_map(|node| Sign::compile(node, &mut layout, problems));
-    let detect = detect.collect();
+    let detect =
+        (!detect.is_empty()).then(|| When::list(detect, Scope::Detect, &mut layout, problems));
+    if format == Format::Csv && detect.is_none() {
+        problems.add(&fields.at, "`format: csv` needs `detect`: any text at all is a table");
+    }
     let unwrap = paths(&mut fields, "unwrap", problems);
     check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
-    let each = paths(&mut fields, "each", problems);
-    check_each(&each, true, "`each` names the items of a list: it ends with `[*]`", problems);
+    let each = each_of(&mut fields, format, problems);
     let kind = fields.require("kind", problems);
     let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
     let redact = paths(&mut fields, "redact", problems);
@@ -76,8 +93,10 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let map = fields.require("map", problems);
     let map = map.map(|node| map_of(node, &mut layout, problems));
     let not_an_alert = fields.list("not_an_alert", problems);
-    let not_an_alert: Vec<Dismissal> =
-        not_an_alert.iter().filter_map(|node| Dismissal::compile(node, problems)).collect();
+    let not_an_alert: Vec<Dismissal> = not_an_alert
+        .iter()
+        .filter_map(|node| Dismissal::compile(node, &mut layout, problems))
+        .collect();
     let at = fields.at.clone();
     fields.finish(problems);
     if problems.len() > before {
@@ -96,6 +115,8 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
         topic,
         webhook,
         file: source.path.clone(),
+        format,
+        open,
         detect,
         walks,
         kind: kind?,
@@ -115,6 +136,30 @@ fn name_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(name.to_owned())
+}
+
+fn format_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Format {
+    match fields.text("format", problems) {
+        None | Some("json") => Format::Json,
+        Some("csv") => Format::Csv,
+        Some(_) => {
+            problems.add(&fields.at, "`format` is `json` or `csv`");
+            Format::Json
+        }
+    }
+}
+
+fn each_of(fields: &mut Fields<'_>, format: Format, problems: &mut Problems) -> Vec<(Path, At)> {
+    let each = paths(fields, "each", problems);
+    check_each(&each, true, EACH, problems);
+    if format == Format::Json {
+        return each;
+    }
+    let rows = Path { start: Start::Root, steps: vec![Step::Each], is_key: false };
+    if let Some((_, at)) = each.iter().find(|(path, _)| *path != rows) {
+        problems.add(at, "in CSV each row is an alert: `each` is `$[*]`, or left out");
+    }
+    vec![(rows, fields.at.clone())]
 }
 
 fn from_of(node: &Node, problems: &mut Problems) -> Option<(String, Option<String>)> {
@@ -141,7 +186,8 @@ fn paths(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) ->
 
 fn check_each(paths: &[(Path, At)], wanted: bool, why: &str, problems: &mut Problems) {
     for (path, at) in paths {
-        if path.has_each() != wanted || (wanted && path.steps.last() != Some(&Step::Each)) {
+        let is_list = path.steps.last().is_some_and(Step::is_many);
+        if path.is_many() != wanted || (wanted && !is_list) || path.is_key {
             problems.add(at, why);
         }
     }
