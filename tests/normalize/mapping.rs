@@ -112,6 +112,16 @@ fn words_that_no_alert_has_are_absent() {
     assert!(mapped("  severity: a\n", NO_ALIASES, r#"{"a":"HIGH"}"#)["severity"].is_null());
 }
 
+/// Detectors know more techniques than pipelines name.
+#[test]
+fn a_detectors_technique_passes_when_it_is_written_like_one() {
+    for (text, is_there) in [("T1078.004", true), ("T9999", true), ("T1O78", false), ("x", false)] {
+        let alert = mapped("  attack_technique: a\n", NO_ALIASES, &format!(r#"{{"a":"{text}"}}"#));
+        let wanted = is_there.then_some(text);
+        assert_eq!(alert.get("attack_technique").and_then(|t| t.as_str()), wanted, "{alert}");
+    }
+}
+
 #[test]
 fn a_kind_from_the_alias_table_says_so() {
     let table = "match,value,nhi_id,nhi_kind\nnhi_id,a,b,agent\nnhi_id,c,d,\n";
