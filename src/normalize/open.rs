@@ -9,16 +9,14 @@ use crate::json::{Extractor, Fault, Kind, Path, Raw, Start};
 use crate::text::{Fields, Node, Problems};
 
 /// The strings to open, in their order: each entry reads what the one before it made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Open {
     entries: Vec<Entry>,
-    /// Finds in one walk whether there is anything to open: mostly there is not.
-    any: Extractor,
-    slots: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
+    path: Path,
     walk: Extractor,
     slot: usize,
     coding: Coding,
@@ -33,17 +31,12 @@ enum Coding {
 
 impl Open {
     pub(super) fn compile(nodes: &[Node], ignore_case: bool, problems: &mut Problems) -> Self {
-        let mut any = Extractor::new(ignore_case);
-        let (mut entries, mut slots) = (Vec::new(), Vec::new());
-        for node in nodes {
-            if let Some((path, coding)) = entry_of(node, problems) {
-                slots.push(any.slot(&path));
-                let mut walk = Extractor::new(ignore_case);
-                let slot = walk.slot(&path);
-                entries.push(Entry { walk, slot, coding });
-            }
-        }
-        Self { entries, any, slots }
+        let entries = nodes.iter().filter_map(|node| Entry::compile(node, ignore_case, problems));
+        Self { entries: entries.collect() }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().map(|entry| &entry.path)
     }
 
     /// Borrowed when nothing was opened. `bytes_left` is what packed strings may still unpack to.
@@ -53,9 +46,6 @@ impl Open {
         bytes_left: &Cell<usize>,
     ) -> Result<Cow<'t, str>, Refusal> {
         let mut text = Cow::Borrowed(text);
-        if self.entries.is_empty() || !self.has_any(&text)? {
-            return Ok(text);
-        }
         for entry in &self.entries {
             let opened = entry.opened(&text, bytes_left).map_err(|refusal| match text {
                 Cow::Borrowed(_) => refusal,
@@ -67,46 +57,43 @@ impl Open {
         }
         Ok(text)
     }
-
-    /// Entries look into what others opened; where none finds a string, none ever will.
-    fn has_any(&self, text: &str) -> Result<bool, Refusal> {
-        let found = self.any.fill(text)?;
-        let is_text = |raw: Raw<'_>| matches!(raw.kind, Kind::Text { .. });
-        Ok(self.slots.iter().any(|slot| found.all(*slot).any(is_text)))
-    }
-}
-
-fn entry_of(node: &Node, problems: &mut Problems) -> Option<(Path, Coding)> {
-    let (path, coding) = if let Some(text) = node.text() {
-        (Some(text), Coding::Json)
-    } else {
-        let mut fields = Fields::of(node, "an entry of `open`", problems)?;
-        let path = fields.require_text("path", problems);
-        let coding = match fields.text("as", problems) {
-            None | Some("json") => Coding::Json,
-            Some("base64") => Coding::Base64,
-            Some(_) => {
-                problems.add(&node.at, "`as` is `json` or `base64`");
-                return None;
-            }
-        };
-        fields.finish(problems);
-        (path, coding)
-    };
-    match Path::parse(path?) {
-        Ok(path) if path.is_key || matches!(path.start, Start::Around(_)) => {
-            problems.add(&node.at, "`open` looks from the top of the document");
-            None
-        }
-        Ok(path) => Some((path, coding)),
-        Err(why) => {
-            problems.add(&node.at, why);
-            None
-        }
-    }
 }
 
 impl Entry {
+    fn compile(node: &Node, ignore_case: bool, problems: &mut Problems) -> Option<Self> {
+        let (path, coding) = if let Some(text) = node.text() {
+            (Some(text), Coding::Json)
+        } else {
+            let mut fields = Fields::of(node, "an entry of `open`", problems)?;
+            let path = fields.require_text("path", problems);
+            let coding = match fields.text("as", problems) {
+                None | Some("json") => Coding::Json,
+                Some("base64") => Coding::Base64,
+                Some(_) => {
+                    problems.add(&fields.at, "`as` is `json` or `base64`");
+                    return None;
+                }
+            };
+            fields.finish(problems);
+            (path, coding)
+        };
+        match Path::parse(path?) {
+            Ok(path) if path.is_key || matches!(path.start, Start::Around(_)) => {
+                problems.add(&node.at, "`open` looks from the top of the document");
+                None
+            }
+            Ok(path) => {
+                let mut walk = Extractor::new(ignore_case);
+                let slot = walk.slot(&path);
+                Some(Self { path, walk, slot, coding })
+            }
+            Err(why) => {
+                problems.add(&node.at, why);
+                None
+            }
+        }
+    }
+
     fn opened(&self, text: &str, bytes_left: &Cell<usize>) -> Result<Option<String>, Refusal> {
         let slots = self.walk.fill(text)?;
         let mut out = String::new();
