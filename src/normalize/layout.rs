@@ -156,22 +156,27 @@ struct Around<'a, 's> {
 
 impl Walks {
     /// The alerts of the document, by the first list that is there; nothing when it is one itself.
+    /// A list of lists is there if an inner one is; outer ones without any hold no alert.
     pub(super) fn items<'a>(
         &self,
         whole: &Slots<'a>,
     ) -> Result<Option<Vec<Item<'a, '_>>>, Malformed> {
-        let there = self.each.iter().find_map(|each| {
-            let (outer, inner) = each.levels.split_first()?;
+        let mut is_partly_there = false;
+        for each in &self.each {
+            let Some((outer, inner)) = each.levels.split_first() else { continue };
             let kind = if outer.list.is_values { Kind::Object } else { Kind::List };
-            let is_there = whole.get(outer.list.list).is_some_and(|raw| raw.kind == kind);
-            is_there.then_some((outer, inner))
-        });
-        let Some((outer, inner)) = there else { return Ok(None) };
-        let slots = whole.clone();
-        let around = Rc::new(Around { slots, level: outer, key: None, around: None });
-        let mut items = Vec::new();
-        gather(&around, inner, &mut items)?;
-        Ok(Some(items))
+            if whole.get(outer.list.list).is_none_or(|raw| raw.kind != kind) {
+                continue;
+            }
+            let slots = whole.clone();
+            let around = Rc::new(Around { slots, level: outer, key: None, around: None });
+            let mut items = Vec::new();
+            if gather(&around, inner, &mut items)? {
+                return Ok(Some(items));
+            }
+            is_partly_there = true;
+        }
+        Ok(is_partly_there.then(Vec::new))
     }
 
     /// How a place is written in the pipeline's file.
@@ -188,33 +193,35 @@ impl Walks {
     }
 }
 
-/// What stands where a list is looked for and is none counts as an item: it is never passed over.
+/// Says whether an innermost list is there, or an outer one is empty. What stands where a list is
+/// looked for and is none counts as an item: it is never passed over.
 fn gather<'a, 's>(
     around: &Rc<Around<'a, 's>>,
     inner: &'s [Level],
     items: &mut Vec<Item<'a, 's>>,
-) -> Result<(), Malformed> {
+) -> Result<bool, Malformed> {
     let List { list, items: slot, is_values } = around.level.list;
     let kind = if is_values { Kind::Object } else { Kind::List };
     let stranger = around.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null);
+    let is_list = around.slots.get(list).is_some_and(|raw| raw.kind == kind);
+    let mut is_there = is_list && (inner.is_empty() || around.slots.all(slot).next().is_none());
     let mut keys = around.slots.keys(slot);
     for raw in stranger.into_iter().chain(around.slots.all(slot)) {
         let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
-        let Some((level, deeper)) = inner.split_first() else {
+        let walked = matches!(raw.kind, Kind::Object | Kind::List).then(|| inner.split_first());
+        let Some((level, deeper)) = walked.flatten() else {
             items.push(item);
+            is_there = true;
             continue;
         };
-        if !matches!(raw.kind, Kind::Object | Kind::List) {
-            items.push(item);
-            continue;
-        }
         let placed = |malformed: Malformed| Malformed { at: raw.at + malformed.at, ..malformed };
         let mut slots = level.walk.fill(raw.text).map_err(placed)?;
         slots.shift(raw.at);
         let (key, outer) = (item.key, Some(Rc::clone(around)));
-        gather(&Rc::new(Around { slots, level, key, around: outer }), deeper, items)?;
+        let inside = Rc::new(Around { slots, level, key, around: outer });
+        is_there |= gather(&inside, deeper, items)?;
     }
-    Ok(())
+    Ok(is_there)
 }
 
 /// What one alert's paths found.

@@ -182,6 +182,11 @@ map:
         ["1 a/b v -", "2 c v -", "3 c v -", "unreadable"]
     );
     assert_eq!(read(r#"{"tool":"a","results":[{"type":"1"}]}"#), ["1 a - -"]);
+    // Runs without results are no list of results, so the next that is there counts.
+    assert_eq!(read(r#"{"tool":"a","runs":[{}],"results":[{"type":"1"}]}"#), ["1 a - -"]);
+    assert_eq!(read(r#"{"runs":[{"results":[]}],"results":[{"type":"1"}]}"#), ["- - - -"]);
+    assert_eq!(read(r#"{"runs":[{},{}],"type":"1"}"#), ["- - - -"]);
+    assert_eq!(read(r#"{"runs":[],"results":[{"type":"1"}]}"#), ["- - - -"]);
     // The secret of one run is no secret of another.
     assert_eq!(
         read(
