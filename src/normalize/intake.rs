@@ -1,7 +1,9 @@
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::body::{Document, Documents};
+use super::explain::Explained;
 use super::layout::{Doc, Item};
 use super::mapping::empty_report;
 use super::pipeline::{Format, Pipeline};
@@ -114,9 +116,27 @@ impl Pipelines {
         pipeline: Option<&str>,
         keys: &FingerprintKeys,
     ) -> Vec<Arrival<'static>> {
-        let reading = Reading::new(message, keys);
+        self.arrivals(&Reading::new(message, keys), pipeline)
+    }
+
+    /// As [`Self::read`], with what every alert was made of.
+    pub fn explain(
+        &self,
+        message: &Incoming<'_>,
+        pipeline: Option<&str>,
+        keys: &FingerprintKeys,
+    ) -> (Vec<Arrival<'static>>, Vec<Explained>) {
+        let explained = RefCell::default();
+        let mut reading = Reading::new(message, keys);
+        reading.explained = Some(&explained);
+        let arrivals = self.arrivals(&reading, pipeline);
+        (arrivals, explained.take())
+    }
+
+    fn arrivals(&self, reading: &Reading<'_>, pipeline: Option<&str>) -> Vec<Arrival<'static>> {
+        let message = reading.message;
         let mut work = Work {
-            reading: &reading,
+            reading,
             candidates: self.candidates(message.topic, pipeline),
             is_named: pipeline.is_some(),
             chosen: "",
@@ -192,7 +212,7 @@ impl Pipelines {
         work.check_room(of.max(1))?;
         let id = reading.alert_id(work.made.len());
         let Some(items) = items else {
-            let doc = Doc::new(&pipeline.walks, &whole, &whole, None);
+            let doc = Doc::new(&pipeline.walks, page.text, (&whole, &whole), None);
             work.put(Ok(self.alert(pipeline, reading, &doc, &id)?));
             return Ok(());
         };
@@ -229,7 +249,7 @@ impl Pipelines {
             return Err(placed(Refusal::new(Reason::UnknownShape, "an item is no object")));
         }
         let here = inside(pipeline, &item.raw)?;
-        let doc = Doc::new(&pipeline.walks, &here, whole, Some(item));
+        let doc = Doc::new(&pipeline.walks, item.raw.text, (&here, whole), Some(item));
         self.alert(pipeline, reading, &doc, id).map_err(placed)
     }
 }
@@ -247,7 +267,7 @@ fn fits(
     let Some(detect) = &pipeline.detect else { return Ok(true) };
     let headers = reading.message.headers;
     let fit = |here: &Slots<'_>, item: Option<&Item<'_, '_>>| {
-        let doc = Doc::new(&pipeline.walks, here, whole, item);
+        let doc = Doc::new(&pipeline.walks, text, (here, whole), item);
         detect.holds(Seen { doc: &doc, headers, alert: None, trace: None })
     };
     let is_list = text.trim_start().starts_with('[');

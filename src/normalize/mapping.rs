@@ -3,6 +3,7 @@ use std::cell::{Cell, RefCell};
 use serde::Serialize;
 
 use super::address::address_of;
+use super::explain::Explained;
 use super::layout::Doc;
 use super::pipeline::Pipeline;
 use super::reading::{Reading, Refusal};
@@ -47,7 +48,12 @@ impl Pipelines {
         let (headers, trace) = (reading.message.headers, RefCell::default());
         let reader =
             Reader { doc, headers, redactor: &redactor, text_bytes_max, is_too_long, trace };
-        let mut alert = mapped(pipeline, &reader)?;
+        let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
+        let note = explained.as_mut().map(|(_, explained)| explained);
+        let mut alert = mapped(pipeline, &reader, note)?;
+        if let Some((all, explained)) = explained {
+            all.borrow_mut().push(explained);
+        }
         let at = reading.message.received_at;
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
@@ -96,13 +102,23 @@ impl Pipelines {
     }
 }
 
-fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>, Refusal> {
+fn mapped<'a>(
+    pipeline: &Pipeline,
+    reader: &Reader<'a, '_>,
+    mut note: Option<&mut Explained>,
+) -> Result<Alert<'a>, Refusal> {
     let mut alert = Alert::default();
     let kind = pipeline.kind.value(Type::Text, reader);
     if !kind.is_present() {
         return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
     }
     alert.set(Field::Kind, kind);
+    let mut noted = |field: Field, value: &Value<'_>| {
+        if let Some(note) = note.as_mut().filter(|_| value.is_present()) {
+            note.field(pipeline, field, &reader.trace.borrow());
+        }
+    };
+    noted(Field::Kind, alert.get(Field::Kind));
     for mapped in &pipeline.map {
         let mut value = mapped.source.value(mapped.field.of(), reader);
         let is_known =
@@ -130,6 +146,7 @@ fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>,
             let why = if mapped.source.is_there(reader) { "can not be used" } else { "is missing" };
             return Err(Refusal::new(Reason::BadField, format!("`{path}` {why}")));
         }
+        noted(mapped.field, &value);
         alert.set(mapped.field, cut(mapped.field, value));
     }
     Ok(alert)

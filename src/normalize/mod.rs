@@ -22,12 +22,14 @@ mod alias;
 mod open;
 mod pipeline;
 mod body;
+mod explain;
 mod reading;
 mod mapping;
 mod intake;
 mod draft;
 
 pub use draft::draft;
+pub use explain::Explained;
 pub use fingerprint::{FingerprintKeys, KeyError};
 pub use intake::ALERTS_MAX;
 pub use mapping::ALERT_BYTES_MAX;

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use super::body::{Document, unpacked};
+use super::explain::Explained;
 use super::{ALERTS_MAX, FingerprintKeys};
 use crate::case::{Alert, Arrival, Body, Id, Millis, Origin, Reason, Unreadable, hex, id_of};
 use crate::json::{Fault, Malformed, line_column, utf8};
@@ -76,6 +77,8 @@ pub(super) struct Made<'p> {
 pub(super) struct Reading<'r> {
     pub(super) message: &'r Incoming<'r>,
     pub(super) keys: &'r FingerprintKeys,
+    /// Where each alert's explanation goes, when somebody asked for it.
+    pub(super) explained: Option<&'r RefCell<Vec<Explained>>>,
     pub(super) opened_bytes_left: Cell<usize>,
     bytes: &'r [u8],
     unpacked: OnceCell<Vec<u8>>,
@@ -91,6 +94,7 @@ impl<'r> Reading<'r> {
         Self {
             message,
             keys,
+            explained: None,
             opened_bytes_left: Cell::new(OPENED_BYTES_MAX),
             bytes,
             unpacked: OnceCell::new(),
