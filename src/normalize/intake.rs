@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::body::{Document, Documents};
@@ -15,6 +15,7 @@ use crate::case::{Alert, Arrival, Id, Reason};
 use crate::json::{Kind, Malformed, Raw, Slots};
 
 pub const ALERTS_MAX: usize = 1000;
+
 /// A message's candidates, and what they made of it so far.
 struct Work<'p, 'r> {
     reading: &'r Reading<'r>,
@@ -32,6 +33,14 @@ struct Page<'t> {
     /// Its first byte in the message; nothing when it does not stand there as it is.
     at: Option<usize>,
     report: Option<&'t Report>,
+}
+
+/// A document after one pipeline's `open`.
+struct Opened<'p, 't> {
+    pipeline: &'p Pipeline,
+    text: Cow<'t, str>,
+    /// What the walk found, when nothing had to be opened.
+    whole: Cell<Option<Slots<'t>>>,
 }
 
 /// The pipeline whose signs a document bears, with what its walk found.
@@ -65,14 +74,17 @@ impl<'p> Work<'p, '_> {
     fn choose<'t>(
         &self,
         page: Page<'t>,
-        opened: &'t [(&'p Pipeline, Cow<'t, str>)],
+        opened: &'t [Opened<'p, 't>],
     ) -> Result<Found<'p, 't>, Refusal> {
         let mut chosen = None;
-        for (pipeline, text) in opened {
+        for Opened { pipeline, text, whole } in opened {
             let at = page.at.filter(|_| matches!(text, Cow::Borrowed(_)));
             let page = Page { text, at, ..page };
             let placed = |malformed: Malformed| page.placed(malformed.into());
-            let whole = pipeline.walks.whole.fill(text).map_err(placed)?;
+            let whole = match whole.take() {
+                Some(whole) => whole,
+                None => pipeline.walks.whole.fill(text).map_err(placed)?,
+            };
             let items = pipeline.walks.items(&whole).map_err(placed)?;
             let found = Found { pipeline, page, whole, items };
             if !self.is_claimed(&found).map_err(placed)? {
@@ -185,27 +197,34 @@ impl Pipelines {
         for document in documents {
             work.check_room(1)?;
             work.chosen = "";
-            let read = document.map_err(Refusal::from).and_then(|document| {
-                let read = self.page(work, page(document));
-                read.map_err(|refusal| refusal.or_at(document.at))
+            let read = document.map_err(|malformed| (malformed.at, malformed.into()));
+            let read = read.and_then(|document| {
+                self.page(work, page(document)).map_err(|refusal| (document.at, refusal))
             });
             match read {
-                Err(refusal) if refusal.reason == Reason::TooMany => return Err(refusal),
-                Err(refusal) => work.put(Err(refusal)),
+                Err((_, refusal)) if refusal.reason == Reason::TooMany => return Err(refusal),
+                Err((at, refusal)) => work.put(Err(refusal.or_at(at))),
                 Ok(()) => {}
             }
         }
         Ok(())
     }
 
-    /// Errors: what makes all of the document one unreadable, unless it is of too many alerts.
+    /// Errors: what makes all of the document one unreadable, or the message if it is too many.
     fn page<'p>(&self, work: &mut Work<'p, '_>, page: Page<'_>) -> Result<(), Refusal> {
         let reading = work.reading;
         let opened = work.candidates.iter().map(|pipeline| {
-            let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
-            Ok((*pipeline, opened.map_err(|refusal| page.placed(refusal))?))
+            let placed = |malformed: Malformed| page.placed(malformed.into());
+            let whole = pipeline.walks.whole.fill(page.text).map_err(placed)?;
+            let mut text = Cow::Borrowed(page.text);
+            if pipeline.walks.may_open(&whole) {
+                let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
+                text = opened.map_err(|refusal| page.placed(refusal))?;
+            }
+            let is_read = matches!(text, Cow::Borrowed(_));
+            Ok(Opened { pipeline, text, whole: Cell::new(is_read.then_some(whole)) })
         });
-        let opened: Vec<(&'p Pipeline, Cow<'_, str>)> = opened.collect::<Result<_, Refusal>>()?;
+        let opened: Vec<Opened<'p, '_>> = opened.collect::<Result<_, Refusal>>()?;
         let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
         work.chosen = &pipeline.name;
         let of = items.as_ref().map_or(1, Vec::len);

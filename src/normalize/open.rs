@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use super::body::{Document, Documents, Packed, gunzip, is_gzip};
 use super::reading::{MESSAGE_BYTES_MAX, Refusal};
-use crate::json::{Extractor, Fault, Kind, Path, Raw};
+use crate::json::{Extractor, Fault, Kind, Path, Raw, Start};
 use crate::text::{Fields, Node, Problems};
 
 /// The strings to open, in their order: each entry reads what the one before it made.
@@ -16,6 +16,7 @@ pub(super) struct Open {
 
 #[derive(Debug, Clone)]
 struct Entry {
+    path: Path,
     walk: Extractor,
     slot: usize,
     coding: Coding,
@@ -32,6 +33,10 @@ impl Open {
     pub(super) fn compile(nodes: &[Node], ignore_case: bool, problems: &mut Problems) -> Self {
         let entries = nodes.iter().filter_map(|node| Entry::compile(node, ignore_case, problems));
         Self { entries: entries.collect() }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().map(|entry| &entry.path)
     }
 
     /// Borrowed when nothing was opened. `bytes_left` is what packed strings may still unpack to.
@@ -73,10 +78,14 @@ impl Entry {
             (path, coding)
         };
         match Path::parse(path?) {
+            Ok(path) if path.is_key || matches!(path.start, Start::Around(_)) => {
+                problems.add(&node.at, "`open` looks from the top of the document");
+                None
+            }
             Ok(path) => {
                 let mut walk = Extractor::new(ignore_case);
                 let slot = walk.slot(&path);
-                Some(Self { walk, slot, coding })
+                Some(Self { path, walk, slot, coding })
             }
             Err(why) => {
                 problems.add(&node.at, why);
