@@ -214,17 +214,19 @@ struct Items<'a, 's> {
     all: Vec<Item<'a, 's>>,
     /// How many of them were to hold a list and have none.
     listless: usize,
+    /// Whether a list of alerts was found, be it empty.
+    is_there: bool,
 }
 
 impl<'a, 's> Items<'a, 's> {
     fn rank(&self) -> (bool, bool) {
-        let found = self.all.len() - self.listless;
-        (found > 0, found > 0 && self.listless == 0)
+        (self.is_there, self.is_there && self.listless == 0)
     }
 
     /// What stands where a list is looked for and is none is an item.
     fn gather(&mut self, around: &Rc<Around<'a, 's>>, inner: &'s [Level]) -> Result<(), Malformed> {
         let List { items: slot, .. } = around.level.list;
+        self.is_there |= inner.is_empty();
         let mut keys = around.slots.keys(slot);
         for raw in around.stranger().into_iter().chain(around.slots.all(slot)) {
             let item = Item { raw, key: keys.next(), around: Rc::clone(around) };

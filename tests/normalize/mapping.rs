@@ -188,6 +188,7 @@ map:
         ["1 - - -", "2 - - -"]
     );
     assert_eq!(read(r#"{"runs":[{"x":1}],"results":[{"type":"1"}]}"#), ["1 - - -"]);
+    assert_eq!(read(r#"{"runs":[{"results":[]}],"results":[{"type":"1"}]}"#), ["- - - -"]);
     // The secret of one run is no secret of another.
     assert_eq!(
         read(
