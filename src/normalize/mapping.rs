@@ -37,7 +37,7 @@ impl Pipelines {
         reading: &Reading<'_>,
         doc: &Doc<'_, '_>,
         id: &Id,
-    ) -> Result<Alert<'static>, Refusal> {
+    ) -> Result<Box<Alert<'static>>, Refusal> {
         let mut redactor = Redactor::new(reading.keys);
         for raw in pipeline.redact.iter().flat_map(|place| doc.all(*place)) {
             let added = redactor.add(raw);
@@ -72,7 +72,7 @@ impl Pipelines {
         self.identify(&mut alert, secret.as_deref(), reading.keys, id);
         default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
         check_size(&alert)?;
-        Ok(alert.into_owned())
+        Ok(Box::new(alert.into_owned()))
     }
 
     /// Every alert has an NHI id, and says how it came by it (INV-11).
