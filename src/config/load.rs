@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::enricher::{EnricherConfig, enricher};
+use super::examples::check_examples;
 use super::files::{File, Files, SERVICE_FILE};
 use super::service::ServiceConfig;
 use crate::clause::Schema;
@@ -54,6 +55,9 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         sources(files, Part::Aliases).first(),
         &mut problems,
     );
+    if let Some(pipelines) = &pipelines {
+        check_examples(files, pipelines, &mut problems);
+    }
     let policy = policy::compile(
         &sources(files, Part::Playbook),
         &sources(files, Part::Boundary),
@@ -111,7 +115,7 @@ fn part(path: &str) -> Part {
     }
 }
 
-fn folder(path: &str) -> &str {
+pub(super) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
