@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::body::{Document, Documents};
@@ -35,6 +35,14 @@ struct Page<'t> {
     report: Option<&'t Report>,
 }
 
+/// A document after one pipeline's `open`.
+struct Opened<'p, 't> {
+    pipeline: &'p Pipeline,
+    text: Cow<'t, str>,
+    /// What the walk found, when nothing had to be opened.
+    whole: Cell<Option<Slots<'t>>>,
+}
+
 /// The pipeline whose signs a document bears, with what its walk found.
 struct Found<'p, 't> {
     pipeline: &'p Pipeline,
@@ -66,14 +74,17 @@ impl<'p> Work<'p, '_> {
     fn choose<'t>(
         &self,
         page: Page<'t>,
-        opened: &'t [(&'p Pipeline, Cow<'t, str>)],
+        opened: &'t [Opened<'p, 't>],
     ) -> Result<Found<'p, 't>, Refusal> {
         let mut chosen = None;
-        for (pipeline, text) in opened {
+        for Opened { pipeline, text, whole } in opened {
             let at = page.at.filter(|_| matches!(text, Cow::Borrowed(_)));
             let page = Page { text, at, ..page };
             let placed = |malformed: Malformed| page.placed(malformed.into());
-            let whole = pipeline.walks.whole.fill(text).map_err(placed)?;
+            let whole = match whole.take() {
+                Some(whole) => whole,
+                None => pipeline.walks.whole.fill(text).map_err(placed)?,
+            };
             let items = pipeline.walks.items(&whole).map_err(placed)?;
             let found = Found { pipeline, page, whole, items };
             if !self.is_claimed(&found).map_err(placed)? {
@@ -203,10 +214,17 @@ impl Pipelines {
     fn page<'p>(&self, work: &mut Work<'p, '_>, page: Page<'_>) -> Result<(), Refusal> {
         let reading = work.reading;
         let opened = work.candidates.iter().map(|pipeline| {
-            let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
-            Ok((*pipeline, opened.map_err(|refusal| page.placed(refusal))?))
+            let placed = |malformed: Malformed| page.placed(malformed.into());
+            let whole = pipeline.walks.whole.fill(page.text).map_err(placed)?;
+            let mut text = Cow::Borrowed(page.text);
+            if pipeline.walks.may_open(&whole) {
+                let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
+                text = opened.map_err(|refusal| page.placed(refusal))?;
+            }
+            let is_read = matches!(text, Cow::Borrowed(_));
+            Ok(Opened { pipeline, text, whole: Cell::new(is_read.then_some(whole)) })
         });
-        let opened: Vec<(&'p Pipeline, Cow<'_, str>)> = opened.collect::<Result<_, Refusal>>()?;
+        let opened: Vec<Opened<'p, '_>> = opened.collect::<Result<_, Refusal>>()?;
         let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
         work.chosen = &pipeline.name;
         let of = items.as_ref().map_or(1, Vec::len);

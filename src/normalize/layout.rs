@@ -43,7 +43,12 @@ impl Layout {
         }
     }
 
-    pub(super) fn finish(self, unwrap: &[Path], each: &[Path], ignore_case: bool) -> Walks {
+    pub(super) fn finish<'p>(
+        self,
+        (unwrap, each): (&[Path], &[Path]),
+        open: impl Iterator<Item = &'p Path>,
+        ignore_case: bool,
+    ) -> Walks {
         let mut element = Extractor::new(ignore_case);
         let bare = self.bare.iter().map(|path| element.slot(path)).collect();
         let mut bases = Vec::new();
@@ -61,7 +66,8 @@ impl Layout {
         let mut whole = element.clone();
         let root = self.root.iter().map(|path| whole.slot(path)).collect();
         let each = each.iter().map(|path| self.each(path, &mut whole, ignore_case)).collect();
-        Walks { element, whole, bases, bare, root, each, paths: self }
+        let open = open.map(|path| whole.slot(path)).collect();
+        Walks { element, whole, bases, bare, root, each, open, paths: self }
     }
 
     fn each(&self, path: &Path, whole: &mut Extractor, ignore_case: bool) -> Each {
@@ -106,6 +112,7 @@ pub(super) struct Walks {
     bare: Vec<usize>,
     root: Vec<usize>,
     each: Vec<Each>,
+    open: Vec<usize>,
     paths: Layout,
 }
 
@@ -155,23 +162,37 @@ struct Around<'a, 's> {
 }
 
 impl Walks {
-    /// The alerts of the document, by the first list that is there; nothing when it is one itself.
+    /// Whether there is a string that the pipeline opens.
+    pub(super) fn may_open(&self, whole: &Slots<'_>) -> bool {
+        let is_text = |raw: Raw<'_>| matches!(raw.kind, Kind::Text { .. });
+        self.open.iter().any(|slot| whole.all(*slot).any(is_text))
+    }
+
+    /// The alerts of the document; nothing when it is one itself.
+    ///
+    /// By the first `each` that leads to alerts everywhere in it; else by the first that leads to
+    /// any, and then what lacks its list is an item itself: it is never passed over.
     pub(super) fn items<'a>(
         &self,
         whole: &Slots<'a>,
     ) -> Result<Option<Vec<Item<'a, '_>>>, Malformed> {
-        let there = self.each.iter().find_map(|each| {
-            let (outer, inner) = each.levels.split_first()?;
+        let mut chosen: Option<Items<'a, '_>> = None;
+        for each in &self.each {
+            let Some((outer, inner)) = each.levels.split_first() else { continue };
             let kind = if outer.list.is_values { Kind::Object } else { Kind::List };
-            let is_there = whole.get(outer.list.list).is_some_and(|raw| raw.kind == kind);
-            is_there.then_some((outer, inner))
-        });
-        let Some((outer, inner)) = there else { return Ok(None) };
-        let slots = whole.clone();
-        let around = Rc::new(Around { slots, level: outer, key: None, around: None });
-        let mut items = Vec::new();
-        gather(&around, inner, &mut items)?;
-        Ok(Some(items))
+            if whole.get(outer.list.list).is_none_or(|raw| raw.kind != kind) {
+                continue;
+            }
+            let slots = whole.clone();
+            let around = Rc::new(Around { slots, level: outer, key: None, around: None });
+            let mut items = Items::default();
+            items.gather(&around, inner)?;
+            let is_better = chosen.as_ref().is_none_or(|chosen| items.rank() > chosen.rank());
+            if is_better {
+                chosen = Some(items);
+            }
+        }
+        Ok(chosen.map(|items| items.all))
     }
 
     /// How a place is written in the pipeline's file.
@@ -188,33 +209,57 @@ impl Walks {
     }
 }
 
-/// What stands where a list is looked for and is none counts as an item: it is never passed over.
-fn gather<'a, 's>(
-    around: &Rc<Around<'a, 's>>,
-    inner: &'s [Level],
-    items: &mut Vec<Item<'a, 's>>,
-) -> Result<(), Malformed> {
-    let List { list, items: slot, is_values } = around.level.list;
-    let kind = if is_values { Kind::Object } else { Kind::List };
-    let stranger = around.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null);
-    let mut keys = around.slots.keys(slot);
-    for raw in stranger.into_iter().chain(around.slots.all(slot)) {
-        let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
-        let Some((level, deeper)) = inner.split_first() else {
-            items.push(item);
-            continue;
-        };
-        if !matches!(raw.kind, Kind::Object | Kind::List) {
-            items.push(item);
-            continue;
-        }
-        let placed = |malformed: Malformed| Malformed { at: raw.at + malformed.at, ..malformed };
-        let mut slots = level.walk.fill(raw.text).map_err(placed)?;
-        slots.shift(raw.at);
-        let (key, outer) = (item.key, Some(Rc::clone(around)));
-        gather(&Rc::new(Around { slots, level, key, around: outer }), deeper, items)?;
+#[derive(Default)]
+struct Items<'a, 's> {
+    all: Vec<Item<'a, 's>>,
+    /// How many of them were to hold a list and have none.
+    listless: usize,
+    /// Whether a list of alerts was found, be it empty.
+    is_there: bool,
+}
+
+impl<'a, 's> Items<'a, 's> {
+    fn rank(&self) -> (bool, bool) {
+        (self.is_there, self.is_there && self.listless == 0)
     }
-    Ok(())
+
+    /// What stands where a list is looked for and is none is an item.
+    fn gather(&mut self, around: &Rc<Around<'a, 's>>, inner: &'s [Level]) -> Result<(), Malformed> {
+        let List { items: slot, .. } = around.level.list;
+        self.is_there |= inner.is_empty();
+        let mut keys = around.slots.keys(slot);
+        for raw in around.stranger().into_iter().chain(around.slots.all(slot)) {
+            let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
+            let Some((level, deeper)) = inner.split_first() else {
+                self.all.push(item);
+                continue;
+            };
+            if !matches!(raw.kind, Kind::Object | Kind::List) {
+                self.all.push(item);
+                continue;
+            }
+            let placed =
+                |malformed: Malformed| Malformed { at: raw.at + malformed.at, ..malformed };
+            let mut slots = level.walk.fill(raw.text).map_err(placed)?;
+            if slots.get(level.list.list).is_none() {
+                self.listless += 1;
+                self.all.push(item);
+                continue;
+            }
+            slots.shift(raw.at);
+            let (key, outer) = (item.key, Some(Rc::clone(around)));
+            self.gather(&Rc::new(Around { slots, level, key, around: outer }), deeper)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Around<'a, '_> {
+    fn stranger(&self) -> Option<Raw<'a>> {
+        let List { list, is_values, .. } = self.level.list;
+        let kind = if is_values { Kind::Object } else { Kind::List };
+        self.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null)
+    }
 }
 
 /// What one alert's paths found.

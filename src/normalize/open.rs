@@ -16,6 +16,7 @@ pub(super) struct Open {
 
 #[derive(Debug, Clone)]
 struct Entry {
+    path: Path,
     walk: Extractor,
     slot: usize,
     coding: Coding,
@@ -32,6 +33,10 @@ impl Open {
     pub(super) fn compile(nodes: &[Node], ignore_case: bool, problems: &mut Problems) -> Self {
         let entries = nodes.iter().filter_map(|node| Entry::compile(node, ignore_case, problems));
         Self { entries: entries.collect() }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().map(|entry| &entry.path)
     }
 
     /// Borrowed when nothing was opened. `bytes_left` is what packed strings may still unpack to.
@@ -80,7 +85,7 @@ impl Entry {
             Ok(path) => {
                 let mut walk = Extractor::new(ignore_case);
                 let slot = walk.slot(&path);
-                Some(Self { walk, slot, coding })
+                Some(Self { path, walk, slot, coding })
             }
             Err(why) => {
                 problems.add(&node.at, why);

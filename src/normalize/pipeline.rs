@@ -106,7 +106,7 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
         |paths: Vec<(Path, At)>| paths.into_iter().map(|(p, _)| layout.here(p)).collect();
     let (redact, fingerprint) = (places(redact), places(fingerprint));
     let only = |paths: Vec<(Path, At)>| paths.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
-    let walks = layout.finish(&only(unwrap), &only(each), ignore_case);
+    let walks = layout.finish((&only(unwrap), &only(each)), open.paths(), ignore_case);
     let (topic, webhook) = from?;
     let pipeline = Pipeline {
         name: name?,

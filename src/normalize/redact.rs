@@ -143,6 +143,8 @@ fn class_of(value: &str) -> Class {
         "undefined",
         "unknown",
         "n/a",
+        "hidden_due_to_security_reasons",
+        "sensitivedataremoved",
     ];
     let word = value.trim_matches(|c: char| "<>[](){}*\"'`".contains(c));
     let is_run = |c: &char| "xX.-#•●_?".contains(*c) && value.chars().all(|other| other == *c);
@@ -192,6 +194,8 @@ mod tests {
             "-----BEGIN RSA PRIVATE KEY-----",
             "-----BEGIN PRIVATE KEY-----",
             "None",
+            "HIDDEN_DUE_TO_SECURITY_REASONS",
+            "<sensitiveDataRemoved>",
         ] {
             assert_eq!(class_of(value), Class::Placeholder, "{value}");
         }

@@ -14,8 +14,16 @@ use crate::text::{At, Fields, Node, Problems, suggestion};
 #[derive(Debug, Clone)]
 pub(super) enum Test {
     Exists(bool),
-    Text { how: How, any: Vec<String>, is_negated: bool },
-    Matches { any: Vec<Regex>, is_negated: bool },
+    /// The texts are sorted.
+    Text {
+        how: How,
+        any: Vec<String>,
+        is_negated: bool,
+    },
+    Matches {
+        any: Vec<Regex>,
+        is_negated: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,12 +56,14 @@ impl Test {
         match (self, value) {
             (Self::Exists(wanted), _) => exists == *wanted,
             (Self::Text { how, any, is_negated }, Some(value)) => {
-                let found = any.iter().any(|text| match how {
-                    How::Start => value.starts_with(text.as_str()),
-                    How::End => value.ends_with(text.as_str()),
-                    How::Contain => value.contains(text.as_str()),
-                    How::Equal | How::Match => value == text,
-                });
+                let found = match how {
+                    How::Start => any.iter().any(|text| value.starts_with(text.as_str())),
+                    How::End => any.iter().any(|text| value.ends_with(text.as_str())),
+                    How::Contain => any.iter().any(|text| value.contains(text.as_str())),
+                    How::Equal | How::Match => {
+                        any.binary_search_by(|text| text.as_str().cmp(value)).is_ok()
+                    }
+                };
                 found != *is_negated
             }
             (Self::Matches { any, is_negated }, Some(value)) => {
@@ -89,7 +99,8 @@ impl Test {
                     check_word(field, text, at, problems);
                 }
             }
-            let any = texts.into_iter().map(|(text, _)| text).collect();
+            let mut any: Vec<String> = texts.into_iter().map(|(text, _)| text).collect();
+            any.sort();
             found.push(Self::Text { how: *how, any, is_negated });
         }
         if found.len() != 1 {

@@ -12,7 +12,7 @@ fn a_planted_secret_leaves_in_no_form() {
         for (_, path) in PLANTED.iter().filter(|(of, _)| *of == detector.as_str()) {
             for form in forms() {
                 let mut document: Value = serde_json::from_slice(&bytes).unwrap();
-                plant(&mut document, detector, path, &form);
+                plant(&mut document, &detector, path, &form);
                 let text = serde_json::to_vec(&document).unwrap();
                 let arrivals = pipelines.read(&incoming(&topic, &text), None, &keys);
                 let output = serde_json::to_string(&arrivals).unwrap();

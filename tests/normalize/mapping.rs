@@ -169,7 +169,7 @@ map:
     };
     assert_eq!(
         read(
-            r#"{"version":"v","runs":[{"tool":"a","results":[{"type":"1"},{"type":"2"}]},{},
+            r#"{"version":"v","runs":[{"tool":"a","results":[{"type":"1"},{"type":"2"}]},{"results":null},
             {"results":{"type":"3"},"tool":"c"},{"tool":"b","results":[{"type":"4"}]}]}"#
         ),
         ["1 a v -", "2 a v -", "3 c v -", "4 b v -"]
@@ -182,6 +182,13 @@ map:
         ["1 a/b v -", "2 c v -", "3 c v -", "unreadable"]
     );
     assert_eq!(read(r#"{"tool":"a","results":[{"type":"1"}]}"#), ["1 a - -"]);
+    // What lacks its list is not passed over; another `each` that leads everywhere goes before.
+    assert_eq!(
+        read(r#"{"runs":[{"results":[{"type":"1"}]},{"type":"2"}]}"#),
+        ["1 - - -", "2 - - -"]
+    );
+    assert_eq!(read(r#"{"runs":[{"x":1}],"results":[{"type":"1"}]}"#), ["1 - - -"]);
+    assert_eq!(read(r#"{"runs":[{"results":[]}],"results":[{"type":"1"}]}"#), ["- - - -"]);
     // The secret of one run is no secret of another.
     assert_eq!(
         read(
