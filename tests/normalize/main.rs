@@ -11,6 +11,9 @@ mod examples;
 mod canary;
 #[path = "../support/canary.rs"]
 mod planted;
+mod tokens;
+#[path = "../support/tokens.rs"]
+mod made_up;
 mod hostile;
 mod bodies;
 mod compile;
