@@ -174,16 +174,13 @@ impl Walk<'_, '_> {
             let start = self.scanner.at;
             let key = self.scanner.key()?;
             let mut named = self.find(node, &key);
-            match named.and_then(|child| self.seen.get(child)) {
-                Some((known, at)) if *known == object => {
-                    if !self.is_respelled(*at, start, depth + 1) {
-                        return Err(Malformed { fault: Fault::DuplicateKey, at: start });
-                    }
-                    named = None;
+            let again = named.and_then(|child| self.seen.get(child)).filter(|seen| seen.0 == object);
+            if let Some((_, earlier)) = again {
+                if !self.is_respelled(*earlier, start, depth + 1) {
+                    return Err(Malformed { fault: Fault::DuplicateKey, at: start });
                 }
-                _ => {}
-            }
-            if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
+                named = None;
+            } else if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
                 *seen = (object, start);
             }
             if let Some(values) = node.values {
