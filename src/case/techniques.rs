@@ -73,6 +73,7 @@ pub(super) static TECHNIQUES: &[(&str, &str, &str)] = &[
     ("T1098.007", "Additional Local or Domain Groups", "TA0003 TA0004"),
     ("T1102", "Web Service", "TA0011"),
     ("T1105", "Ingress Tool Transfer", "TA0011"),
+    ("T1106", "Native API", "TA0002"),
     ("T1110", "Brute Force", "TA0006"),
     ("T1110.001", "Password Guessing", "TA0006"),
     ("T1110.002", "Password Cracking", "TA0006"),
