@@ -54,6 +54,10 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         sources(files, Part::Aliases).first(),
         &mut problems,
     );
+    let webhooks = service.as_ref().and_then(|service| service.webhooks.as_ref());
+    if let (Some(webhooks), Some(pipelines)) = (webhooks, &pipelines) {
+        webhooks.check_pipelines(pipelines, &mut problems);
+    }
     let policy = policy::compile(
         &sources(files, Part::Playbook),
         &sources(files, Part::Boundary),

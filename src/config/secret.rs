@@ -52,6 +52,8 @@ pub struct ResolvedSecrets {
     /// Every client property, plain ones too, ready for the Kafka client.
     pub kafka: BTreeMap<String, Secret>,
     pub fingerprints: FingerprintKeys,
+    /// Of each pipeline that has a webhook; any of them is right.
+    pub webhooks: BTreeMap<String, Vec<Secret>>,
 }
 
 /// Shorter keys could be guessed, and with them the secrets behind the fingerprints.
@@ -100,11 +102,13 @@ impl ServiceConfig {
         let keys = FingerprintKeys::new((&self.fingerprint.id, active?.expose()), previous);
         let fingerprints =
             keys.map_err(|error| problems.add(&self.fingerprint.at, error.to_string())).ok()?;
-        complete.then_some(ResolvedSecrets { kafka, fingerprints })
+        let webhooks = self.webhooks.as_ref().map(|config| config.secrets(read, problems));
+        let webhooks = webhooks.unwrap_or_else(|| Some(BTreeMap::new()));
+        complete.then_some(ResolvedSecrets { kafka, fingerprints, webhooks: webhooks? })
     }
 }
 
-fn fetch(
+pub(super) fn fetch(
     from: &SecretFrom,
     at: &At,
     read: &dyn Fn(&SecretFrom) -> Result<String, String>,

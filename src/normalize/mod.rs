@@ -24,7 +24,7 @@ mod intake;
 pub use fingerprint::{FingerprintKeys, KeyError};
 pub use intake::{ALERT_BYTES_MAX, ALERTS_MAX, Incoming, MESSAGE_BYTES_MAX};
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, WEBHOOK_ROOT};
 
 use crate::text::{At, Problems, Source};
 
@@ -60,9 +60,6 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
     let file = &earlier.file;
     if earlier.name == later.name {
         problems.add(at, format!("the pipeline `{}` is already in {file}", later.name));
-    }
-    if earlier.webhook.is_some() && earlier.webhook == later.webhook {
-        problems.add(at, format!("{file} has the same `webhook`"));
     }
     if earlier.topic == later.topic && (earlier.detect.is_empty() || later.detect.is_empty()) {
         problems.add(
