@@ -18,13 +18,17 @@ struct Node {
     keys: Vec<(String, usize)>,
     items: Vec<(usize, usize)>,
     each: Option<usize>,
+    /// For each key asked of a list's items, the texts it may have and where each leads.
+    wheres: Vec<(String, Vec<(String, usize)>)>,
+    values: Option<usize>,
 }
 
-/// What was found, by slot. A path with `[*]` may find many values; the first stands apart.
+/// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
     first: Vec<Option<Raw<'a>>>,
     more: Vec<(usize, Raw<'a>)>,
+    keys: Vec<(usize, Raw<'a>)>,
 }
 
 impl<'a> Slots<'a> {
@@ -35,6 +39,17 @@ impl<'a> Slots<'a> {
     pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
         let more = self.more.iter().filter(move |(of, _)| *of == slot).map(|(_, raw)| *raw);
         self.get(slot).into_iter().chain(more)
+    }
+
+    /// The keys of a path that ends with `{*}`, in the order of its values.
+    pub fn keys(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
+        self.keys.iter().filter(move |(of, _)| *of == slot).map(|(_, key)| *key)
+    }
+
+    /// Places everything `by` bytes further: where the text that was read stands in a larger one.
+    pub fn shift(&mut self, by: usize) {
+        let more = self.more.iter_mut().chain(&mut self.keys).map(|(_, raw)| raw);
+        self.first.iter_mut().flatten().chain(more).for_each(|raw| raw.at += by);
     }
 
     fn put(&mut self, slot: usize, raw: Raw<'a>) {
@@ -68,6 +83,8 @@ impl Extractor {
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let child = match step {
             Step::Each => *node.each.get_or_insert(fresh),
+            Step::Values => *node.values.get_or_insert(fresh),
+            Step::Where { key, value } => where_child(&mut node.wheres, (key, value), fresh),
             Step::Index(index) => {
                 let found = node.items.iter().find(|(item, _)| item == index).map(|item| item.1);
                 found.unwrap_or_else(|| {
@@ -95,7 +112,7 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
-        let slots = Slots { first: vec![None; self.slots], more: Vec::new() };
+        let slots = Slots { first: vec![None; self.slots], ..Slots::default() };
         let seen = vec![0; self.nodes.len()];
         let mut walk = Walk { of: self, scanner: Scanner::new(text), slots, seen, objects: 0 };
         walk.value(0, 0)?;
@@ -137,7 +154,7 @@ impl Walk<'_, '_> {
     }
 
     fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
-        if node.keys.is_empty() {
+        if node.keys.is_empty() && node.values.is_none() {
             return self.scanner.skip(depth);
         }
         self.scanner.enter(depth)?;
@@ -150,22 +167,34 @@ impl Walk<'_, '_> {
             self.scanner.peek();
             let start = self.scanner.at;
             let key = self.scanner.key()?;
-            match self.find(node, &key) {
-                Some(child) => {
-                    if let Some(seen) = self.seen.get_mut(child) {
-                        if *seen == object {
-                            return Err(Malformed { fault: Fault::DuplicateKey, at: start });
-                        }
-                        *seen = object;
-                    }
-                    self.value(child, depth + 1)?;
+            let named = self.find(node, &key);
+            if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
+                if *seen == object {
+                    return Err(Malformed { fault: Fault::DuplicateKey, at: start });
                 }
-                None => self.scanner.skip(depth + 1)?,
+                *seen = object;
             }
+            if let Some(values) = node.values {
+                let slot = self.of.nodes.get(values).and_then(|node| node.slot);
+                self.slots.keys.extend(slot.map(|slot| (slot, key)));
+            }
+            self.children(&[named, node.values], depth + 1)?;
             if !self.scanner.another(b'}')? {
                 return Ok(());
             }
         }
+    }
+
+    /// One value, walked once for each of the paths that lead on from it.
+    fn children(&mut self, children: &[Option<usize>], depth: usize) -> Result<(), Malformed> {
+        let start = self.scanner.at;
+        let mut is_taken = false;
+        for child in children.iter().flatten() {
+            self.scanner.at = start;
+            self.value(*child, depth)?;
+            is_taken = true;
+        }
+        if is_taken { Ok(()) } else { self.scanner.skip(depth) }
     }
 
     fn find(&self, node: &Node, key: &Raw<'_>) -> Option<usize> {
@@ -181,7 +210,7 @@ impl Walk<'_, '_> {
     }
 
     fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
-        if node.each.is_none() && node.items.is_empty() {
+        if node.each.is_none() && node.items.is_empty() && node.wheres.is_empty() {
             return self.scanner.skip(depth);
         }
         self.scanner.enter(depth)?;
@@ -189,17 +218,23 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         let mut index = 0;
+        let mut matched: Vec<usize> = Vec::new();
         loop {
-            let start = self.scanner.at;
             let item = node.items.iter().find(|(item, _)| *item == index).map(|item| item.1);
-            match (item, node.each) {
-                (Some(item), Some(each)) => {
-                    self.value(item, depth + 1)?;
-                    self.scanner.at = start;
-                    self.value(each, depth + 1)?;
+            if node.wheres.is_empty() {
+                self.children(&[item, node.each], depth + 1)?;
+            } else {
+                let before = matched.len();
+                self.scanner.peek();
+                for (key, texts) in &node.wheres {
+                    let found = self.scanner.clone().field(key, self.of.ignore_case, depth + 1);
+                    let Some(text) = found.and_then(|raw| raw.scalar()) else { continue };
+                    let fits = texts.iter().find(|(known, _)| *known == text);
+                    matched.extend(fits.map(|fit| fit.1).filter(|child| !matched.contains(child)));
                 }
-                (Some(child), None) | (None, Some(child)) => self.value(child, depth + 1)?,
-                (None, None) => self.scanner.skip(depth + 1)?,
+                let fresh = matched.iter().skip(before).map(|child| Some(*child));
+                let children: Vec<_> = [item, node.each].into_iter().chain(fresh).collect();
+                self.children(&children, depth + 1)?;
             }
             index += 1;
             if !self.scanner.another(b']')? {
@@ -207,6 +242,23 @@ impl Walk<'_, '_> {
             }
         }
     }
+}
+
+fn where_child(
+    wheres: &mut Vec<(String, Vec<(String, usize)>)>,
+    (key, value): (&str, &str),
+    fresh: usize,
+) -> usize {
+    let at = wheres.iter().position(|(known, _)| known == key).unwrap_or(wheres.len());
+    if at == wheres.len() {
+        wheres.push((key.to_owned(), Vec::new()));
+    }
+    let Some((_, texts)) = wheres.get_mut(at) else { return fresh };
+    let found = texts.iter().find(|(known, _)| known == value).map(|text| text.1);
+    found.unwrap_or_else(|| {
+        texts.push((value.to_owned(), fresh));
+        fresh
+    })
 }
 
 #[cfg(test)]
@@ -246,6 +298,35 @@ mod tests {
     }
 
     #[test]
+    fn items_are_found_by_what_they_say_and_values_with_their_keys() {
+        let text = r#"{"p":[1,{"value":"a","name":"x"},{"name":"y","value":"b"},{"name":"y","value":"c"},
+            {"n":7,"value":"d"}],"r":{"k1":[{"v":1}],"k\u0032":[{"v":2},{"v":3}]}}"#;
+        let paths = [
+            "p[name=x].value",
+            "p[name=y].value",
+            "p[n=7].value",
+            "r{*}",
+            "r{*}[*].v",
+            "r.k1[0].v",
+        ];
+        let slots = find(&paths, false, text).unwrap();
+        let texts = |slot: usize| {
+            slots.all(slot).filter_map(|raw| Some(raw.scalar()?.into_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (texts(0), texts(1), texts(2)),
+            (vec!["a".into()], vec!["b".into()], vec!["d".into()])
+        );
+        assert_eq!(
+            (texts(4), texts(5)),
+            (vec!["1".into(), "2".into(), "3".into()], vec!["1".into()])
+        );
+        let keys: Vec<_> = slots.keys(3).filter_map(|raw| raw.scalar()).collect();
+        assert_eq!(keys, ["k1", "k2"]);
+        assert!(find(&["p[name=x].value"], false, r#"{"p":[{"name":"x","value"}]}"#).is_err());
+    }
+
+    #[test]
     fn case_counts_unless_it_was_declared_not_to() {
         let text = r#"{"Detail":{"Id":"x"}}"#;
         assert!(find(&["detail.id"], false, text).unwrap().get(0).is_none());
@@ -275,7 +356,7 @@ mod tests {
         fn what_is_json_is_what_serde_json_says(
             text in r#"([\[\]{},:"\\ \t]|[a-c]|-?[0-9.eE+]{1,4}|true|null|"[a-c]{0,2}":?|\\u00e9){0,12}"#
         ) {
-            let ours = find(&["z.z", "z[*]"], false, &text).is_ok();
+            let ours = find(&["z.z", "z[*]", "a[b=c]", "b{*}"], false, &text).is_ok();
             prop_assert_eq!(ours, serde_json::from_str::<serde_json::Value>(&text).is_ok()
                 || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
         }

@@ -8,8 +8,10 @@ mod path;
 mod scan;
 mod raw;
 mod extract;
+mod leaves;
 
 pub use extract::{Extractor, Slots};
-pub use path::{Path, Step};
+pub use leaves::{Leaf, leaves};
+pub use path::{Path, Start, Step};
 pub use raw::{Kind, Raw};
 pub use scan::{DEPTH_MAX, Fault, Malformed, line_column, utf8};

@@ -63,6 +63,7 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
 }
 
 /// Reads JSON from the front to the back; knows the grammar and nothing of what is asked.
+#[derive(Clone)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -138,6 +139,30 @@ impl<'a> Scanner<'a> {
     /// The text from `start` to where the scanner stands.
     pub(super) fn since(&self, start: usize, kind: Kind) -> Raw<'a> {
         Raw { kind, text: self.text.get(start..self.at).unwrap_or_default(), at: start }
+    }
+
+    /// The value of one key of the object that comes next; nothing of anything else.
+    pub(super) fn field(
+        mut self,
+        wanted: &str,
+        ignore_case: bool,
+        depth: usize,
+    ) -> Option<Raw<'a>> {
+        self.expect(b'{').ok()?;
+        if self.closes_at_once(b'}') {
+            return None;
+        }
+        loop {
+            let key = self.key().ok()?;
+            let name = key.scalar()?;
+            if name == wanted || (ignore_case && name.eq_ignore_ascii_case(wanted)) {
+                return self.scalar().ok();
+            }
+            self.skip(depth + 1).ok()?;
+            if !self.another(b'}').ok()? {
+                return None;
+            }
+        }
     }
 
     /// A value that nobody asked for, checked all the same.

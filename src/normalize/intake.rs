@@ -1,14 +1,16 @@
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::layout::Doc;
+use super::address::address_of;
+use super::layout::{Doc, Item};
 use super::pipeline::Pipeline;
 use super::redact::{Redactor, whole_secret};
 use super::source::Reader;
+use super::when::{Seen, Used};
 use super::words::words_of;
 use super::{FingerprintKeys, Pipelines};
 use crate::case::{
@@ -32,6 +34,8 @@ const CUT_BYTES: &[(Field, usize)] = &[
     (Field::NhiName, 256),
     (Field::Author, 256),
 ];
+
+const UNKNOWN_KIND: &str = "unknown";
 
 /// A message of a detector's topic, or of a webhook, as it came. Not `Debug`: it holds secrets.
 #[derive(Clone, Copy)]
@@ -68,6 +72,9 @@ impl std::convert::From<Malformed> for Refusal {
         Self { reason, detail: malformed.fault.about().into(), at: Some(malformed.at) }
     }
 }
+
+/// The pipeline, what its walk found, and the alerts if the message is a list of them.
+type Chosen<'p, 't> = (&'p Pipeline, Slots<'t>, Option<Vec<Item<'t, 'p>>>);
 
 /// One message being read.
 struct Reading<'r> {
@@ -115,7 +122,7 @@ impl Pipelines {
         let (pipeline, whole, items) = self.choose(reading, text, name)?;
         *chosen = &pipeline.name;
         let Some(items) = items else {
-            let doc = Doc::new(&pipeline.walks, &whole, &whole);
+            let doc = Doc::new(&pipeline.walks, &whole, &whole, None);
             let alert = self.alert(pipeline, reading, &doc, &reading.origin(0, 1).alert_id());
             return Ok(vec![reading.arrival(chosen, (0, 1), alert)]);
         };
@@ -142,7 +149,7 @@ impl Pipelines {
         reading: &Reading<'_>,
         text: &'t str,
         name: Option<&str>,
-    ) -> Result<(&'p Pipeline, Slots<'t>, Option<Vec<Raw<'t>>>), Refusal> {
+    ) -> Result<Chosen<'p, 't>, Refusal> {
         let topic = reading.message.topic;
         let is_known = self.list.iter().any(|pipeline| pipeline.topic == topic);
         let mut fitting = Vec::new();
@@ -155,7 +162,7 @@ impl Pipelines {
                 continue;
             }
             let whole = pipeline.walks.whole.fill(text)?;
-            let items = pipeline.walks.items(&whole);
+            let items = pipeline.walks.items(&whole)?;
             if name.is_some() || fits(pipeline, reading, &whole, items.as_deref())? {
                 fitting.push((pipeline, whole, items));
             }
@@ -176,15 +183,15 @@ impl Pipelines {
         &self,
         pipeline: &Pipeline,
         reading: &Reading<'_>,
-        (item, whole): (&Raw<'_>, &Slots<'_>),
+        (item, whole): (&Item<'_, '_>, &Slots<'_>),
         id: &Id,
     ) -> Result<Alert<'static>, Refusal> {
-        let placed = |refusal: Refusal| Refusal { at: Some(item.at), ..refusal };
-        if item.kind != Kind::Object {
+        let placed = |refusal: Refusal| Refusal { at: Some(item.raw.at), ..refusal };
+        if item.raw.kind != Kind::Object {
             return Err(placed(Refusal::new(Reason::UnknownShape, "an item is no object")));
         }
-        let here = inside(pipeline, item)?;
-        let doc = Doc::new(&pipeline.walks, &here, whole);
+        let here = inside(pipeline, &item.raw)?;
+        let doc = Doc::new(&pipeline.walks, &here, whole, Some(item));
         self.alert(pipeline, reading, &doc, id).map_err(placed)
     }
 
@@ -202,7 +209,9 @@ impl Pipelines {
         }
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
-        let reader = Reader { doc, redactor: &redactor, text_bytes_max, is_too_long };
+        let (headers, trace) = (reading.message.headers, RefCell::default());
+        let reader =
+            Reader { doc, headers, redactor: &redactor, text_bytes_max, is_too_long, trace };
         let mut alert = mapped(pipeline, &reader)?;
         let at = reading.message.received_at;
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
@@ -214,11 +223,13 @@ impl Pipelines {
             let fingerprint = reading.keys.fingerprint(secret.as_bytes());
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
         }
-        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.holds(&alert));
+        let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
+        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(seen));
         if let Some(entry) = dismissed {
             alert.set(Field::NotAnAlert, Value::Text(entry.id.clone().into()));
         }
         self.identify(&mut alert, secret.as_deref(), reading.keys, id);
+        default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
         check_size(&alert)?;
         Ok(alert.into_owned())
     }
@@ -271,21 +282,23 @@ fn fits(
     pipeline: &Pipeline,
     reading: &Reading<'_>,
     whole: &Slots<'_>,
-    items: Option<&[Raw<'_>]>,
+    items: Option<&[Item<'_, '_>]>,
 ) -> Result<bool, Malformed> {
-    let fit = |here: &Slots<'_>| {
-        let doc = Doc::new(&pipeline.walks, here, whole);
-        pipeline.detect.iter().all(|sign| sign.holds(&doc, reading.message.headers))
+    let Some(detect) = &pipeline.detect else { return Ok(true) };
+    let headers = reading.message.headers;
+    let fit = |here: &Slots<'_>, item: Option<&Item<'_, '_>>| {
+        let doc = Doc::new(&pipeline.walks, here, whole, item);
+        detect.holds(Seen { doc: &doc, headers, alert: None, trace: None })
     };
     let is_list = reading.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let items = match items {
         Some(items) if is_list => items,
-        _ => return Ok(fit(whole)),
+        _ => return Ok(fit(whole, None)),
     };
     let mut malformed = None;
-    for item in items.iter().filter(|item| item.kind == Kind::Object) {
-        match inside(pipeline, item) {
-            Ok(here) if fit(&here) => return Ok(true),
+    for item in items.iter().filter(|item| item.raw.kind == Kind::Object) {
+        match inside(pipeline, &item.raw) {
+            Ok(here) if fit(&here, Some(item)) => return Ok(true),
             Ok(_) => {}
             Err(fault) => malformed = malformed.or(Some(fault)),
         }
@@ -313,6 +326,17 @@ fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>,
         if value.text().is_some_and(|text| !is_known(text)) {
             value = Value::Absent;
         }
+        match mapped.field {
+            Field::SourceIp => {
+                let address = value.text().and_then(address_of);
+                value = address.map_or(Value::Absent, |text| Value::Text(text.into()));
+            }
+            Field::NhiKind if value.text().is_some_and(|kind| kind != UNKNOWN_KIND) => {
+                let known_by = known_by(pipeline, &reader.trace.borrow());
+                alert.set(Field::NhiKindKnownBy, Value::Text(known_by.into()));
+            }
+            _ => {}
+        }
         let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
         if reader.is_too_long.replace(false) && !may_be_cut {
             return Err(too_large());
@@ -325,6 +349,15 @@ fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>,
         alert.set(mapped.field, cut(mapped.field, value));
     }
     Ok(alert)
+}
+
+/// Where the kind was read, or that the pipeline says it of all its alerts.
+fn known_by(pipeline: &Pipeline, used: &[Used]) -> String {
+    match used.first() {
+        Some(Used::Place(place)) => format!("path:{}", pipeline.walks.name(*place)),
+        Some(Used::Header(name)) => format!("header:{name}"),
+        None => "pipeline".to_owned(),
+    }
 }
 
 fn cut(field: Field, value: Value<'_>) -> Value<'_> {
@@ -360,6 +393,7 @@ fn empty_report(pipeline: &Pipeline, reading: &Reading<'_>) -> Alert<'static> {
     let id = format!("origin:{}", reading.origin(0, 1).alert_id());
     alert.set(Field::NhiId, Value::Text(id.into()));
     alert.set(Field::NhiKnownBy, text("origin"));
+    alert.set(Field::NhiKind, text(UNKNOWN_KIND));
     alert
 }
 

@@ -1,4 +1,6 @@
-use crate::json::{Extractor, Kind, Path, Raw, Slots, Step};
+use std::rc::Rc;
+
+use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
 
 /// Where a path of a pipeline file looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,8 +9,12 @@ pub(super) enum Place {
     Here(usize),
     /// Inside one alert as it came, envelope and all.
     Bare(usize),
-    /// From the top of the message: `$.…`.
+    /// From the top of the document: `$.…`.
     Root(usize),
+    /// In an item around the alert: `^.…`.
+    Around { up: usize, at: usize },
+    /// The key under which the alert, or an item around it, stands: `@key`.
+    Key { up: usize },
 }
 
 /// All paths of one pipeline, gathered while its file is read.
@@ -17,21 +23,24 @@ pub(super) struct Layout {
     here: Vec<Path>,
     bare: Vec<Path>,
     root: Vec<Path>,
+    around: Vec<Path>,
 }
 
 impl Layout {
     pub(super) fn here(&mut self, path: Path) -> Place {
-        if path.from_root {
-            return Place::Root(index_of(&mut self.root, path));
+        match path.start {
+            _ if path.is_key => Place::Key { up: up(&path) },
+            Start::Here => Place::Here(index_of(&mut self.here, path)),
+            Start::Root => Place::Root(index_of(&mut self.root, path)),
+            Start::Around(up) => Place::Around { up, at: index_of(&mut self.around, path) },
         }
-        Place::Here(index_of(&mut self.here, path))
     }
 
     pub(super) fn bare(&mut self, path: Path) -> Place {
-        if path.from_root {
-            return Place::Root(index_of(&mut self.root, path));
+        match path.start {
+            Start::Here if !path.is_key => Place::Bare(index_of(&mut self.bare, path)),
+            _ => self.here(path),
         }
-        Place::Bare(index_of(&mut self.bare, path))
     }
 
     pub(super) fn finish(self, unwrap: &[Path], each: &[Path], ignore_case: bool) -> Walks {
@@ -41,7 +50,7 @@ impl Layout {
         for envelope in unwrap {
             let inside = |path: &Path| {
                 let steps = envelope.steps.iter().chain(&path.steps).cloned().collect();
-                Path { from_root: false, steps }
+                Path { steps, ..path.clone() }
             };
             let slot = element.slot(envelope);
             let here = self.here.iter().map(|path| element.slot(&inside(path))).collect();
@@ -51,14 +60,32 @@ impl Layout {
         bases.push(Base { envelope: None, here });
         let mut whole = element.clone();
         let root = self.root.iter().map(|path| whole.slot(path)).collect();
-        let each = each.iter().map(|path| {
-            let outer = path.steps.split(|step| *step == Step::Each).next().unwrap_or_default();
-            let list = Path { from_root: true, steps: outer.to_vec() };
-            Each { list: whole.slot(&list), items: whole.slot(path) }
-        });
-        let each = each.collect();
-        Walks { element, whole, bases, bare, root, each }
+        let each = each.iter().map(|path| self.each(path, &mut whole, ignore_case)).collect();
+        Walks { element, whole, bases, bare, root, each, paths: self }
     }
+
+    fn each(&self, path: &Path, whole: &mut Extractor, ignore_case: bool) -> Each {
+        let parts: Vec<&[Step]> = path.steps.split_inclusive(Step::is_many).collect();
+        let depth = parts.len();
+        let mut levels = Vec::with_capacity(depth);
+        for (level, part) in parts.into_iter().enumerate() {
+            let mut inner = Extractor::new(ignore_case);
+            let walk = if level == 0 { &mut *whole } else { &mut inner };
+            let path = |steps: &[Step]| Path { steps: steps.to_vec(), ..path.clone() };
+            let list = walk.slot(&path(part.get(..part.len() - 1).unwrap_or_default()));
+            let items = walk.slot(&path(part));
+            let of = |path: &Path| (up(path) == depth - level).then(|| walk.slot(path));
+            let around = self.around.iter().map(of).collect();
+            let is_values = part.last() == Some(&Step::Values);
+            let list = List { list, items, is_values };
+            levels.push(Level { walk: inner, list, around });
+        }
+        Each { levels }
+    }
+}
+
+fn up(path: &Path) -> usize {
+    if let Start::Around(up) = path.start { up } else { 0 }
 }
 
 fn index_of(paths: &mut Vec<Path>, path: Path) -> usize {
@@ -69,8 +96,8 @@ fn index_of(paths: &mut Vec<Path>, path: Path) -> usize {
     })
 }
 
-/// The two walks over a message: the whole of it, and one alert in it. A slot of the second is the
-/// same slot of the first, so that a message that is one alert is walked once.
+/// The two walks over a document: the whole of it, and one alert in it. A slot of the second is the
+/// same slot of the first, so that a document that is one alert is walked once.
 #[derive(Debug, Clone)]
 pub(super) struct Walks {
     pub(super) element: Extractor,
@@ -79,6 +106,7 @@ pub(super) struct Walks {
     bare: Vec<usize>,
     root: Vec<usize>,
     each: Vec<Each>,
+    paths: Layout,
 }
 
 /// One way in which an alert may be wrapped, and where each path is then.
@@ -88,19 +116,105 @@ struct Base {
     here: Vec<usize>,
 }
 
+/// The lists that lead to the alerts, outermost first.
 #[derive(Debug, Clone)]
 struct Each {
+    levels: Vec<Level>,
+}
+
+/// The list at one level, in a value that one walk reads; and what is asked of that value.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    /// Not used at the outermost level, whose value is the document.
+    walk: Extractor,
+    list: List,
+    /// For each `^` path its slot, if it looks at this level.
+    around: Vec<Option<usize>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct List {
     list: usize,
     items: usize,
+    is_values: bool,
+}
+
+/// One value of a list, and what is around it.
+#[derive(Clone)]
+pub(super) struct Item<'a, 's> {
+    pub(super) raw: Raw<'a>,
+    key: Option<Raw<'a>>,
+    around: Rc<Around<'a, 's>>,
+}
+
+struct Around<'a, 's> {
+    slots: Slots<'a>,
+    level: &'s Level,
+    key: Option<Raw<'a>>,
+    around: Option<Rc<Around<'a, 's>>>,
 }
 
 impl Walks {
-    /// The alerts of the message, by the first list that is there; nothing when it is one itself.
-    pub(super) fn items<'a>(&self, whole: &Slots<'a>) -> Option<Vec<Raw<'a>>> {
-        let is_list = |each: &&Each| whole.get(each.list).is_some_and(|raw| raw.kind == Kind::List);
-        let each = self.each.iter().find(is_list)?;
-        Some(whole.all(each.items).collect())
+    /// The alerts of the document, by the first list that is there; nothing when it is one itself.
+    pub(super) fn items<'a>(
+        &self,
+        whole: &Slots<'a>,
+    ) -> Result<Option<Vec<Item<'a, '_>>>, Malformed> {
+        let there = self.each.iter().find_map(|each| {
+            let (outer, inner) = each.levels.split_first()?;
+            let kind = if outer.list.is_values { Kind::Object } else { Kind::List };
+            let is_there = whole.get(outer.list.list).is_some_and(|raw| raw.kind == kind);
+            is_there.then_some((outer, inner))
+        });
+        let Some((outer, inner)) = there else { return Ok(None) };
+        let slots = whole.clone();
+        let around = Rc::new(Around { slots, level: outer, key: None, around: None });
+        let mut items = Vec::new();
+        gather(&around, inner, &mut items)?;
+        Ok(Some(items))
     }
+
+    /// How a place is written in the pipeline's file.
+    pub(super) fn name(&self, place: Place) -> String {
+        let (paths, at) = match place {
+            Place::Here(at) => (&self.paths.here, at),
+            Place::Bare(at) => (&self.paths.bare, at),
+            Place::Root(at) => (&self.paths.root, at),
+            Place::Around { at, .. } => (&self.paths.around, at),
+            Place::Key { up: 0 } => return "@key".to_owned(),
+            Place::Key { up } => return format!("{}.@key", "^".repeat(up)),
+        };
+        paths.get(at).map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// What stands where a list is looked for and is none counts as an item: it is never passed over.
+fn gather<'a, 's>(
+    around: &Rc<Around<'a, 's>>,
+    inner: &'s [Level],
+    items: &mut Vec<Item<'a, 's>>,
+) -> Result<(), Malformed> {
+    let List { list, items: slot, is_values } = around.level.list;
+    let kind = if is_values { Kind::Object } else { Kind::List };
+    let stranger = around.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null);
+    let mut keys = around.slots.keys(slot);
+    for raw in stranger.into_iter().chain(around.slots.all(slot)) {
+        let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
+        let Some((level, deeper)) = inner.split_first() else {
+            items.push(item);
+            continue;
+        };
+        if !matches!(raw.kind, Kind::Object | Kind::List) {
+            items.push(item);
+            continue;
+        }
+        let placed = |malformed: Malformed| Malformed { at: raw.at + malformed.at, ..malformed };
+        let mut slots = level.walk.fill(raw.text).map_err(placed)?;
+        slots.shift(raw.at);
+        let (key, outer) = (item.key, Some(Rc::clone(around)));
+        gather(&Rc::new(Around { slots, level, key, around: outer }), deeper, items)?;
+    }
+    Ok(())
 }
 
 /// What one alert's paths found.
@@ -108,22 +222,35 @@ pub(super) struct Doc<'a, 's> {
     walks: &'s Walks,
     here: &'s Slots<'a>,
     root: &'s Slots<'a>,
+    item: Option<&'s Item<'a, 's>>,
     base: Option<&'s Base>,
 }
 
 impl<'a, 's> Doc<'a, 's> {
-    pub(super) fn new(walks: &'s Walks, here: &'s Slots<'a>, root: &'s Slots<'a>) -> Self {
+    pub(super) fn new(
+        walks: &'s Walks,
+        here: &'s Slots<'a>,
+        root: &'s Slots<'a>,
+        item: Option<&'s Item<'a, 's>>,
+    ) -> Self {
         let base = walks.bases.iter().find(|base| {
             let envelope = base.envelope.map(|slot| here.get(slot).map(|raw| raw.kind));
             envelope.is_none_or(|kind| kind == Some(Kind::Object))
         });
-        Self { walks, here, root, base }
+        Self { walks, here, root, item, base }
     }
 
     /// The first value there; `null` is no value.
     pub(super) fn raw(&self, place: Place) -> Option<Raw<'a>> {
-        let (slots, slot) = self.slot(place)?;
-        slots.get(slot).filter(|raw| raw.kind != Kind::Null)
+        let raw = match place {
+            Place::Key { up: 0 } => self.item?.key,
+            Place::Key { up } => self.around(up)?.key,
+            _ => {
+                let (slots, slot) = self.slot(place)?;
+                slots.get(slot)
+            }
+        };
+        raw.filter(|raw| raw.kind != Kind::Null)
     }
 
     pub(super) fn all(&self, place: Place) -> impl Iterator<Item = Raw<'a>> + use<'a, 's> {
@@ -135,6 +262,19 @@ impl<'a, 's> Doc<'a, 's> {
             Place::Here(at) => Some((self.here, *self.base?.here.get(at)?)),
             Place::Bare(at) => Some((self.here, *self.walks.bare.get(at)?)),
             Place::Root(at) => Some((self.root, *self.walks.root.get(at)?)),
+            Place::Around { up, at } => {
+                let around = self.around(up)?;
+                Some((&around.slots, (*around.level.around.get(at)?)?))
+            }
+            Place::Key { .. } => None,
         }
+    }
+
+    fn around(&self, up: usize) -> Option<&'s Around<'a, 's>> {
+        let mut around = &self.item?.around;
+        for _ in 1..up {
+            around = around.around.as_ref()?;
+        }
+        Some(around)
     }
 }

@@ -10,6 +10,7 @@ mod partition;
 mod decimal;
 mod times;
 mod words;
+mod address;
 mod views;
 mod redact;
 mod layout;
@@ -61,7 +62,7 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
     if earlier.name == later.name {
         problems.add(at, format!("the pipeline `{}` is already in {file}", later.name));
     }
-    if earlier.topic == later.topic && (earlier.detect.is_empty() || later.detect.is_empty()) {
+    if earlier.topic == later.topic && (earlier.detect.is_none() || later.detect.is_none()) {
         problems.add(
             at,
             format!("{file} reads the same topic: both need `detect` to tell their messages apart"),

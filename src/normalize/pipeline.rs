@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::layout::{Layout, Place, Walks};
 use super::source::Source as From;
 use super::source_file::{source_in, source_of};
-use super::when::{Dismissal, Sign, field_of};
+use super::when::{Dismissal, Scope, When, field_of};
 use crate::case::{Field, Type};
 use crate::json::{Path, Step};
 use crate::text::{At, Data, Fields, Node, Problems, Source, read};
@@ -17,7 +17,8 @@ pub struct Pipeline {
     pub topic: String,
     pub webhook: Option<String>,
     pub file: Arc<str>,
-    pub(super) detect: Vec<Sign>,
+    /// Nothing when any message of its topic is its.
+    pub(super) detect: Option<When>,
     pub(super) walks: Walks,
     pub(super) kind: From,
     pub(super) redact: Vec<Place>,
@@ -56,12 +57,17 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let from = from.and_then(|node| from_of(node, name.as_deref(), problems));
     let ignore_case = fields.bool("ignore_case", problems).unwrap_or(false);
     let detect = fields.list("detect", problems);
-    let detect = detect.iter().filter_map(|node| Sign::compile(node, &mut layout, problems));
-    let detect = detect.collect();
+    let detect =
+        (!detect.is_empty()).then(|| When::list(detect, Scope::Detect, &mut layout, problems));
     let unwrap = paths(&mut fields, "unwrap", problems);
     check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
     let each = paths(&mut fields, "each", problems);
-    check_each(&each, true, "`each` names the items of a list: it ends with `[*]`", problems);
+    check_each(
+        &each,
+        true,
+        "`each` names the items of a list or object: it ends with `[*]` or `{*}`",
+        problems,
+    );
     let kind = fields.require("kind", problems);
     let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
     let redact = paths(&mut fields, "redact", problems);
@@ -77,8 +83,10 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let map = fields.require("map", problems);
     let map = map.map(|node| map_of(node, &mut layout, problems));
     let not_an_alert = fields.list("not_an_alert", problems);
-    let not_an_alert: Vec<Dismissal> =
-        not_an_alert.iter().filter_map(|node| Dismissal::compile(node, problems)).collect();
+    let not_an_alert: Vec<Dismissal> = not_an_alert
+        .iter()
+        .filter_map(|node| Dismissal::compile(node, &mut layout, problems))
+        .collect();
     let at = fields.at.clone();
     fields.finish(problems);
     if problems.len() > before {
@@ -151,7 +159,8 @@ fn paths(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) ->
 
 fn check_each(paths: &[(Path, At)], wanted: bool, why: &str, problems: &mut Problems) {
     for (path, at) in paths {
-        if path.has_each() != wanted || (wanted && path.steps.last() != Some(&Step::Each)) {
+        let is_list = path.steps.last().is_some_and(Step::is_many);
+        if path.is_many() != wanted || (wanted && !is_list) || path.is_key {
             problems.add(at, why);
         }
     }

@@ -1,11 +1,14 @@
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+
+use regex::Regex;
 
 use super::decimal::Decimal;
 use super::layout::{Doc, Place};
 use super::redact::Redactor;
 use super::times::TimeFormat;
+use super::when::{Seen, Used, When, header};
 use crate::case::{Type, Value};
 
 /// Where a field's value comes from, and what is done to it on the way.
@@ -18,6 +21,7 @@ pub(super) struct Source {
 #[derive(Debug, Clone)]
 pub(super) enum From {
     Path(Place),
+    Header(String),
     Const(String),
     /// The first that gives a value.
     First(Vec<Source>),
@@ -26,12 +30,16 @@ pub(super) enum From {
         parts: Vec<Source>,
         with: String,
     },
+    /// The source of the first case that holds.
+    Cases(Vec<(When, Source)>),
 }
 
 /// In the order in which it is applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     pub(super) absent_when: Vec<String>,
+    /// The first group, or all of it; a text that does not match is absent.
+    pub(super) capture: Option<Regex>,
     pub(super) lower: bool,
     /// A text that is not in the table is absent.
     pub(super) table: Option<HashMap<String, String>>,
@@ -44,15 +52,19 @@ pub(super) struct Shape {
 /// One alert's values, already cleaned of secrets when they are read.
 pub(super) struct Reader<'a, 's> {
     pub(super) doc: &'s Doc<'a, 's>,
+    pub(super) headers: &'s [(&'s str, &'s [u8])],
     pub(super) redactor: &'s Redactor<'a, 's>,
     /// LIMIT: a longer text is not read: no alert could hold it, and searching it takes time.
     pub(super) text_bytes_max: usize,
     /// Whether such a text was met.
     pub(super) is_too_long: Cell<bool>,
+    /// What the value that was read last was made of.
+    pub(super) trace: RefCell<Vec<Used>>,
 }
 
 impl Source {
     pub(super) fn value<'a>(&self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
+        reader.trace.borrow_mut().clear();
         if of != Type::Time {
             let text = self.text(reader);
             return text.map_or(Value::Absent, |text| read(of, text));
@@ -71,23 +83,38 @@ impl Source {
     }
 
     fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
-        let text = match &self.from {
+        let before = reader.trace.borrow().len();
+        let text = self.shape.apply(self.raw_text(reader));
+        if text.is_none() {
+            reader.trace.borrow_mut().truncate(before);
+        }
+        text.or_else(|| self.shape.default.clone().map(Cow::Owned))
+    }
+
+    fn raw_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+        match &self.from {
             From::Path(place) => reader.text(*place),
+            From::Header(name) => reader.header(name),
             From::Const(text) => Some(Cow::Owned(text.clone())),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
             From::Join { parts, with } => {
                 let parts: Option<Vec<_>> = parts.iter().map(|part| part.text(reader)).collect();
                 parts.map(|parts| Cow::Owned(parts.join(with)))
             }
-        };
-        self.shape.apply(text)
+            From::Cases(cases) => {
+                let found = cases.iter().find(|(when, _)| when.holds(reader.seen()));
+                found.and_then(|(_, source)| source.text(reader))
+            }
+        }
     }
 
     /// Whether the message says anything at all where this looks.
     pub(super) fn is_there(&self, reader: &Reader<'_, '_>) -> bool {
         match &self.from {
             From::Path(place) => reader.doc.raw(*place).is_some(),
+            From::Header(name) => header(reader.headers, name).is_some(),
             From::Const(_) => true,
+            From::Cases(cases) => cases.iter().any(|(_, source)| source.is_there(reader)),
             From::First(sources) => sources.iter().any(|source| source.is_there(reader)),
             From::Join { parts, .. } => parts.iter().all(|source| source.is_there(reader)),
         }
@@ -100,7 +127,8 @@ impl Source {
             || match &self.from {
                 From::Const(_) => true,
                 From::First(sources) => sources.iter().all(Source::is_closed),
-                From::Path(_) | From::Join { .. } => false,
+                From::Cases(cases) => cases.iter().all(|(_, source)| source.is_closed()),
+                From::Path(_) | From::Header(_) | From::Join { .. } => false,
             }
     }
 }
@@ -115,6 +143,9 @@ fn read(of: Type, text: Cow<'_, str>) -> Value<'_> {
 impl Shape {
     fn apply<'a>(&self, text: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
         let mut text = text.filter(|text| !text.is_empty() && !self.is_absent(text));
+        if let Some(capture) = &self.capture {
+            text = text.and_then(|text| captured(capture, text));
+        }
         if self.lower {
             text = text.map(|text| Cow::Owned(text.to_lowercase()));
         }
@@ -124,11 +155,20 @@ impl Shape {
         if let Some(ranges) = &self.ranges {
             text = text.and_then(|text| in_range(ranges, &text)).map(Cow::Owned);
         }
-        text.or_else(|| self.default.clone().map(Cow::Owned))
+        text
     }
 
     fn is_absent(&self, text: &str) -> bool {
         self.absent_when.iter().any(|absent| absent == text)
+    }
+}
+
+fn captured<'a>(regex: &Regex, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    let found = regex.captures(&text)?;
+    let range = found.get(1).or_else(|| found.get(0))?.range();
+    match text {
+        Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
+        Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_owned())),
     }
 }
 
@@ -139,12 +179,28 @@ fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> 
 }
 
 impl<'a> Reader<'a, '_> {
+    pub(super) fn seen(&self) -> Seen<'a, '_> {
+        Seen { doc: self.doc, headers: self.headers, alert: None, trace: Some(&self.trace) }
+    }
+
     fn text(&self, place: Place) -> Option<Cow<'a, str>> {
         let raw = self.doc.raw(place).filter(|raw| !self.redactor.is_dropped(raw))?;
         if raw.text.len() > self.text_bytes_max {
             self.is_too_long.set(true);
             return None;
         }
-        raw.scalar().map(|text| self.redactor.clean(text))
+        let text = raw.scalar()?;
+        self.trace.borrow_mut().push(Used::Place(place));
+        Some(self.redactor.clean(text))
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        let text = header(self.headers, name)?;
+        if text.len() > self.text_bytes_max {
+            self.is_too_long.set(true);
+            return None;
+        }
+        self.trace.borrow_mut().push(Used::Header(name.to_owned()));
+        Some(self.redactor.clean(Cow::Owned(text.to_owned())))
     }
 }

@@ -6,6 +6,7 @@ use super::decimal::Decimal;
 use super::layout::Layout;
 use super::source::{From, Shape, Source};
 use super::times::TimeFormat;
+use super::when::{Scope, When, regex_of};
 use super::words::check_word;
 use crate::case::{Field, Type};
 use crate::json::Path;
@@ -58,8 +59,16 @@ fn from_of(
         }
         found.extend(text.and_then(|text| path_of(text, &node.at, layout, problems)));
     }
+    if let Some(name) = fields.text("header", problems) {
+        found.push(From::Header(name.to_owned()));
+    }
     if let Some(node) = fields.get("const") {
         found.extend(word_of(node, problems).map(From::Const));
+    }
+    let cases = fields.list("cases", problems);
+    if !cases.is_empty() {
+        let case = |node| case_of(node, field, layout, problems);
+        found.push(From::Cases(cases.iter().filter_map(case).collect()));
     }
     let mut sources = |key, field, fields: &mut Fields<'_>, problems: &mut Problems| {
         let items = fields.list(key, problems);
@@ -77,18 +86,16 @@ fn from_of(
         problems.add(&fields.at, "`with` goes with `join`");
     }
     if found.len() != 1 && problems.len() == before {
-        problems
-            .add(&fields.at, "a source needs exactly one of `path`, `first`, `const` and `join`");
+        problems.add(
+            &fields.at,
+            "a source needs exactly one of `path`, `header`, `const`, `first`, `join` and `cases`",
+        );
     }
     found.pop()
 }
 
 fn path_of(text: &str, at: &At, layout: &mut Layout, problems: &mut Problems) -> Option<From> {
     match Path::parse(text) {
-        Ok(path) if path.has_each() => {
-            problems.add(at, "`[*]` is only for `each` and `redact`; a field has one value");
-            None
-        }
         Ok(path) => Some(From::Path(layout.here(path))),
         Err(why) => {
             problems.add(at, why);
@@ -97,10 +104,38 @@ fn path_of(text: &str, at: &At, layout: &mut Layout, problems: &mut Problems) ->
     }
 }
 
+fn case_of(
+    node: &Node,
+    field: Option<Field>,
+    layout: &mut Layout,
+    problems: &mut Problems,
+) -> Option<(When, Source)> {
+    let mut fields = Fields::of(node, "a case", problems)?;
+    let conditions = fields.list("when", problems);
+    if conditions.is_empty() {
+        problems.add(&fields.at, "`when` must list at least one condition");
+    }
+    let when = When::list(conditions, Scope::Source, layout, problems);
+    let word = fields.get("is").and_then(|node| checked_word(node, field, problems));
+    let word = word.map(|word| Source { from: From::Const(word), shape: Shape::default() });
+    let other = fields.get("use").and_then(|node| source_of(node, field, layout, problems));
+    let at = fields.at.clone();
+    fields.finish(problems);
+    if word.is_some() == other.is_some() {
+        problems.add(&at, "a case needs either `is`, a word, or `use`, a source");
+    }
+    Some((when, word.or(other)?))
+}
+
 fn shape_of(fields: &mut Fields<'_>, field: Option<Field>, problems: &mut Problems) -> Shape {
-    let absent_when = fields.texts("absent_when", problems);
+    let absent_when = words(fields, "absent_when", problems);
+    let capture = fields.get("capture").and_then(|node| {
+        let text = word_of(node, problems)?;
+        regex_of(&text, &node.at, problems)
+    });
     Shape {
-        absent_when: absent_when.into_iter().map(|(text, _)| text.to_owned()).collect(),
+        absent_when: absent_when.into_iter().map(|(text, _)| text).collect(),
+        capture,
         lower: fields.bool("lower", problems).unwrap_or(false),
         table: fields.get("table").map(|node| table_of(node, field, problems)),
         ranges: fields.get("ranges").and_then(|node| ranges_of(node, field, problems)),
@@ -178,6 +213,21 @@ fn checked_word(node: &Node, field: Option<Field>, problems: &mut Problems) -> O
         check_word(field, &word, &node.at, problems);
     }
     Some(word)
+}
+
+/// One word, or a list of them.
+pub(super) fn words<'n>(
+    fields: &mut Fields<'n>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Vec<(String, &'n At)> {
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    let nodes = if let Data::List(items) = &node.data {
+        items.as_slice()
+    } else {
+        std::slice::from_ref(node)
+    };
+    nodes.iter().filter_map(|node| Some((word_of(node, problems)?, &node.at))).collect()
 }
 
 /// A text, or the characters of a number or boolean.

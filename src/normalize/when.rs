@@ -1,4 +1,9 @@
-use super::layout::{Layout, Place};
+use std::cell::RefCell;
+
+use regex::Regex;
+
+use super::layout::{Doc, Layout, Place};
+use super::source_file::words;
 use super::words::check_word;
 use crate::case::{Alert, Field, Value, field_named};
 use crate::json::Path;
@@ -10,40 +15,51 @@ use crate::text::{At, Fields, Node, Problems, suggestion};
 pub(super) enum Test {
     Exists(bool),
     Text { how: How, any: Vec<String>, is_negated: bool },
+    Matches { any: Vec<Regex>, is_negated: bool },
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum How {
     Equal,
     Start,
+    End,
     Contain,
+    Match,
 }
 
 const TESTS: &[(&str, How, bool)] = &[
     ("equals", How::Equal, false),
     ("one_of", How::Equal, false),
     ("starts_with", How::Start, false),
+    ("ends_with", How::End, false),
     ("contains", How::Contain, false),
+    ("matches", How::Match, false),
     ("not_equals", How::Equal, true),
     ("not_one_of", How::Equal, true),
     ("not_starts_with", How::Start, true),
+    ("not_ends_with", How::End, true),
     ("not_contains", How::Contain, true),
+    ("not_matches", How::Match, true),
 ];
 
 impl Test {
     /// `value` is nothing for a list or an object; those only exist.
-    pub(super) fn holds(&self, exists: bool, value: Option<&str>) -> bool {
+    fn holds(&self, exists: bool, value: Option<&str>) -> bool {
         match (self, value) {
             (Self::Exists(wanted), _) => exists == *wanted,
             (Self::Text { how, any, is_negated }, Some(value)) => {
                 let found = any.iter().any(|text| match how {
-                    How::Equal => value == text,
                     How::Start => value.starts_with(text.as_str()),
+                    How::End => value.ends_with(text.as_str()),
                     How::Contain => value.contains(text.as_str()),
+                    How::Equal | How::Match => value == text,
                 });
                 found != *is_negated
             }
-            (Self::Text { .. }, None) => false,
+            (Self::Matches { any, is_negated }, Some(value)) => {
+                any.iter().any(|regex| regex.is_match(value)) != *is_negated
+            }
+            (_, None) => false,
         }
     }
 
@@ -57,8 +73,15 @@ impl Test {
             found.push(Self::Exists(wanted));
         }
         for (key, how, is_negated) in TESTS {
-            let texts = fields.texts(key, problems);
+            let texts = words(fields, key, problems);
             if texts.is_empty() {
+                continue;
+            }
+            let is_negated = *is_negated;
+            if let How::Match = how {
+                let regex = |(text, at): (String, &At)| regex_of(&text, at, problems);
+                let any = texts.into_iter().filter_map(regex).collect();
+                found.push(Self::Matches { any, is_negated });
                 continue;
             }
             for (text, at) in &texts {
@@ -66,125 +89,220 @@ impl Test {
                     check_word(field, text, at, problems);
                 }
             }
-            let any = texts.into_iter().map(|(text, _)| text.to_owned()).collect();
-            found.push(Self::Text { how: *how, any, is_negated: *is_negated });
+            let any = texts.into_iter().map(|(text, _)| text).collect();
+            found.push(Self::Text { how: *how, any, is_negated });
         }
         if found.len() != 1 {
-            problems.add(&fields.at, "a condition needs exactly one of `equals`, `one_of`, `starts_with`, `contains`, their `not_` forms, or `exists`");
+            problems.add(&fields.at, "a condition needs exactly one of `equals`, `one_of`, `starts_with`, `ends_with`, `contains`, `matches`, their `not_` forms, or `exists`");
         }
         found.pop()
     }
 }
 
-/// A condition on the message: the first of the paths that is there, or a header.
+/// LIMIT: the memory of one compiled expression.
+const REGEX_BYTES_MAX: usize = 256 * 1024;
+
+pub(super) fn regex_of(text: &str, at: &At, problems: &mut Problems) -> Option<Regex> {
+    let built = regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
+    if built.is_err() {
+        problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
+    }
+    built.ok()
+}
+
+/// A condition, or several of them.
 #[derive(Debug, Clone)]
-pub(super) struct Sign {
-    subject: Subject,
-    test: Test,
+pub(super) enum When {
+    All(Vec<When>),
+    Any(Vec<When>),
+    Is(Subject, Test),
 }
 
 #[derive(Debug, Clone)]
-enum Subject {
+pub(super) enum Subject {
+    /// The first that is there.
     Paths(Vec<Place>),
+    Header(String),
+    Field(Field),
+}
+
+/// Which subjects a condition may have: what there is to look at depends on where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// `detect`: the message as it came.
+    Detect,
+    /// `cases`: inside the alert.
+    Source,
+    /// `not_an_alert`: inside the alert, and what was made of it.
+    Mapped,
+}
+
+/// What conditions look at.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a, 's> {
+    pub(super) doc: &'s Doc<'a, 's>,
+    pub(super) headers: &'s [(&'s str, &'s [u8])],
+    pub(super) alert: Option<&'s Alert<'a>>,
+    /// Where the places go that a true condition looked at.
+    pub(super) trace: Option<&'s RefCell<Vec<Used>>>,
+}
+
+/// What a value was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Used {
+    Place(Place),
     Header(String),
 }
 
-impl Sign {
-    pub(super) fn compile(
+impl When {
+    /// A list of conditions, all of which must hold.
+    pub(super) fn list(
+        nodes: &[Node],
+        scope: Scope,
+        layout: &mut Layout,
+        problems: &mut Problems,
+    ) -> Self {
+        Self::All(nodes.iter().filter_map(|n| Self::compile(n, scope, layout, problems)).collect())
+    }
+
+    fn compile(
         node: &Node,
+        scope: Scope,
         layout: &mut Layout,
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut fields = Fields::of(node, "a condition", problems)?;
-        let before = problems.len();
-        let mut places = Vec::new();
-        for (text, at) in fields.texts("path", problems) {
-            match Path::parse(text) {
-                Ok(path) if path.has_each() => problems.add(at, "`[*]` is not for conditions"),
-                Ok(path) => places.push(layout.bare(path)),
-                Err(why) => problems.add(at, why),
+        for (key, make) in [("any", Self::Any as fn(_) -> _), ("all", Self::All)] {
+            if fields.get(key).is_none() {
+                continue;
             }
+            let nodes = fields.list(key, problems);
+            let parts = nodes.iter().filter_map(|n| Self::compile(n, scope, layout, problems));
+            let parts: Vec<Self> = parts.collect();
+            if nodes.is_empty() {
+                problems.add(&fields.at, format!("`{key}` must list at least one condition"));
+            }
+            fields.finish(problems);
+            return Some(make(parts));
         }
-        let header = fields.text("header", problems).map(str::to_owned);
-        let is_readable = problems.len() == before;
-        let test = Test::compile(&mut fields, None, problems);
-        let at = fields.at.clone();
+        let before = problems.len();
+        let subject = subject_of(&mut fields, scope, layout, problems);
+        let field = if let Some(Subject::Field(field)) = &subject { Some(*field) } else { None };
+        if subject.is_none() && problems.len() == before {
+            let field = if scope == Scope::Mapped { ", `field`" } else { "" };
+            problems.add(
+                &fields.at,
+                format!("a condition needs one of `path`, `header`{field}, `any`"),
+            );
+        }
+        let test = Test::compile(&mut fields, field, problems);
         fields.finish(problems);
-        let subject = match (places.is_empty(), header) {
-            (false, None) => Subject::Paths(places),
-            (true, Some(header)) => Subject::Header(header),
-            _ if is_readable => {
-                problems.add(&at, "a condition needs either `path` or `header`");
-                return None;
-            }
-            _ => return None,
-        };
-        Some(Self { subject, test: test? })
+        Some(Self::Is(subject?, test?))
     }
 
-    pub(super) fn holds(
-        &self,
-        doc: &super::layout::Doc<'_, '_>,
-        headers: &[(&str, &[u8])],
-    ) -> bool {
-        match &self.subject {
-            Subject::Paths(places) => {
-                let raw = places.iter().find_map(|place| doc.raw(*place));
-                let text = raw.and_then(|raw| raw.scalar());
-                self.test.holds(raw.is_some(), text.as_deref())
-            }
-            Subject::Header(name) => {
-                let found = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-                let text = found.and_then(|(_, value)| std::str::from_utf8(value).ok());
-                self.test.holds(found.is_some(), text)
-            }
+    pub(super) fn holds(&self, seen: Seen<'_, '_>) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds(seen)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(seen)),
+            Self::Is(subject, test) => subject.holds(test, seen),
         }
     }
+}
+
+fn subject_of(
+    fields: &mut Fields<'_>,
+    scope: Scope,
+    layout: &mut Layout,
+    problems: &mut Problems,
+) -> Option<Subject> {
+    let mut found = Vec::new();
+    let mut places = Vec::new();
+    for (text, at) in fields.texts("path", problems) {
+        match Path::parse(text) {
+            Ok(path) if path.is_many() => problems.add(at, "`[*]` is not for conditions"),
+            Ok(path) if scope == Scope::Detect => places.push(layout.bare(path)),
+            Ok(path) => places.push(layout.here(path)),
+            Err(why) => problems.add(at, why),
+        }
+    }
+    if !places.is_empty() {
+        found.push(Subject::Paths(places));
+    }
+    if let Some(header) = fields.text("header", problems) {
+        found.push(Subject::Header(header.to_owned()));
+    }
+    let field = if scope == Scope::Mapped { fields.get("field") } else { None };
+    if let Some(node) = field {
+        let field = field_of(node.text().unwrap_or_default(), &node.at, problems);
+        found.extend(field.map(Subject::Field));
+    }
+    if found.len() > 1 {
+        problems.add(&fields.at, "a condition looks at one thing: `path`, `header` or `field`");
+    }
+    found.pop()
+}
+
+impl Subject {
+    fn holds(&self, test: &Test, seen: Seen<'_, '_>) -> bool {
+        let (holds, used) = match self {
+            Self::Paths(places) => {
+                let there = places.iter().find_map(|p| Some((*p, seen.doc.raw(*p)?)));
+                let text = there.and_then(|(_, raw)| raw.scalar());
+                let place = there.map(|(place, _)| place).or(places.first().copied());
+                (test.holds(there.is_some(), text.as_deref()), place.map(Used::Place))
+            }
+            Self::Header(name) => {
+                let text = header(seen.headers, name);
+                (test.holds(text.is_some(), text), Some(Used::Header(name.clone())))
+            }
+            Self::Field(field) => {
+                let value = seen.alert.map_or(&Value::Absent, |alert| alert.get(*field));
+                let text = match value {
+                    Value::Text(text) => Some(text.to_string()),
+                    Value::Int(number) => Some(number.to_string()),
+                    Value::Bool(is) => Some(is.to_string()),
+                    Value::Time(time) => Some(time.to_string()),
+                    Value::Absent | Value::Unknown(_) | Value::Duration(_) => None,
+                };
+                (test.holds(value.is_present(), text.as_deref()), None)
+            }
+        };
+        if let (true, Some(trace), Some(used)) = (holds, seen.trace, used) {
+            trace.borrow_mut().push(used);
+        }
+        holds
+    }
+}
+
+pub(super) fn header<'h>(headers: &[(&str, &'h [u8])], name: &str) -> Option<&'h str> {
+    let found = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
 /// Why a mapped event is nothing to act on, and when that is so.
 #[derive(Debug, Clone)]
 pub(super) struct Dismissal {
     pub(super) id: String,
-    when: Vec<(Field, Test)>,
+    pub(super) when: When,
 }
 
 impl Dismissal {
-    pub(super) fn compile(node: &Node, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn compile(
+        node: &Node,
+        layout: &mut Layout,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let mut fields = Fields::of(node, "an entry of `not_an_alert`", problems)?;
         let id = fields.require_text("id", problems);
-        let clauses = fields.list("when", problems);
+        let nodes = fields.list("when", problems);
         let at = fields.at.clone();
         fields.finish(problems);
-        if clauses.is_empty() {
+        if nodes.is_empty() {
             problems.add(&at, "`when` must list at least one condition");
         }
-        let when = clauses.iter().filter_map(|clause| clause_of(clause, problems)).collect();
+        let when = When::list(nodes, Scope::Mapped, layout, problems);
         Some(Self { id: id?.to_owned(), when })
     }
-
-    pub(super) fn holds(&self, alert: &Alert<'_>) -> bool {
-        self.when.iter().all(|(field, test)| {
-            let value = alert.get(*field);
-            let text = match value {
-                Value::Text(text) => Some(text.to_string()),
-                Value::Int(number) => Some(number.to_string()),
-                Value::Bool(is) => Some(is.to_string()),
-                Value::Time(time) => Some(time.to_string()),
-                Value::Absent | Value::Unknown(_) | Value::Duration(_) => None,
-            };
-            test.holds(value.is_present(), text.as_deref())
-        })
-    }
-}
-
-fn clause_of(node: &Node, problems: &mut Problems) -> Option<(Field, Test)> {
-    let mut fields = Fields::of(node, "a condition", problems)?;
-    let named = fields.require("field", problems);
-    let field = named.and_then(|node| field_of(node.text()?, &node.at, problems));
-    let test = Test::compile(&mut fields, field, problems);
-    fields.finish(problems);
-    Some((field?, test?))
 }
 
 /// A field of the alert by its name, or a problem with the nearest name.

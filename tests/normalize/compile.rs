@@ -40,7 +40,10 @@ map:
   occurred_at: {path: a, time: iso, required: true}
   native_id: {path: a, time: rfc3339}
   nhi.id: {join: [a, {const: [1]}], wiht: ''}
-  location.file: 'a[*]'
+  location.file: {path: a, capture: '('}
+  location.url: {cases: [{when: [{field: title, exists: true}], is: x, use: a}]}
+  nhi.kind: {cases: [{when: [{any: []}], is: robot}]}
+  event.type: '@key.b'
 ";
     assert_eq!(
         problems(&[("p.yaml", text)], None),
@@ -50,19 +53,19 @@ map:
             "p.yaml:3:1: unknown key `ower`, did you mean `owner`?",
             "p.yaml:4:7: `topic` is missing",
             "p.yaml:4:8: unknown key `topics`, did you mean `topic`?",
-            "p.yaml:6:5: a condition needs exactly one of `equals`, `one_of`, `starts_with`, `contains`, their `not_` forms, or `exists`",
+            "p.yaml:6:5: a condition needs exactly one of `equals`, `one_of`, `starts_with`, `ends_with`, `contains`, `matches`, their `not_` forms, or `exists`",
             "p.yaml:7:12: `[*]` is not for conditions",
-            "p.yaml:8:5: a condition needs either `path` or `header`",
+            "p.yaml:8:5: a condition needs one of `path`, `header`, `any`",
             "p.yaml:9:9: a key with other characters is written [\"like this\"]",
-            "p.yaml:10:7: `each` names the items of a list: it ends with `[*]`",
-            "p.yaml:11:7: `kind` is one of `exposed_key`, `auth_failure`, `token_misuse`, never `exposed_keys`, did you mean `exposed_key`?",
+            "p.yaml:10:7: `each` names the items of a list or object: it ends with `[*]` or `{*}`",
+            "p.yaml:11:7: `kind` is one of `exposed_key`, `auth_failure`, `token_misuse`, `activity`, never `exposed_keys`, did you mean `exposed_key`?",
             "p.yaml:14:20: no alert has the field `event.outcom`, did you mean `event.outcome`?",
             "p.yaml:14:83: `event.outcome` is one of `success`, `failure`, `unknown`, never `sucess`, did you mean `success`?",
             "p.yaml:15:5: `when` must list at least one condition",
             "p.yaml:17:15: what is fingerprinted must be in `redact` too",
             "p.yaml:19:3: no alert has the field `nhi.nmae`, did you mean `nhi.name`?",
             "p.yaml:20:3: `nhi.known_by` is filled by intake and can not be mapped",
-            "p.yaml:21:10: a source needs exactly one of `path`, `first`, `const` and `join`",
+            "p.yaml:21:10: a source needs exactly one of `path`, `header`, `const`, `first`, `join` and `cases`",
             "p.yaml:22:34: `severity` is one of `informational`, `low`, `medium`, `high`, `critical`, never `hihg`, did you mean `high`?",
             "p.yaml:22:71: ranges must rise, and only the last may have no `below`",
             "p.yaml:23:16: a time is never `required`: an alert without one is still an alert",
@@ -70,7 +73,13 @@ map:
             "p.yaml:24:14: `time` is only for fields that are times",
             "p.yaml:25:30: must be text, not a list",
             "p.yaml:25:37: unknown key `wiht`, did you mean `with`?",
-            "p.yaml:26:18: `[*]` is only for `each` and `redact`; a field has one value",
+            "p.yaml:26:37: `(` is no regular expression, or too large a one",
+            "p.yaml:27:26: a case needs either `is`, a word, or `use`, a source",
+            "p.yaml:27:34: a condition needs one of `path`, `header`, `any`",
+            "p.yaml:27:35: unknown key `field`",
+            "p.yaml:28:30: `any` must list at least one condition",
+            "p.yaml:28:46: `nhi.kind` is one of `service_account`, `api_key`, `token`, `oauth_app`, `certificate`, `agent`, `managed_identity`, `person`, `unknown`, never `robot`",
+            "p.yaml:29:15: `@key` stands alone, or after `^.`",
         ],
     );
 }

@@ -36,6 +36,27 @@ fn sources_are_read_in_their_order() {
         ("{const: c}", "{}", Some("c")),
         ("{join: [{const: c}, a, b], with: /}", r#"{"a":1,"b":"y"}"#, Some("c/1/y")),
         ("{join: [a, b]}", r#"{"a":"x"}"#, None),
+        ("'a[*].b'", r#"{"a":[{"c":"x"},{"b":"y"},{"b":"z"}]}"#, Some("y")),
+        ("'a[n=2].b'", r#"{"a":[{"n":1,"b":"x"},{"b":"y","n":2}]}"#, Some("y")),
+        ("'a[n=3].b'", r#"{"a":[{"n":1,"b":"x"}]}"#, None),
+        ("'^.b'", r#"{"b":"x"}"#, None),
+        ("'@key'", r#"{"b":"x"}"#, None),
+        ("{path: a, capture: '^x-(.+)$'}", r#"{"a":"x-yz"}"#, Some("yz")),
+        ("{path: a, capture: 'y.'}", r#"{"a":"x-yz"}"#, Some("yz")),
+        ("{path: a, capture: '^y'}", r#"{"a":"x-yz"}"#, None),
+        ("{path: a, capture: '^(?:x|(y))', default: d}", r#"{"a":"x"}"#, Some("x")),
+        ("{cases: [{when: [{path: a, starts_with: x}], is: c}]}", r#"{"a":"xy"}"#, Some("c")),
+        ("{cases: [{when: [{path: a, ends_with: x}], is: c}]}", r#"{"a":"xy"}"#, None),
+        (
+            "{cases: [{when: [{path: a, equals: 7}], is: c}, {when: [{path: [z, a], matches: '^[0-9]+$'}], use: b}], default: d}",
+            r#"{"a":8,"b":"y"}"#,
+            Some("y"),
+        ),
+        (
+            "{cases: [{when: [{any: [{path: a, exists: true}, {all: [{path: b, not_one_of: [x, y]}, {path: c, exists: false}]}]}], is: c}]}",
+            r#"{"b":"z"}"#,
+            Some("c"),
+        ),
         ("{path: a, lower: true}", r#"{"a":"ÄX"}"#, Some("äx")),
         ("{path: a, table: {x: y}}", r#"{"a":"x"}"#, Some("y")),
         ("{path: a, table: {x: y}}", r#"{"a":"z"}"#, None),
@@ -115,6 +136,83 @@ fn an_identity_is_found_by_the_strongest_that_is_known() {
         assert!(text("id").starts_with(id), "{message}: {}", text("id"));
         assert!(text("known_by").starts_with(known_by), "{message}: {}", text("known_by"));
     }
+}
+
+#[test]
+fn alerts_in_lists_of_lists_know_what_is_around_them() {
+    let text = "\
+pipeline: p
+title: t
+owner: o
+from: {topic: x}
+each: ['runs[*].results[*]', 'files{*}[*]', 'results[*]']
+kind: exposed_key
+redact: ['^.secret']
+map:
+  event.type: type
+  title: {first: ['^.tool', '^.@key']}
+  location.url: '^^.version'
+  location.file: '@key'
+";
+    let mut problems = Problems::default();
+    let pipelines =
+        tipstaff::normalize::compile(&[Source::new("p.yaml", text)], None, &mut problems).unwrap();
+    let read = |message: &str| {
+        let arrivals = pipelines.read(&incoming("x", message.as_bytes()), None, &keys());
+        let texts = arrivals.iter().map(|arrival| {
+            let Some(alert) = alert(arrival) else { return "unreadable".to_owned() };
+            [Field::EventType, Field::Title, Field::Url, Field::File]
+                .map(|field| alert.text(field).unwrap_or("-"))
+                .join(" ")
+        });
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        read(
+            r#"{"version":"v","runs":[{"tool":"a","results":[{"type":"1"},{"type":"2"}]},{},
+            {"results":{"type":"3"},"tool":"c"},{"tool":"b","results":[{"type":"4"}]}]}"#
+        ),
+        ["1 a v -", "2 a v -", "3 c v -", "4 b v -"]
+    );
+    assert_eq!(read(r#"{"version":"v","runs":[7,{"results":[8]}]}"#), ["unreadable", "unreadable"]);
+    assert_eq!(
+        read(
+            r#"{"version":"v","files":{"a/b":[{"type":"1"}],"c":[{"type":"2"},{"type":"3"}],"d":"x"}}"#
+        ),
+        ["1 a/b v -", "2 c v -", "3 c v -", "unreadable"]
+    );
+    assert_eq!(read(r#"{"tool":"a","results":[{"type":"1"}]}"#), ["1 a - -"]);
+    // The secret of one run is no secret of another.
+    assert_eq!(
+        read(
+            r#"{"runs":[{"secret":"notareal-1","results":[{"type":"notareal-1"}]},
+            {"secret":"notareal-2","results":[{"type":"notareal-1"}]}]}"#
+        )[1],
+        "notareal-1 - - -"
+    );
+}
+
+#[test]
+fn the_kind_of_an_identity_says_how_it_is_known() {
+    let keys = keys();
+    let known = |map: &str, message: &str| {
+        let arrivals =
+            compiled(map, NO_ALIASES).read(&incoming("x", message.as_bytes()), None, &keys);
+        let alert = alert(&arrivals[0]).unwrap();
+        [Field::NhiKind, Field::NhiKindKnownBy].map(|field| alert.text(field).map(str::to_owned))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let table = "  nhi.kind: {first: [{path: a.t, table: {User: person}}, {path: 'b[x=1].t', table: {App: oauth_app}}]}\n";
+    assert_eq!(known(table, r#"{"a":{"t":"User"}}"#), [some("person"), some("path:a.t")]);
+    assert_eq!(
+        known(table, r#"{"a":{"t":"?"},"b":[{"x":1,"t":"App"}]}"#),
+        [some("oauth_app"), some("path:b[x=1].t")]
+    );
+    assert_eq!(known(table, "{}"), [some("unknown"), None]);
+    assert_eq!(known("  nhi.kind: {const: agent}\n", "{}"), [some("agent"), some("pipeline")]);
+    let cases = "  nhi.kind: {cases: [{when: [{path: c, starts_with: AKIA}], is: service_account}], default: unknown}\n";
+    assert_eq!(known(cases, r#"{"c":"AKIAX"}"#), [some("service_account"), some("path:c")]);
+    assert_eq!(known(cases, r#"{"c":"ASIAX"}"#), [some("unknown"), None]);
 }
 
 #[test]

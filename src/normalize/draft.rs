@@ -1,0 +1,180 @@
+//! The first version of a pipeline's file, guessed from one event: something to correct, that
+//! already reads the event. No value of the event is written into it.
+
+use std::fmt::Write as _;
+
+use super::times::TimeFormat;
+use crate::case::Field;
+use crate::json::{Kind, Leaf, Malformed, Path, Start, Step, leaves};
+
+/// Names of keys, in lower case and without separators, and the field each is likely to be.
+const FIELDS: &[(&[&str], Field)] = &[
+    (&["title", "summary", "message", "description", "displaymessage"], Field::Title),
+    (&["id", "uuid", "uid", "eventid", "alertid", "fingerprint"], Field::NativeId),
+    (
+        &["time", "timestamp", "eventtime", "createdat", "created", "published", "date", "datetime"],
+        Field::OccurredAt,
+    ),
+    (&["principal", "actor", "user", "username", "serviceaccount", "login", "clientname"], Field::NhiName),
+    (&["account", "accountid", "tenant", "tenantid", "org", "organization"], Field::NhiAccount),
+    (&["accesskeyid", "keyid", "tokenid", "credentialid", "clientid"], Field::CredentialId),
+    (&["repository", "repo", "project"], Field::Repository),
+    (&["file", "path", "filename"], Field::File),
+    (&["line", "linenumber", "startline"], Field::Line),
+    (&["commit", "sha", "commitid"], Field::Commit),
+    (&["branch", "ref"], Field::Branch),
+    (&["author", "email"], Field::Author),
+    (&["url", "link", "htmlurl"], Field::Url),
+    (&["type", "eventtype", "ruleid", "rule", "eventname", "detector"], Field::EventType),
+    (&["action", "operation", "method"], Field::EventAction),
+    (&["reason", "error", "errorcode", "errormessage"], Field::EventReason),
+    (&["count"], Field::EventCount),
+    (&["ip", "ipaddress", "sourceip", "clientip", "srcip", "sourceipaddress"], Field::SourceIp),
+    (&["useragent"], Field::SourceUserAgent),
+    (&["country"], Field::SourceCountry),
+    (&["resource", "resourceid", "target"], Field::ResourceId),
+    (&["region"], Field::ResourceRegion),
+];
+
+/// Names of keys under which secrets stand.
+const SECRETS: &[&str] = &[
+    "secret", "token", "password", "raw", "rawv2", "match", "value", "apikey", "privatekey",
+    "credential", "accesstoken", "sessiontoken", "snippet", "offender",
+];
+
+const TIMES: &[&str] = &["rfc3339", "rfc1123", "epoch_ms", "epoch_s", "%Y-%m-%d %H:%M:%S"];
+
+/// Errors: where the sample is no JSON.
+pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
+    let all = leaves(sample)?;
+    let each = each_of(&all);
+    let inside: Vec<Leaf<'_>> = match &each {
+        Some(list) => first_item(&all, list),
+        None => all,
+    };
+    let mut redact = Vec::new();
+    let mut map: Vec<(Field, String)> = Vec::new();
+    let mut rest = Vec::new();
+    for leaf in &inside {
+        let key = key_of(&leaf.path);
+        let path = quoted(&leaf.path);
+        let is_text = matches!(leaf.raw.kind, Kind::Text { .. });
+        if is_text && SECRETS.contains(&key.as_str()) {
+            redact.push(path);
+            continue;
+        }
+        let known = FIELDS.iter().find(|(keys, field)| {
+            keys.contains(&key.as_str()) && map.iter().all(|(mapped, _)| mapped != field)
+        });
+        match known {
+            Some((_, Field::OccurredAt)) => map.push((Field::OccurredAt, time(leaf, &path))),
+            Some((_, field)) => map.push((*field, path)),
+            None => rest.push(path),
+        }
+    }
+    Ok(written(name, each.as_deref(), &redact, &mut map, &rest))
+}
+
+fn written(
+    name: &str,
+    each: Option<&str>,
+    redact: &[String],
+    map: &mut [(Field, String)],
+    rest: &[String],
+) -> String {
+    let mut out = format!(
+        "# Guessed from one event: `tipstaff map --pipeline {name} FILE` shows what it makes of others.\n\
+         # The language is described in pipelines/README.md.\n\
+         pipeline: {name}\n\
+         title: What {name} reports\n\
+         owner: whoever answers for this file\n\
+         from: {{topic: alerts.{name}, webhook: /v1/alerts/{name}}}\n\n\
+         # Which messages of the topic are its own; needed when another pipeline reads the topic too.\n\
+         # detect:\n#   - {{path: a.b, exists: true}}\n"
+    );
+    let mut line = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    match each {
+        Some(each) => line(&format!("each: \"{each}\"")),
+        None => line("# each: [\"$[*]\"]                # when one message holds several alerts"),
+    }
+    let kind = if redact.is_empty() { "token_misuse" } else { "exposed_key" };
+    line("# exposed_key, auth_failure, token_misuse or activity; by content with `cases` or a `table`.");
+    line(&format!("kind: {kind}"));
+    line("# Events that nobody has to act on:");
+    line("# not_an_alert:\n#   - id: succeeded\n#     when: [{field: event.outcome, equals: success}]\n");
+    line("# Everything that may hold a secret; the first identifies the credential.");
+    line(&format!("redact: [{}]\n", redact.join(", ")));
+    line("map:");
+    map.sort_by_key(|(field, _)| *field);
+    for (field, source) in map.iter() {
+        line(&format!("  {}: {source}", field.path()));
+    }
+    if map.is_empty() {
+        line(&format!("  title: {{const: {name}}}"));
+    }
+    line("  # severity: {path: ..., table: {HIGH: high}}");
+    line("  # nhi.kind: {path: ..., table: {User: person}}");
+    line("  # attack_technique: {const: T1552.001}");
+    line("  # owasp_nhi: {const: \"NHI2:2025\"}");
+    if !rest.is_empty() {
+        line("\n# Not used yet:");
+    }
+    for path in rest {
+        let _infallible = writeln!(out, "#   {path}");
+    }
+    out
+}
+
+/// The list of objects that the event is, or holds at its top.
+fn each_of(all: &[Leaf<'_>]) -> Option<String> {
+    let inside_list = |leaf: &Leaf<'_>| match leaf.path.steps.as_slice() {
+        [Step::Index(_), Step::Key(_), ..] => Some("$[*]".to_owned()),
+        [Step::Key(key), Step::Index(_), Step::Key(_), ..] => {
+            let steps = vec![Step::Key(key.clone()), Step::Each];
+            Some(Path { start: Start::Here, steps, is_key: false }.to_string())
+        }
+        _ => None,
+    };
+    let lists: Vec<String> = all.iter().filter_map(inside_list).collect();
+    // A list beside many other values is a part of the event rather than a list of events.
+    let is_most = lists.len() * 2 > all.len();
+    lists.into_iter().next().filter(|_| is_most)
+}
+
+fn first_item<'a>(all: &[Leaf<'a>], each: &str) -> Vec<Leaf<'a>> {
+    let skipped = if each == "$[*]" { 1 } else { 2 };
+    let inside = all.iter().filter_map(|leaf| {
+        let (list, rest) = leaf.path.steps.split_at_checked(skipped)?;
+        let is_first = list.last() == Some(&Step::Index(0)) && !rest.is_empty();
+        let path = Path { steps: rest.to_vec(), ..leaf.path.clone() };
+        is_first.then_some(Leaf { path, raw: leaf.raw })
+    });
+    inside.collect()
+}
+
+fn key_of(path: &Path) -> String {
+    let keys = path.steps.iter().rev();
+    let key = keys.filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None }).next();
+    let letters = key.map(|key| key.chars().filter(|c| c.is_ascii_alphanumeric()));
+    letters.map(|letters| letters.collect::<String>().to_ascii_lowercase()).unwrap_or_default()
+}
+
+/// As YAML takes it: paths with brackets or braces need quotes.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_plain);
+    if is_word { text } else { format!("'{}'", text.replace('\'', "''")) }
+}
+
+fn time(leaf: &Leaf<'_>, path: &str) -> String {
+    let text = leaf.raw.scalar().unwrap_or_default();
+    let reads = |name: &&&str| TimeFormat::named(name).is_ok_and(|f| f.read(&text).is_some());
+    match TIMES.iter().find(reads) {
+        Some(name) if *name != "rfc3339" => format!("{{path: {path}, time: \"{name}\"}}"),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,135 @@
+//! What it costs to make a detector's event into alerts, beside parsing the same bytes into a
+//! `serde_json::Value` and doing nothing with it. On one thread; for each pipeline over its examples.
+//!
+//! `cargo bench --bench mapping -- [PIPELINE...]`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "a measurement that cannot go on has failed"
+)]
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tipstaff::case::Millis;
+use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
+use tipstaff::text::{Problems, Source};
+
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(60);
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let pipelines = shipped();
+    let keys = FingerprintKeys::new(("bench", &[7; 32]), None).unwrap();
+    println!(
+        "{:28} {:>6} {:>6} {:>9} {:>9} {:>7} {:>11}",
+        "pipeline", "bytes", "alerts", "parse µs", "map µs", "ratio", "events/s"
+    );
+    for pipeline in pipelines.list() {
+        if !asked.is_empty() && !asked.contains(&pipeline.name) {
+            continue;
+        }
+        let events = examples(&pipeline.name);
+        let read = |event: &[u8]| {
+            pipelines.read(&incoming(&pipeline.topic, event), Some(&pipeline.name), &keys)
+        };
+        let alerts: usize = events.iter().map(|event| read(event).len()).sum();
+        let parse = || {
+            for event in &events {
+                black_box(serde_json::from_slice::<serde_json::Value>(event).is_ok());
+            }
+        };
+        let map = || {
+            for event in &events {
+                black_box(read(event));
+            }
+        };
+        let (mut parsed, mut mapped) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            parsed.push(time(&parse));
+            mapped.push(time(&map));
+        }
+        let (parsed, mapped) = (median(parsed), median(mapped));
+        let count = events.len() as f64;
+        let bytes: usize = events.iter().map(Vec::len).sum();
+        println!(
+            "{:28} {:>6.0} {:>6.1} {:>9.2} {:>9.2} {:>7.2} {:>11.0}",
+            pipeline.name,
+            bytes as f64 / count,
+            alerts as f64 / count,
+            parsed / count,
+            mapped / count,
+            mapped / parsed,
+            1e6 * count / mapped,
+        );
+    }
+}
+
+/// Microseconds for one pass.
+fn time(pass: &dyn Fn()) -> f64 {
+    let (start, mut passes) = (Instant::now(), 0_u32);
+    while start.elapsed() < ROUND {
+        pass();
+        passes += 1;
+    }
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(passes)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines")
+}
+
+fn shipped() -> Pipelines {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("pipeline.yaml"))
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    let source = |path: &PathBuf| {
+        Source::new(path.to_str().unwrap(), std::fs::read_to_string(path).unwrap())
+    };
+    let sources: Vec<Source> = files.iter().map(source).collect();
+    let aliases = source(&folder().join("aliases.csv"));
+    let mut problems = Problems::default();
+    let compiled = tipstaff::normalize::compile(&sources, Some(&aliases), &mut problems);
+    compiled.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()))
+}
+
+/// JSON examples, without white space, as detectors send them.
+fn examples(pipeline: &str) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder().join(pipeline).join("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    let compact = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        serde_json::to_vec(&value).ok()
+    };
+    paths.iter().filter_map(compact).collect()
+}
+
+fn incoming<'m>(topic: &'m str, value: &'m [u8]) -> Incoming<'m> {
+    Incoming {
+        topic,
+        incarnation: "bench",
+        partition: 0,
+        offset: 0,
+        headers: &[],
+        value: Some(value),
+        received_at: Millis(1_767_225_600_000),
+    }
+}
