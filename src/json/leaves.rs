@@ -60,8 +60,11 @@ mod tests {
     #[test]
     fn every_leaf_has_its_path() {
         let text = r#"{"a":{"b":[1,{"c d":null}]},"e":[],"f":"x"}"#;
-        let found: Vec<String> =
-            leaves(text).unwrap().iter().map(|leaf| format!("{} {}", leaf.path, leaf.raw.text)).collect();
+        let found: Vec<String> = leaves(text)
+            .unwrap()
+            .iter()
+            .map(|leaf| format!("{} {}", leaf.path, leaf.raw.text))
+            .collect();
         assert_eq!(found, ["a.b[0] 1", "a.b[1][\"c d\"] null", "f x"]);
         assert!(leaves("{} {}").is_err() && leaves(&"[".repeat(100)).is_err());
     }

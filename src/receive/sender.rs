@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(ask(&github, &signed, &BODY.replace("created", "Created"), NOW), None);
         assert_eq!(ask(&sender(Verify::Github, b"notareal"), &signed, BODY, NOW), None);
         let upper = format!("sha256={}", GITHUB.to_uppercase());
-        assert_eq!(ask(&github, &[("x-hub-signature-256", &upper)], BODY, NOW).is_some(), true);
+        assert!(ask(&github, &[("x-hub-signature-256", &upper)], BODY, NOW).is_some());
         let cut = &signature[..signature.len() - 2];
         let twice = [signed[0], signed[0]];
         let sha1 = [("x-hub-signature", signature.as_str())];
