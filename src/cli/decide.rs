@@ -1,11 +1,10 @@
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::value::RawValue;
 
-use super::{Config, say};
+use super::{Config, read_input, say};
 use crate::app::{Failure, Loaded, system_clock};
 use crate::audit::Record;
 use crate::case::{Arrival, Body, Millis, Reason, Ruling};
@@ -36,14 +35,9 @@ impl Decide {
             })?,
         };
         let loaded = self.config.load(now)?;
-        if let Some(name) = &self.pipeline
-            && !loaded.checked.pipelines.names().any(|known| known == name)
-        {
-            let hint = crate::text::suggestion(name, loaded.checked.pipelines.names());
-            return Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}")));
-        }
+        super::check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
         let keys = loaded.keys()?;
-        let bytes = self.read()?;
+        let bytes = read_input(&self.file)?;
         let arrivals = arrivals(&loaded, &bytes, self.pipeline.as_deref(), now, &keys);
         let checked = &loaded.checked;
         let records = offline(&checked.policy, &loaded.enrichers, arrivals, now);
@@ -64,18 +58,6 @@ impl Decide {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    fn read(&self) -> Result<Vec<u8>, Failure> {
-        let mut bytes = Vec::new();
-        let name = self.file.display();
-        let result = if self.file.as_os_str() == "-" {
-            std::io::stdin().read_to_end(&mut bytes).map(drop)
-        } else {
-            std::fs::read(&self.file).map(|read| bytes = read)
-        };
-        result.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-        Ok(bytes)
     }
 }
 

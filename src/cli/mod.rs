@@ -7,11 +7,12 @@ mod check;
 mod decide;
 mod demo;
 mod lines;
+mod map;
 mod screen;
 mod verify;
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
 use crate::case::Millis;
+use crate::normalize::Pipelines;
 use crate::pipeline::Drain;
 
 #[derive(Parser)]
@@ -43,6 +45,11 @@ enum Verb {
     Topics(TopicsVerb),
     /// Rule alerts offline: a detector's events in, one decision record a line out
     Decide(decide::Decide),
+    /// Show the alerts a message becomes, field by field, and what no path used
+    Map(map::Map),
+    /// Write the first version of a new pipeline
+    #[command(subcommand)]
+    Pipeline(PipelineVerb),
     /// Check every file and report every problem, touching no network
     Check(Config),
     /// Run the tests that the playbooks carry
@@ -99,6 +106,12 @@ enum TopicsVerb {
     Check(Config),
 }
 
+#[derive(Subcommand)]
+enum PipelineVerb {
+    /// Guess a pipeline from one event and write its folder
+    New(map::New),
+}
+
 pub fn main() -> ExitCode {
     crate::observe::hide_panic_messages();
     let cli = match Cli::try_parse() {
@@ -115,6 +128,8 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run.run(),
         Verb::Topics(verb) => verb.run(),
         Verb::Decide(decide) => decide.run(),
+        Verb::Map(map) => map.run(),
+        Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Check(config) => check::check(&config),
         Verb::Test(config) => check::test(&config),
         Verb::Verify(verify) => verify.run(),
@@ -150,6 +165,26 @@ impl Config {
     fn load(&self, now: Millis) -> Result<Loaded, Failure> {
         app::load(self.config.as_deref(), now)
     }
+}
+
+/// The bytes of a file, or of standard input for `-`.
+fn read_input(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let result = if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    result.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
+    Ok(bytes)
+}
+
+fn check_pipeline(pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
+        return Ok(());
+    };
+    let hint = crate::text::suggestion(name, pipelines.names());
+    Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}")))
 }
 
 /// Writes one line to standard output. False when nobody reads it any more.

@@ -1,10 +1,8 @@
 //! The first version of a pipeline's file, guessed from one event: something to correct, that
 //! already reads the event. No value of the event is written into it.
 
-use std::fmt::Write as _;
-
 use super::times::TimeFormat;
-use crate::case::Field;
+use crate::case::{Field, Type};
 use crate::json::{Kind, Leaf, Malformed, Path, Start, Step, leaves};
 
 /// Names of keys, in lower case and without separators, and the field each is likely to be.
@@ -12,10 +10,22 @@ const FIELDS: &[(&[&str], Field)] = &[
     (&["title", "summary", "message", "description", "displaymessage"], Field::Title),
     (&["id", "uuid", "uid", "eventid", "alertid", "fingerprint"], Field::NativeId),
     (
-        &["time", "timestamp", "eventtime", "createdat", "created", "published", "date", "datetime"],
+        &[
+            "time",
+            "timestamp",
+            "eventtime",
+            "createdat",
+            "created",
+            "published",
+            "date",
+            "datetime",
+        ],
         Field::OccurredAt,
     ),
-    (&["principal", "actor", "user", "username", "serviceaccount", "login", "clientname"], Field::NhiName),
+    (
+        &["principal", "actor", "user", "username", "serviceaccount", "login", "clientname"],
+        Field::NhiName,
+    ),
     (&["account", "accountid", "tenant", "tenantid", "org", "organization"], Field::NhiAccount),
     (&["accesskeyid", "keyid", "tokenid", "credentialid", "clientid"], Field::CredentialId),
     (&["repository", "repo", "project"], Field::Repository),
@@ -38,8 +48,20 @@ const FIELDS: &[(&[&str], Field)] = &[
 
 /// Names of keys under which secrets stand.
 const SECRETS: &[&str] = &[
-    "secret", "token", "password", "raw", "rawv2", "match", "value", "apikey", "privatekey",
-    "credential", "accesstoken", "sessiontoken", "snippet", "offender",
+    "secret",
+    "token",
+    "password",
+    "raw",
+    "rawv2",
+    "match",
+    "value",
+    "apikey",
+    "privatekey",
+    "credential",
+    "accesstoken",
+    "sessiontoken",
+    "snippet",
+    "offender",
 ];
 
 const TIMES: &[&str] = &["rfc3339", "rfc1123", "epoch_ms", "epoch_s", "%Y-%m-%d %H:%M:%S"];
@@ -52,34 +74,26 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
         Some(list) => first_item(&all, list),
         None => all,
     };
-    let mut redact = Vec::new();
-    let mut map: Vec<(Field, String)> = Vec::new();
-    let mut rest = Vec::new();
-    for leaf in &inside {
-        let key = key_of(&leaf.path);
-        let path = quoted(&leaf.path);
-        let is_text = matches!(leaf.raw.kind, Kind::Text { .. });
-        if is_text && SECRETS.contains(&key.as_str()) {
-            redact.push(path);
-            continue;
-        }
-        let known = FIELDS.iter().find(|(keys, field)| {
-            keys.contains(&key.as_str()) && map.iter().all(|(mapped, _)| mapped != field)
-        });
-        match known {
-            Some((_, Field::OccurredAt)) => map.push((Field::OccurredAt, time(leaf, &path))),
-            Some((_, field)) => map.push((*field, path)),
-            None => rest.push(path),
-        }
-    }
-    Ok(written(name, each.as_deref(), &redact, &mut map, &rest))
+    let (secrets, others): (Vec<_>, Vec<_>) = inside.into_iter().partition(is_secret);
+    let redact: Vec<String> = secrets.iter().map(|leaf| quoted(&leaf.path)).collect();
+    let map: Vec<(Field, &Leaf<'_>)> =
+        FIELDS.iter().filter_map(|(keys, field)| Some((*field, best(&others, keys)?))).collect();
+    let is_mapped = |leaf: &Leaf<'_>| map.iter().any(|(_, used)| used.path == leaf.path);
+    let rest: Vec<String> =
+        others.iter().filter(|leaf| !is_mapped(leaf)).map(|leaf| quoted(&leaf.path)).collect();
+    let severity = best(&others, &["severity", "level", "priority", "risklevel"]);
+    let severity = severity.map_or("...".to_owned(), |leaf| quoted(&leaf.path));
+    let mut map: Vec<(Field, String)> =
+        map.iter().map(|(field, leaf)| (*field, source(*field, leaf))).collect();
+    map.sort_by_key(|(field, _)| *field);
+    Ok(written(name, each.as_deref(), &redact, (&map, &severity), &rest))
 }
 
 fn written(
     name: &str,
     each: Option<&str>,
     redact: &[String],
-    map: &mut [(Field, String)],
+    (map, severity): (&[(Field, String)], &str),
     rest: &[String],
 ) -> String {
     let mut out = format!(
@@ -101,21 +115,24 @@ fn written(
         None => line("# each: [\"$[*]\"]                # when one message holds several alerts"),
     }
     let kind = if redact.is_empty() { "token_misuse" } else { "exposed_key" };
-    line("# exposed_key, auth_failure, token_misuse or activity; by content with `cases` or a `table`.");
+    line(
+        "# exposed_key, auth_failure, token_misuse or activity; by content with `cases` or a `table`.",
+    );
     line(&format!("kind: {kind}"));
     line("# Events that nobody has to act on:");
-    line("# not_an_alert:\n#   - id: succeeded\n#     when: [{field: event.outcome, equals: success}]\n");
+    line(
+        "# not_an_alert:\n#   - id: succeeded\n#     when: [{field: event.outcome, equals: success}]\n",
+    );
     line("# Everything that may hold a secret; the first identifies the credential.");
     line(&format!("redact: [{}]\n", redact.join(", ")));
     line("map:");
-    map.sort_by_key(|(field, _)| *field);
-    for (field, source) in map.iter() {
+    for (field, source) in map {
         line(&format!("  {}: {source}", field.path()));
     }
     if map.is_empty() {
         line(&format!("  title: {{const: {name}}}"));
     }
-    line("  # severity: {path: ..., table: {HIGH: high}}");
+    line(&format!("  # severity: {{path: {severity}, lower: true, table: {{high: high}}}}"));
     line("  # nhi.kind: {path: ..., table: {User: person}}");
     line("  # attack_technique: {const: T1552.001}");
     line("  # owasp_nhi: {const: \"NHI2:2025\"}");
@@ -123,7 +140,7 @@ fn written(
         line("\n# Not used yet:");
     }
     for path in rest {
-        let _infallible = writeln!(out, "#   {path}");
+        line(&format!("#   {path}"));
     }
     out
 }
@@ -157,7 +174,8 @@ fn first_item<'a>(all: &[Leaf<'a>], each: &str) -> Vec<Leaf<'a>> {
 
 fn key_of(path: &Path) -> String {
     let keys = path.steps.iter().rev();
-    let key = keys.filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None }).next();
+    let key =
+        keys.filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None }).next();
     let letters = key.map(|key| key.chars().filter(|c| c.is_ascii_alphanumeric()));
     letters.map(|letters| letters.collect::<String>().to_ascii_lowercase()).unwrap_or_default()
 }
@@ -170,11 +188,64 @@ fn quoted(path: &Path) -> String {
     if is_word { text } else { format!("'{}'", text.replace('\'', "''")) }
 }
 
-fn time(leaf: &Leaf<'_>, path: &str) -> String {
+fn is_secret(leaf: &Leaf<'_>) -> bool {
+    let is_text = matches!(leaf.raw.kind, Kind::Text { .. });
+    is_text && SECRETS.contains(&key_of(&leaf.path).as_str())
+}
+
+/// The one nearest to the top; of several the one whose key says it best.
+fn best<'l, 'a>(all: &'l [Leaf<'a>], keys: &[&str]) -> Option<&'l Leaf<'a>> {
+    let rank = |leaf: &'l Leaf<'a>| {
+        let at = keys.iter().position(|key| *key == key_of(&leaf.path))?;
+        Some(((leaf.path.steps.len(), at), leaf))
+    };
+    all.iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, leaf)| leaf)
+}
+
+fn source(field: Field, leaf: &Leaf<'_>) -> String {
+    let path = quoted(&leaf.path);
     let text = leaf.raw.scalar().unwrap_or_default();
     let reads = |name: &&&str| TimeFormat::named(name).is_ok_and(|f| f.read(&text).is_some());
-    match TIMES.iter().find(reads) {
+    match TIMES.iter().find(reads).filter(|_| field.of() == Type::Time) {
         Some(name) if *name != "rfc3339" => format!("{{path: {path}, time: \"{name}\"}}"),
-        _ => path.to_owned(),
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Problems, Source};
+
+    #[test]
+    fn a_draft_reads_the_event_it_was_guessed_from_and_tells_none_of_its_values() {
+        let event = r#"{"events":[{"meta":{"id":"inner"},"id":"e1","when":"no","time":1767225600,
+            "secret":"notareal-secret","clientIp":"192.0.2.1","we ird":{"rule":"r1"},"n":[{"x":1}]}]}"#;
+        let text = draft("my-tool", event).unwrap();
+        for value in ["notareal", "192.0.2.1", "e1", "r1", "1767225600"] {
+            assert!(!text.contains(value), "{value} in {text}");
+        }
+        let mut problems = Problems::default();
+        let files = [Source::new("p.yaml", text.clone())];
+        let pipelines = crate::normalize::compile(&files, None, &mut problems);
+        let pipelines = pipelines.unwrap_or_else(|| panic!("{:?} {text}", problems.into_sorted()));
+        let keys = crate::normalize::FingerprintKeys::new(("k", &[1; 16]), None).unwrap();
+        let incoming = crate::normalize::Incoming {
+            topic: "alerts.my-tool",
+            incarnation: "-",
+            partition: 0,
+            offset: 0,
+            headers: &[],
+            value: Some(event.as_bytes()),
+            received_at: crate::case::Millis(1),
+        };
+        let arrivals = pipelines.read(&incoming, None, &keys);
+        let crate::case::Body::Alert(alert) = &arrivals[0].body else { panic!("{text}") };
+        let texts = [Field::NativeId, Field::SourceIp, Field::EventType, Field::Kind];
+        let texts = texts.map(|field| alert.text(field).unwrap_or("-"));
+        assert_eq!(texts, ["e1", "192.0.2.1", "r1", "exposed_key"]);
+        assert!(alert.get(Field::OccurredAt).is_present(), "{text}");
+        assert!(text.contains("#   when") && text.contains("n[0].x"), "{text}");
+        assert!(draft("x", "{").is_err());
     }
 }

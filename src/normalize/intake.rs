@@ -1,88 +1,108 @@
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::Serialize;
-use sha2::{Digest, Sha256};
-
-use super::address::address_of;
+use super::body::{Document, Documents};
+use super::explain::Explained;
 use super::layout::{Doc, Item};
-use super::pipeline::Pipeline;
-use super::redact::{Redactor, whole_secret};
-use super::source::Reader;
-use super::when::{Seen, Used};
-use super::words::words_of;
+use super::mapping::empty_report;
+use super::pipeline::{Format, Pipeline};
+use super::reading::{Incoming, Made, Reading, Refusal};
+use super::rows::{Report, report};
+use super::when::Seen;
 use super::{FingerprintKeys, Pipelines};
-use crate::case::{
-    Alert, Arrival, Body, Field, Id, Millis, Origin, Reason, Type, Unreadable, Value, hex, id_of,
-};
-use crate::json::{Fault, Kind, Malformed, Raw, Slots, line_column, utf8};
+use crate::case::{Alert, Arrival, Id, Reason};
+use crate::json::{Kind, Malformed, Raw, Slots};
 
-/// Larger messages are not read. The broker's own limit is higher, so that they still arrive here.
-pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const ALERTS_MAX: usize = 1000;
-/// Of one alert, as JSON.
-pub const ALERT_BYTES_MAX: usize = 64 * 1024;
+/// A message's candidates, and what they made of it so far.
+struct Work<'p, 'r> {
+    reading: &'r Reading<'r>,
+    candidates: Vec<&'p Pipeline>,
+    /// Whoever named the pipeline said that the message is its own.
+    is_named: bool,
+    chosen: &'p str,
+    made: Vec<Made<'p>>,
+}
 
-/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too
-/// long for an alert is left out. No other field is: a cut id, path or address is another one.
-const CUT_BYTES: &[(Field, usize)] = &[
-    (Field::Title, 1000),
-    (Field::EventReason, 1000),
-    (Field::SourceUserAgent, 512),
-    (Field::SourceNetwork, 256),
-    (Field::NhiName, 256),
-    (Field::Author, 256),
-];
-
-const UNKNOWN_KIND: &str = "unknown";
-
-/// A message of a detector's topic, or of a webhook, as it came. Not `Debug`: it holds secrets.
+/// One document as a pipeline reads it.
 #[derive(Clone, Copy)]
-pub struct Incoming<'m> {
-    pub topic: &'m str,
-    pub incarnation: &'m str,
-    pub partition: i32,
-    pub offset: i64,
-    pub headers: &'m [(&'m str, &'m [u8])],
-    /// Nothing for a tombstone.
-    pub value: Option<&'m [u8]>,
-    pub received_at: Millis,
-}
-
-/// Why no alert could be made, in fixed words, and at which byte of the message when that is known.
-struct Refusal {
-    reason: Reason,
-    detail: Cow<'static, str>,
+struct Page<'t> {
+    text: &'t str,
+    /// Its first byte in the message; nothing when it does not stand there as it is.
     at: Option<usize>,
+    report: Option<&'t Report>,
 }
 
-impl Refusal {
-    fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), at: None }
+/// The pipeline whose signs a document bears, with what its walk found.
+struct Found<'p, 't> {
+    pipeline: &'p Pipeline,
+    page: Page<'t>,
+    whole: Slots<'t>,
+    /// Nothing when the document is one alert itself.
+    items: Option<Vec<Item<'t, 'p>>>,
+}
+
+impl Page<'_> {
+    fn placed(&self, refusal: Refusal) -> Refusal {
+        let at = refusal.at.zip(self.at).map(|(inside, at)| at + inside);
+        Refusal { at, ..refusal }
     }
 }
 
-impl std::convert::From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        let reason = match malformed.fault {
-            Fault::TooDeep => Reason::TooDeep,
-            _ => Reason::NotJson,
-        };
-        Self { reason, detail: malformed.fault.about().into(), at: Some(malformed.at) }
+impl<'p> Work<'p, '_> {
+    /// Decided before anything is mapped.
+    fn check_room(&self, alerts: usize) -> Result<(), Refusal> {
+        let is_full = self.made.len() + alerts > ALERTS_MAX;
+        if is_full { Err(Refusal::too_many()) } else { Ok(()) }
     }
-}
 
-/// The pipeline, what its walk found, and the alerts if the message is a list of them.
-type Chosen<'p, 't> = (&'p Pipeline, Slots<'t>, Option<Vec<Item<'t, 'p>>>);
+    fn put(&mut self, alert: Result<Alert<'static>, Refusal>) {
+        self.made.push(Made { pipeline: self.chosen, alert });
+    }
 
-/// One message being read.
-struct Reading<'r> {
-    message: &'r Incoming<'r>,
-    bytes: &'r [u8],
-    keys: &'r FingerprintKeys,
-    sha256: String,
-    correlation_id: String,
+    /// The one candidate whose signs the document bears.
+    fn choose<'t>(
+        &self,
+        page: Page<'t>,
+        opened: &'t [(&'p Pipeline, Cow<'t, str>)],
+    ) -> Result<Found<'p, 't>, Refusal> {
+        let mut chosen = None;
+        for (pipeline, text) in opened {
+            let at = page.at.filter(|_| matches!(text, Cow::Borrowed(_)));
+            let page = Page { text, at, ..page };
+            let placed = |malformed: Malformed| page.placed(malformed.into());
+            let whole = pipeline.walks.whole.fill(text).map_err(placed)?;
+            let items = pipeline.walks.items(&whole).map_err(placed)?;
+            let found = Found { pipeline, page, whole, items };
+            if !self.is_claimed(&found).map_err(placed)? {
+                continue;
+            }
+            if chosen.replace(found).is_some() {
+                return Err(Refusal::new(Reason::AmbiguousShape, "several pipelines claim it"));
+            }
+        }
+        let found = chosen
+            .ok_or_else(|| Refusal::new(Reason::UnknownShape, "no pipeline knows its shape"))?;
+        if found.items.is_none() && !found.page.text.trim_start().starts_with('{') {
+            return Err(Refusal::new(Reason::UnknownShape, "neither an object nor a known list"));
+        }
+        Ok(found)
+    }
+
+    fn is_claimed(&self, found: &Found<'_, '_>) -> Result<bool, Malformed> {
+        let Found { pipeline, page, whole, items } = found;
+        // A report without a row, even of a pipeline that was named: any line could be its header.
+        if let Some(report) = page.report.filter(|report| report.is_empty()) {
+            let whole = pipeline.walks.whole.fill(&report.header)?;
+            let items = pipeline.walks.items(&whole)?;
+            return fits(pipeline, self.reading, &report.header, &whole, items.as_deref());
+        }
+        if self.is_named {
+            return Ok(true);
+        }
+        fits(pipeline, self.reading, page.text, whole, items.as_deref())
+    }
 }
 
 impl Pipelines {
@@ -96,87 +116,125 @@ impl Pipelines {
         pipeline: Option<&str>,
         keys: &FingerprintKeys,
     ) -> Vec<Arrival<'static>> {
-        let bytes = message.value.unwrap_or_default();
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let sha256 = hex(&digest);
-        let correlation_id = correlation_id(message);
-        let reading = Reading { message, bytes, keys, sha256, correlation_id };
-        let mut chosen = "";
-        // A defect of ours costs one message, not the partition.
-        let read = AssertUnwindSafe(|| self.arrivals(&reading, pipeline, &mut chosen));
-        let failed = |_| Err(Refusal::new(Reason::RuleFailed, "reading it failed in the program"));
-        let arrivals = catch_unwind(read)
-            .unwrap_or_else(failed)
-            .unwrap_or_else(|refusal| vec![reading.arrival(chosen, (0, 1), Err(refusal))]);
-        debug_assert!(!arrivals.is_empty(), "INV-1: a message without an arrival");
-        arrivals
+        self.arrivals(&Reading::new(message, keys), pipeline)
     }
 
-    fn arrivals<'p>(
-        &'p self,
-        reading: &Reading<'_>,
-        name: Option<&str>,
-        chosen: &mut &'p str,
-    ) -> Result<Vec<Arrival<'static>>, Refusal> {
-        let text = readable(reading)?;
-        let (pipeline, whole, items) = self.choose(reading, text, name)?;
-        *chosen = &pipeline.name;
-        let Some(items) = items else {
-            let doc = Doc::new(&pipeline.walks, &whole, &whole, None);
-            let alert = self.alert(pipeline, reading, &doc, &reading.origin(0, 1).alert_id());
-            return Ok(vec![reading.arrival(chosen, (0, 1), alert)]);
+    /// As [`Self::read`], with what every alert was made of.
+    pub fn explain(
+        &self,
+        message: &Incoming<'_>,
+        pipeline: Option<&str>,
+        keys: &FingerprintKeys,
+    ) -> (Vec<Arrival<'static>>, Vec<Explained>) {
+        let explained = RefCell::default();
+        let mut reading = Reading::new(message, keys);
+        reading.explained = Some(&explained);
+        let arrivals = self.arrivals(&reading, pipeline);
+        (arrivals, explained.take())
+    }
+
+    fn arrivals(&self, reading: &Reading<'_>, pipeline: Option<&str>) -> Vec<Arrival<'static>> {
+        let message = reading.message;
+        let mut work = Work {
+            reading,
+            candidates: self.candidates(message.topic, pipeline),
+            is_named: pipeline.is_some(),
+            chosen: "",
+            made: Vec::new(),
         };
-        if items.len() > ALERTS_MAX {
-            let detail = format!("more than {ALERTS_MAX} alerts in one message");
-            return Err(Refusal::new(Reason::TooMany, detail));
+        // A defect of ours costs one message, not the partition.
+        let read = catch_unwind(AssertUnwindSafe(|| self.message(&mut work)));
+        let failed = |_| Err(Refusal::new(Reason::RuleFailed, "reading it failed in the program"));
+        if let Err(refusal) = read.unwrap_or_else(failed) {
+            work.made = vec![Made { pipeline: work.chosen, alert: Err(refusal) }];
         }
-        if items.is_empty() {
-            let alert = Ok(empty_report(pipeline, reading));
-            return Ok(vec![reading.arrival(chosen, (0, 1), alert)]);
-        }
-        let of = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let arrivals = (0..of).zip(&items).map(|(index, item)| {
-            let id = reading.origin(index, of).alert_id();
-            let alert = self.item(pipeline, reading, (item, &whole), &id);
-            reading.arrival(chosen, (index, of), alert)
-        });
-        Ok(arrivals.collect())
+        debug_assert!(!work.made.is_empty(), "INV-1: a message without an arrival");
+        reading.arrivals(work.made)
     }
 
-    /// The one pipeline whose signs the message bears, with what its walk found.
-    fn choose<'p, 't>(
-        &'p self,
-        reading: &Reading<'_>,
-        text: &'t str,
-        name: Option<&str>,
-    ) -> Result<Chosen<'p, 't>, Refusal> {
-        let topic = reading.message.topic;
+    fn candidates(&self, topic: &str, name: Option<&str>) -> Vec<&Pipeline> {
         let is_known = self.list.iter().any(|pipeline| pipeline.topic == topic);
-        let mut fitting = Vec::new();
-        for pipeline in &self.list {
-            let is_candidate = match name {
-                Some(name) => pipeline.name == name,
-                None => pipeline.topic == topic || !is_known,
+        let is_candidate = |pipeline: &&Pipeline| match name {
+            Some(name) => pipeline.name == name,
+            None => pipeline.topic == topic || !is_known,
+        };
+        self.list.iter().filter(is_candidate).collect()
+    }
+
+    /// Errors: what makes all of the message one unreadable.
+    fn message(&self, work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+        let whole = work.reading.text()?;
+        let is_json = whole.text.trim_start().starts_with(['{', '[']);
+        let has_csv = work.candidates.iter().any(|pipeline| pipeline.format == Format::Csv);
+        let format = if has_csv && !is_json { Format::Csv } else { Format::Json };
+        work.candidates.retain(|pipeline| pipeline.format == format);
+        if format == Format::Csv {
+            let report = report(whole)?;
+            return self.page(work, Page { text: &report.json, at: None, report: Some(&report) });
+        }
+        let page = |Document { text, at }| Page { text, at: Some(at), report: None };
+        // Nearly every message is one document, and is not searched for more before it is read.
+        let Err(refusal) = self.page(work, page(whole)) else { return Ok(()) };
+        let documents = Documents::of(whole).take(ALERTS_MAX + 1);
+        let documents: Vec<_> = documents.take_while(|_| refusal.is_of_the_text()).collect();
+        match documents.len() {
+            0 | 1 => return Err(refusal),
+            2..=ALERTS_MAX => {}
+            _ => return Err(Refusal::too_many()),
+        }
+        for document in documents {
+            work.check_room(1)?;
+            work.chosen = "";
+            let read = document.map_err(Refusal::from).and_then(|document| {
+                let read = self.page(work, page(document));
+                read.map_err(|refusal| refusal.or_at(document.at))
+            });
+            match read {
+                Err(refusal) if refusal.reason == Reason::TooMany => return Err(refusal),
+                Err(refusal) => work.put(Err(refusal)),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Errors: what makes all of the document one unreadable, unless it is of too many alerts.
+    fn page<'p>(&self, work: &mut Work<'p, '_>, page: Page<'_>) -> Result<(), Refusal> {
+        let reading = work.reading;
+        let opened = work.candidates.iter().map(|pipeline| {
+            let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
+            Ok((*pipeline, opened.map_err(|refusal| page.placed(refusal))?))
+        });
+        let opened: Vec<(&'p Pipeline, Cow<'_, str>)> = opened.collect::<Result<_, Refusal>>()?;
+        let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
+        work.chosen = &pipeline.name;
+        let of = items.as_ref().map_or(1, Vec::len);
+        work.check_room(of.max(1))?;
+        let id = reading.alert_id(work.made.len());
+        let Some(items) = items else {
+            let doc = Doc::new(&pipeline.walks, page.text, (&whole, &whole), None);
+            work.put(Ok(self.alert(pipeline, reading, &doc, &id)?));
+            return Ok(());
+        };
+        if items.is_empty() {
+            work.put(Ok(empty_report(pipeline, reading, &id)));
+        }
+        let mut rows = page.report.into_iter().flat_map(|report| &report.rows);
+        for item in &items {
+            let id = reading.alert_id(work.made.len());
+            let alert = match rows.next() {
+                Some(row) => row
+                    .read()
+                    .and_then(|()| self.item(pipeline, reading, (item, &whole), &id))
+                    .map_err(|refusal| Refusal { at: Some(row.at), ..refusal }),
+                None => {
+                    let alert = self.item(pipeline, reading, (item, &whole), &id);
+                    alert.map_err(|refusal| page.placed(refusal))
+                }
             };
-            if !is_candidate {
-                continue;
-            }
-            let whole = pipeline.walks.whole.fill(text)?;
-            let items = pipeline.walks.items(&whole)?;
-            if name.is_some() || fits(pipeline, reading, &whole, items.as_deref())? {
-                fitting.push((pipeline, whole, items));
-            }
+            work.put(alert);
         }
-        let chosen = fitting.pop();
-        if !fitting.is_empty() {
-            return Err(Refusal::new(Reason::AmbiguousShape, "several pipelines claim it"));
-        }
-        let (pipeline, whole, items) = chosen
-            .ok_or_else(|| Refusal::new(Reason::UnknownShape, "no pipeline knows its shape"))?;
-        if items.is_none() && !text.trim_start().starts_with('{') {
-            return Err(Refusal::new(Reason::UnknownShape, "neither an object nor a known list"));
-        }
-        Ok((pipeline, whole, items))
+        Ok(())
     }
 
     fn item(
@@ -191,88 +249,9 @@ impl Pipelines {
             return Err(placed(Refusal::new(Reason::UnknownShape, "an item is no object")));
         }
         let here = inside(pipeline, &item.raw)?;
-        let doc = Doc::new(&pipeline.walks, &here, whole, Some(item));
+        let doc = Doc::new(&pipeline.walks, item.raw.text, (&here, whole), Some(item));
         self.alert(pipeline, reading, &doc, id).map_err(placed)
     }
-
-    fn alert(
-        &self,
-        pipeline: &Pipeline,
-        reading: &Reading<'_>,
-        doc: &Doc<'_, '_>,
-        id: &Id,
-    ) -> Result<Alert<'static>, Refusal> {
-        let mut redactor = Redactor::new(reading.keys);
-        for raw in pipeline.redact.iter().flat_map(|place| doc.all(*place)) {
-            let added = redactor.add(raw);
-            added.map_err(|_| Refusal::new(Reason::AlertTooLarge, "too many values to redact"))?;
-        }
-        let is_too_long = Cell::new(false);
-        let text_bytes_max = ALERT_BYTES_MAX;
-        let (headers, trace) = (reading.message.headers, RefCell::default());
-        let reader =
-            Reader { doc, headers, redactor: &redactor, text_bytes_max, is_too_long, trace };
-        let mut alert = mapped(pipeline, &reader)?;
-        let at = reading.message.received_at;
-        default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
-        default(&mut alert, Field::ObservedAt, || Value::Time(at));
-        alert.set(Field::ReceivedAt, Value::Time(at));
-        let first = pipeline.fingerprint.iter().find_map(|place| doc.raw(*place));
-        let secret = first.as_ref().and_then(whole_secret);
-        if let Some(secret) = &secret {
-            let fingerprint = reading.keys.fingerprint(secret.as_bytes());
-            alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
-        }
-        let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
-        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(seen));
-        if let Some(entry) = dismissed {
-            alert.set(Field::NotAnAlert, Value::Text(entry.id.clone().into()));
-        }
-        self.identify(&mut alert, secret.as_deref(), reading.keys, id);
-        default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
-        check_size(&alert)?;
-        Ok(alert.into_owned())
-    }
-
-    /// Every alert has an NHI id, and says how it came by it (INV-11).
-    fn identify(
-        &self,
-        alert: &mut Alert<'_>,
-        secret: Option<&str>,
-        keys: &FingerprintKeys,
-        alert_id: &Id,
-    ) {
-        if let Some(aliases) = &self.aliases {
-            aliases.resolve(alert, secret, keys);
-        }
-        if alert.text(Field::NhiId).is_some() {
-            default(alert, Field::NhiKnownBy, || Value::Text("native".into()));
-            return;
-        }
-        let (known_by, id) = if let Some(id) = alert.text(Field::CredentialId) {
-            ("credential_id", format!("credential:{id}"))
-        } else if let Some(fingerprint) = alert.text(Field::CredentialFingerprint) {
-            ("fingerprint", fingerprint.to_owned())
-        } else {
-            ("origin", format!("origin:{alert_id}"))
-        };
-        alert.set(Field::NhiId, Value::Text(id.into()));
-        alert.set(Field::NhiKnownBy, Value::Text(known_by.into()));
-    }
-}
-
-fn readable<'r>(reading: &Reading<'r>) -> Result<&'r str, Refusal> {
-    if reading.message.value.is_none() {
-        return Err(Refusal::new(Reason::Empty, "a tombstone"));
-    }
-    if reading.bytes.len() > MESSAGE_BYTES_MAX {
-        let detail = format!("more than {MESSAGE_BYTES_MAX} bytes");
-        return Err(Refusal::new(Reason::TooLarge, detail));
-    }
-    if reading.bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Refusal::new(Reason::Empty, "no byte"));
-    }
-    Ok(utf8(reading.bytes)?)
 }
 
 /// `detect` looks at the message, or at the alerts in it when it is a bare list: one that fits is
@@ -281,16 +260,17 @@ fn readable<'r>(reading: &Reading<'r>) -> Result<&'r str, Refusal> {
 fn fits(
     pipeline: &Pipeline,
     reading: &Reading<'_>,
+    text: &str,
     whole: &Slots<'_>,
     items: Option<&[Item<'_, '_>]>,
 ) -> Result<bool, Malformed> {
     let Some(detect) = &pipeline.detect else { return Ok(true) };
     let headers = reading.message.headers;
     let fit = |here: &Slots<'_>, item: Option<&Item<'_, '_>>| {
-        let doc = Doc::new(&pipeline.walks, here, whole, item);
+        let doc = Doc::new(&pipeline.walks, text, (here, whole), item);
         detect.holds(Seen { doc: &doc, headers, alert: None, trace: None })
     };
-    let is_list = reading.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let is_list = text.trim_start().starts_with('[');
     let items = match items {
         Some(items) if is_list => items,
         _ => return Ok(fit(whole, None)),
@@ -310,178 +290,4 @@ fn fits(
 fn inside<'t>(pipeline: &Pipeline, item: &Raw<'t>) -> Result<Slots<'t>, Malformed> {
     let placed = |malformed: Malformed| Malformed { at: item.at + malformed.at, ..malformed };
     pipeline.walks.element.fill(item.text).map_err(placed)
-}
-
-fn mapped<'a>(pipeline: &Pipeline, reader: &Reader<'a, '_>) -> Result<Alert<'a>, Refusal> {
-    let mut alert = Alert::default();
-    let kind = pipeline.kind.value(Type::Text, reader);
-    if !kind.is_present() {
-        return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
-    }
-    alert.set(Field::Kind, kind);
-    for mapped in &pipeline.map {
-        let mut value = mapped.source.value(mapped.field.of(), reader);
-        let is_known =
-            |text: &str| words_of(mapped.field).is_none_or(|words| words.contains(&text));
-        if value.text().is_some_and(|text| !is_known(text)) {
-            value = Value::Absent;
-        }
-        match mapped.field {
-            Field::SourceIp => {
-                let address = value.text().and_then(address_of);
-                value = address.map_or(Value::Absent, |text| Value::Text(text.into()));
-            }
-            Field::NhiKind if value.text().is_some_and(|kind| kind != UNKNOWN_KIND) => {
-                let known_by = known_by(pipeline, &reader.trace.borrow());
-                alert.set(Field::NhiKindKnownBy, Value::Text(known_by.into()));
-            }
-            _ => {}
-        }
-        let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
-        if reader.is_too_long.replace(false) && !may_be_cut {
-            return Err(too_large());
-        }
-        if mapped.is_required && !value.is_present() {
-            let path = mapped.field.path();
-            let why = if mapped.source.is_there(reader) { "can not be used" } else { "is missing" };
-            return Err(Refusal::new(Reason::BadField, format!("`{path}` {why}")));
-        }
-        alert.set(mapped.field, cut(mapped.field, value));
-    }
-    Ok(alert)
-}
-
-/// Where the kind was read, or that the pipeline says it of all its alerts.
-fn known_by(pipeline: &Pipeline, used: &[Used]) -> String {
-    match used.first() {
-        Some(Used::Place(place)) => format!("path:{}", pipeline.walks.name(*place)),
-        Some(Used::Header(name)) => format!("header:{name}"),
-        None => "pipeline".to_owned(),
-    }
-}
-
-fn cut(field: Field, value: Value<'_>) -> Value<'_> {
-    let limit = CUT_BYTES.iter().find(|(cut, _)| *cut == field).map_or(usize::MAX, |(_, max)| *max);
-    match value {
-        Value::Text(text) if text.len() > limit => {
-            let mut end = limit;
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            Value::Text(format!("{}…", text.get(..end).unwrap_or_default()).into())
-        }
-        other => other,
-    }
-}
-
-fn default<'a>(alert: &mut Alert<'a>, field: Field, value: impl FnOnce() -> Value<'a>) {
-    if !alert.get(field).is_present() {
-        alert.set(field, value());
-    }
-}
-
-fn empty_report(pipeline: &Pipeline, reading: &Reading<'_>) -> Alert<'static> {
-    let mut alert = Alert::default();
-    let text = |text: &str| Value::Text(text.to_owned().into());
-    if let super::source::From::Const(kind) = &pipeline.kind.from {
-        alert.set(Field::Kind, text(kind));
-    }
-    alert.set(Field::Detector, text(&pipeline.name));
-    alert.set(Field::NotAnAlert, text("empty_report"));
-    alert.set(Field::ObservedAt, Value::Time(reading.message.received_at));
-    alert.set(Field::ReceivedAt, Value::Time(reading.message.received_at));
-    let id = format!("origin:{}", reading.origin(0, 1).alert_id());
-    alert.set(Field::NhiId, Value::Text(id.into()));
-    alert.set(Field::NhiKnownBy, text("origin"));
-    alert.set(Field::NhiKind, text(UNKNOWN_KIND));
-    alert
-}
-
-/// Small alerts, all but a few, are not written out to be measured: JSON makes a byte six at most.
-fn check_size(alert: &Alert<'_>) -> Result<(), Refusal> {
-    let texts = crate::case::FIELDS.iter().filter_map(|info| alert.text(info.field));
-    let text_bytes: usize = texts.map(str::len).sum();
-    let names_bytes = Field::COUNT * 64;
-    if text_bytes * 6 + names_bytes <= ALERT_BYTES_MAX {
-        return Ok(());
-    }
-    let mut count = Count(0);
-    let written = alert.serialize(&mut serde_json::Serializer::new(&mut count));
-    if written.is_err() || count.0 > ALERT_BYTES_MAX { Err(too_large()) } else { Ok(()) }
-}
-
-fn too_large() -> Refusal {
-    Refusal::new(Reason::AlertTooLarge, format!("more than {ALERT_BYTES_MAX} bytes"))
-}
-
-struct Count(usize);
-
-impl std::io::Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Reading<'_> {
-    fn origin(&self, index: u32, of: u32) -> Origin<'_> {
-        Origin {
-            topic: self.message.topic.into(),
-            incarnation: self.message.incarnation.into(),
-            partition: self.message.partition,
-            offset: self.message.offset,
-            index,
-            of,
-            sha256: self.sha256.as_str().into(),
-        }
-    }
-
-    fn arrival(
-        &self,
-        pipeline: &str,
-        (index, of): (u32, u32),
-        alert: Result<Alert<'static>, Refusal>,
-    ) -> Arrival<'static> {
-        let origin = self.origin(index, of).into_owned();
-        let body = match alert {
-            Ok(alert) => Body::Alert(Box::new(alert)),
-            Err(refusal) => Body::Unreadable(self.unreadable(refusal)),
-        };
-        Arrival {
-            alert_id: origin.alert_id(),
-            correlation_id: self.correlation_id.clone().into(),
-            origin,
-            pipeline: pipeline.to_owned().into(),
-            body,
-        }
-    }
-
-    fn unreadable(&self, refusal: Refusal) -> Unreadable<'static> {
-        let place = refusal.at.map(|at| line_column(self.bytes, at));
-        Unreadable {
-            reason: refusal.reason,
-            detail: refusal.detail,
-            size: self.bytes.len() as u64,
-            fingerprint: self.keys.fingerprint(self.bytes).into(),
-            line: place.map(|(line, _)| line),
-            column: place.map(|(_, column)| column),
-        }
-    }
-}
-
-/// The sender's trace id, if it gave one (W3C `traceparent`); else one of the message's own.
-fn correlation_id(message: &Incoming<'_>) -> String {
-    let header = message.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
-    let trace = header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.get(3..35));
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if let Some(trace) = trace.filter(|trace| trace.bytes().all(is_hex)) {
-        return trace.to_owned();
-    }
-    let (partition, offset) = (message.partition.to_be_bytes(), message.offset.to_be_bytes());
-    let place: [&[u8]; 4] =
-        [message.topic.as_bytes(), message.incarnation.as_bytes(), &partition, &offset];
-    id_of("message", &place)
 }

@@ -219,6 +219,8 @@ fn gather<'a, 's>(
 
 /// What one alert's paths found.
 pub(super) struct Doc<'a, 's> {
+    /// Of the alert alone, envelope and all.
+    pub(super) text: &'a str,
     walks: &'s Walks,
     here: &'s Slots<'a>,
     root: &'s Slots<'a>,
@@ -227,17 +229,19 @@ pub(super) struct Doc<'a, 's> {
 }
 
 impl<'a, 's> Doc<'a, 's> {
+    /// `text` is the document's.
     pub(super) fn new(
         walks: &'s Walks,
-        here: &'s Slots<'a>,
-        root: &'s Slots<'a>,
+        text: &'a str,
+        (here, root): (&'s Slots<'a>, &'s Slots<'a>),
         item: Option<&'s Item<'a, 's>>,
     ) -> Self {
         let base = walks.bases.iter().find(|base| {
             let envelope = base.envelope.map(|slot| here.get(slot).map(|raw| raw.kind));
             envelope.is_none_or(|kind| kind == Some(Kind::Object))
         });
-        Self { walks, here, root, item, base }
+        let text = item.map_or(text, |item| item.raw.text);
+        Self { text, walks, here, root, item, base }
     }
 
     /// The first value there; `null` is no value.
@@ -255,6 +259,15 @@ impl<'a, 's> Doc<'a, 's> {
 
     pub(super) fn all(&self, place: Place) -> impl Iterator<Item = Raw<'a>> + use<'a, 's> {
         self.slot(place).into_iter().flat_map(|(slots, slot)| slots.all(slot))
+    }
+
+    /// What any path of the file found.
+    pub(super) fn everything(&self) -> impl Iterator<Item = Raw<'a>> {
+        let paths = &self.walks.paths;
+        let here = (0..paths.here.len()).map(Place::Here);
+        let bare = (0..paths.bare.len()).map(Place::Bare);
+        let root = (0..paths.root.len()).map(Place::Root);
+        here.chain(bare).chain(root).flat_map(|place| self.all(place))
     }
 
     fn slot(&self, place: Place) -> Option<(&'s Slots<'a>, usize)> {

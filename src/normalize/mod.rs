@@ -19,13 +19,23 @@ mod source;
 mod source_file;
 mod rows;
 mod alias;
+mod open;
 mod pipeline;
+mod body;
+mod explain;
+mod reading;
+mod mapping;
 mod intake;
+mod draft;
 
+pub use draft::draft;
+pub use explain::Explained;
 pub use fingerprint::{FingerprintKeys, KeyError};
-pub use intake::{ALERT_BYTES_MAX, ALERTS_MAX, Incoming, MESSAGE_BYTES_MAX};
+pub use intake::ALERTS_MAX;
+pub use mapping::ALERT_BYTES_MAX;
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
 pub use pipeline::{Pipeline, WEBHOOK_ROOT};
+pub use reading::{Incoming, MESSAGE_BYTES_MAX};
 
 use crate::text::{At, Problems, Source};
 

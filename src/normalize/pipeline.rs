@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::layout::{Layout, Place, Walks};
+use super::open::Open;
 use super::source::Source as From;
 use super::source_file::{source_in, source_of};
 use super::when::{Dismissal, Scope, When, field_of};
@@ -17,6 +18,8 @@ pub struct Pipeline {
     pub topic: String,
     pub webhook: Option<String>,
     pub file: Arc<str>,
+    pub(super) format: Format,
+    pub(super) open: Open,
     /// Nothing when any message of its topic is its.
     pub(super) detect: Option<When>,
     pub(super) walks: Walks,
@@ -26,6 +29,13 @@ pub struct Pipeline {
     pub(super) fingerprint: Vec<Place>,
     pub(super) map: Vec<Mapped>,
     pub(super) not_an_alert: Vec<Dismissal>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    /// Read as a list with an object for each row.
+    Csv,
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +55,8 @@ const NOT_MAPPED: &[Field] = &[
     Field::CredentialFingerprint,
 ];
 
+const EACH: &str = "`each` names the items of a list or object: it ends with `[*]` or `{*}`";
+
 pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipeline, At)> {
     let node = read(source, problems)?;
     let before = problems.len();
@@ -56,18 +68,22 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let from = fields.require("from", problems);
     let from = from.and_then(|node| from_of(node, name.as_deref(), problems));
     let ignore_case = fields.bool("ignore_case", problems).unwrap_or(false);
+    let format = format_of(&mut fields, problems);
+    let open = Open::compile(fields.list("open", problems), ignore_case, problems);
     let detect = fields.list("detect", problems);
+    if format == Format::Csv && detect.is_empty() {
+        problems.add(&fields.at, "`format: csv` needs `detect`: any text at all is a table");
+    }
     let detect =
         (!detect.is_empty()).then(|| When::list(detect, Scope::Detect, &mut layout, problems));
     let unwrap = paths(&mut fields, "unwrap", problems);
     check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
-    let each = paths(&mut fields, "each", problems);
-    check_each(
-        &each,
-        true,
-        "`each` names the items of a list or object: it ends with `[*]` or `{*}`",
-        problems,
-    );
+    let mut each = paths(&mut fields, "each", problems);
+    if format == Format::Csv {
+        check_rows(&each, problems);
+        each = Path::parse("$[*]").into_iter().map(|rows| (rows, fields.at.clone())).collect();
+    }
+    check_each(&each, true, EACH, problems);
     let kind = fields.require("kind", problems);
     let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
     let redact = paths(&mut fields, "redact", problems);
@@ -105,6 +121,8 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
         topic,
         webhook,
         file: source.path.clone(),
+        format,
+        open,
         detect,
         walks,
         kind: kind?,
@@ -124,6 +142,25 @@ fn name_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(name.to_owned())
+}
+
+fn format_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Format {
+    match fields.text("format", problems) {
+        None | Some("json") => Format::Json,
+        Some("csv") => Format::Csv,
+        Some(_) => {
+            problems.add(&fields.at, "`format` is `json` or `csv`");
+            Format::Json
+        }
+    }
+}
+
+fn check_rows(each: &[(Path, At)], problems: &mut Problems) {
+    for (path, at) in each {
+        if Path::parse("$[*]").as_ref() != Ok(path) {
+            problems.add(at, "in CSV each row is an alert: `each` is `$[*]`, or left out");
+        }
+    }
 }
 
 /// What stands in front of a pipeline's name in the path of its webhook.

@@ -66,7 +66,7 @@ const PLANTED: &[(&str, &str, Expected)] = &[
     ),
     ("src/config/a.rs", "use tokio::fs;\n", &[("src/config/a.rs:1", "`tokio` in a core module")]),
     ("src/config/disk.rs", "use std::fs;\n", &[]),
-    ("src/normalize/a.rs", "const A: &str = r#\"tokio \"csv\" tracing\"#;\n", &[]),
+    ("src/normalize/a.rs", "const A: &str = r#\"tokio \"clap\" tracing\"#;\n", &[]),
     (
         "src/cli/a.rs",
         "let p = PermitRecord { id };\n",

@@ -1,0 +1,226 @@
+use std::cell::{Cell, RefCell};
+
+use serde::Serialize;
+
+use super::address::address_of;
+use super::explain::Explained;
+use super::layout::Doc;
+use super::pipeline::Pipeline;
+use super::reading::{Reading, Refusal};
+use super::redact::{Redactor, whole_secret};
+use super::source::{From, Reader};
+use super::when::{Seen, Used};
+use super::words::words_of;
+use super::{FingerprintKeys, Pipelines};
+use crate::case::{Alert, Field, Id, Reason, Type, Value};
+
+/// Of one alert, as JSON.
+pub const ALERT_BYTES_MAX: usize = 64 * 1024;
+
+/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too
+/// long for an alert is left out. No other field is: a cut id, path or address is another one.
+const CUT_BYTES: &[(Field, usize)] = &[
+    (Field::Title, 1000),
+    (Field::EventReason, 1000),
+    (Field::SourceUserAgent, 512),
+    (Field::SourceNetwork, 256),
+    (Field::NhiName, 256),
+    (Field::Author, 256),
+];
+
+const UNKNOWN_KIND: &str = "unknown";
+
+impl Pipelines {
+    pub(super) fn alert(
+        &self,
+        pipeline: &Pipeline,
+        reading: &Reading<'_>,
+        doc: &Doc<'_, '_>,
+        id: &Id,
+    ) -> Result<Alert<'static>, Refusal> {
+        let mut redactor = Redactor::new(reading.keys);
+        for raw in pipeline.redact.iter().flat_map(|place| doc.all(*place)) {
+            let added = redactor.add(raw);
+            added.map_err(|_| Refusal::new(Reason::AlertTooLarge, "too many values to redact"))?;
+        }
+        let is_too_long = Cell::new(false);
+        let text_bytes_max = ALERT_BYTES_MAX;
+        let (headers, trace) = (reading.message.headers, RefCell::default());
+        let reader =
+            Reader { doc, headers, redactor: &redactor, text_bytes_max, is_too_long, trace };
+        let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
+        let note = explained.as_mut().map(|(_, explained)| explained);
+        let mut alert = mapped(pipeline, &reader, note)?;
+        if let Some((all, explained)) = explained {
+            all.borrow_mut().push(explained);
+        }
+        let at = reading.message.received_at;
+        default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
+        default(&mut alert, Field::ObservedAt, || Value::Time(at));
+        alert.set(Field::ReceivedAt, Value::Time(at));
+        let first = pipeline.fingerprint.iter().find_map(|place| doc.raw(*place));
+        let secret = first.as_ref().and_then(whole_secret);
+        if let Some(secret) = &secret {
+            let fingerprint = reading.keys.fingerprint(secret.as_bytes());
+            alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
+        }
+        let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
+        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(seen));
+        if let Some(entry) = dismissed {
+            alert.set(Field::NotAnAlert, Value::Text(entry.id.clone().into()));
+        }
+        self.identify(&mut alert, secret.as_deref(), reading.keys, id);
+        default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
+        check_size(&alert)?;
+        Ok(alert.into_owned())
+    }
+
+    /// Every alert has an NHI id, and says how it came by it (INV-11).
+    fn identify(
+        &self,
+        alert: &mut Alert<'_>,
+        secret: Option<&str>,
+        keys: &FingerprintKeys,
+        alert_id: &Id,
+    ) {
+        if let Some(aliases) = &self.aliases {
+            aliases.resolve(alert, secret, keys);
+        }
+        if alert.text(Field::NhiId).is_some() {
+            default(alert, Field::NhiKnownBy, || Value::Text("native".into()));
+            return;
+        }
+        let (known_by, id) = if let Some(id) = alert.text(Field::CredentialId) {
+            ("credential_id", format!("credential:{id}"))
+        } else if let Some(fingerprint) = alert.text(Field::CredentialFingerprint) {
+            ("fingerprint", fingerprint.to_owned())
+        } else {
+            ("origin", format!("origin:{alert_id}"))
+        };
+        alert.set(Field::NhiId, Value::Text(id.into()));
+        alert.set(Field::NhiKnownBy, Value::Text(known_by.into()));
+    }
+}
+
+fn mapped<'a>(
+    pipeline: &Pipeline,
+    reader: &Reader<'a, '_>,
+    mut note: Option<&mut Explained>,
+) -> Result<Alert<'a>, Refusal> {
+    let mut alert = Alert::default();
+    let kind = pipeline.kind.value(Type::Text, reader);
+    if !kind.is_present() {
+        return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
+    }
+    alert.set(Field::Kind, kind);
+    let mut noted = |field: Field, value: &Value<'_>| {
+        if let Some(note) = note.as_mut().filter(|_| value.is_present()) {
+            note.field(pipeline, field, &reader.trace.borrow());
+        }
+    };
+    noted(Field::Kind, alert.get(Field::Kind));
+    for mapped in &pipeline.map {
+        let mut value = mapped.source.value(mapped.field.of(), reader);
+        let is_known =
+            |text: &str| words_of(mapped.field).is_none_or(|words| words.contains(&text));
+        if value.text().is_some_and(|text| !is_known(text)) {
+            value = Value::Absent;
+        }
+        match mapped.field {
+            Field::SourceIp => {
+                let address = value.text().and_then(address_of);
+                value = address.map_or(Value::Absent, |text| Value::Text(text.into()));
+            }
+            Field::NhiKind if value.text().is_some_and(|kind| kind != UNKNOWN_KIND) => {
+                let known_by = known_by(pipeline, &reader.trace.borrow());
+                alert.set(Field::NhiKindKnownBy, Value::Text(known_by.into()));
+            }
+            _ => {}
+        }
+        let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
+        if reader.is_too_long.replace(false) && !may_be_cut {
+            return Err(too_large());
+        }
+        if mapped.is_required && !value.is_present() {
+            let path = mapped.field.path();
+            let why = if mapped.source.is_there(reader) { "can not be used" } else { "is missing" };
+            return Err(Refusal::new(Reason::BadField, format!("`{path}` {why}")));
+        }
+        noted(mapped.field, &value);
+        alert.set(mapped.field, cut(mapped.field, value));
+    }
+    Ok(alert)
+}
+
+/// Where the kind was read, or that the pipeline says it of all its alerts.
+fn known_by(pipeline: &Pipeline, used: &[Used]) -> String {
+    match used.first() {
+        Some(Used::Place(place)) => format!("path:{}", pipeline.walks.name(*place)),
+        Some(Used::Header(name)) => format!("header:{name}"),
+        None => "pipeline".to_owned(),
+    }
+}
+
+fn cut(field: Field, value: Value<'_>) -> Value<'_> {
+    let limit = CUT_BYTES.iter().find(|(cut, _)| *cut == field).map_or(usize::MAX, |(_, max)| *max);
+    match value {
+        Value::Text(text) if text.len() > limit => {
+            let mut end = limit;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            Value::Text(format!("{}…", text.get(..end).unwrap_or_default()).into())
+        }
+        other => other,
+    }
+}
+
+fn default<'a>(alert: &mut Alert<'a>, field: Field, value: impl FnOnce() -> Value<'a>) {
+    if !alert.get(field).is_present() {
+        alert.set(field, value());
+    }
+}
+
+pub(super) fn empty_report(pipeline: &Pipeline, reading: &Reading<'_>, id: &Id) -> Alert<'static> {
+    let mut alert = Alert::default();
+    let text = |text: &str| Value::Text(text.to_owned().into());
+    let kind = if let From::Const(kind) = &pipeline.kind.from { kind } else { "activity" };
+    alert.set(Field::Kind, text(kind));
+    alert.set(Field::Detector, text(&pipeline.name));
+    alert.set(Field::NotAnAlert, text("empty_report"));
+    alert.set(Field::ObservedAt, Value::Time(reading.message.received_at));
+    alert.set(Field::ReceivedAt, Value::Time(reading.message.received_at));
+    alert.set(Field::NhiId, text(&format!("origin:{id}")));
+    alert.set(Field::NhiKnownBy, text("origin"));
+    alert.set(Field::NhiKind, text(UNKNOWN_KIND));
+    alert
+}
+
+/// Small alerts, all but a few, are not written out to be measured: JSON makes a byte six at most.
+fn check_size(alert: &Alert<'_>) -> Result<(), Refusal> {
+    let texts = crate::case::FIELDS.iter().filter_map(|info| alert.text(info.field));
+    let text_bytes: usize = texts.map(str::len).sum();
+    let names_bytes = Field::COUNT * 64;
+    if text_bytes * 6 + names_bytes <= ALERT_BYTES_MAX {
+        return Ok(());
+    }
+    let mut count = Count(0);
+    let written = alert.serialize(&mut serde_json::Serializer::new(&mut count));
+    if written.is_err() || count.0 > ALERT_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(Reason::AlertTooLarge, format!("more than {ALERT_BYTES_MAX} bytes"))
+}
+
+struct Count(usize);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

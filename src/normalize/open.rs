@@ -1,0 +1,200 @@
+//! JSON inside strings, put in the place of the string.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use super::body::{Document, Documents, Packed, gunzip, is_gzip};
+use super::reading::{MESSAGE_BYTES_MAX, Refusal};
+use crate::json::{Extractor, Fault, Kind, Path, Raw};
+use crate::text::{Fields, Node, Problems};
+
+/// The strings to open, in their order: each entry reads what the one before it made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Open {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    walk: Extractor,
+    slot: usize,
+    coding: Coding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Json,
+    /// And gzip inside it, if its first bytes show that.
+    Base64,
+}
+
+impl Open {
+    pub(super) fn compile(nodes: &[Node], ignore_case: bool, problems: &mut Problems) -> Self {
+        let entries = nodes.iter().filter_map(|node| Entry::compile(node, ignore_case, problems));
+        Self { entries: entries.collect() }
+    }
+
+    /// Borrowed when nothing was opened. `bytes_left` is what packed strings may still unpack to.
+    pub(super) fn opened<'t>(
+        &self,
+        text: &'t str,
+        bytes_left: &Cell<usize>,
+    ) -> Result<Cow<'t, str>, Refusal> {
+        let mut text = Cow::Borrowed(text);
+        for entry in &self.entries {
+            let opened = entry.opened(&text, bytes_left).map_err(|refusal| match text {
+                Cow::Borrowed(_) => refusal,
+                Cow::Owned(_) => Refusal { at: None, ..refusal },
+            })?;
+            if let Some(opened) = opened {
+                text = Cow::Owned(opened);
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl Entry {
+    fn compile(node: &Node, ignore_case: bool, problems: &mut Problems) -> Option<Self> {
+        let (path, coding) = if let Some(text) = node.text() {
+            (Some(text), Coding::Json)
+        } else {
+            let mut fields = Fields::of(node, "an entry of `open`", problems)?;
+            let path = fields.require_text("path", problems);
+            let coding = match fields.text("as", problems) {
+                None | Some("json") => Coding::Json,
+                Some("base64") => Coding::Base64,
+                Some(_) => {
+                    problems.add(&fields.at, "`as` is `json` or `base64`");
+                    return None;
+                }
+            };
+            fields.finish(problems);
+            (path, coding)
+        };
+        match Path::parse(path?) {
+            Ok(path) => {
+                let mut walk = Extractor::new(ignore_case);
+                let slot = walk.slot(&path);
+                Some(Self { walk, slot, coding })
+            }
+            Err(why) => {
+                problems.add(&node.at, why);
+                None
+            }
+        }
+    }
+
+    fn opened(&self, text: &str, bytes_left: &Cell<usize>) -> Result<Option<String>, Refusal> {
+        let slots = self.walk.fill(text)?;
+        let mut out = String::new();
+        let mut done = 0;
+        for raw in slots.all(self.slot) {
+            let Some(json) = self.json(&raw, bytes_left)? else { continue };
+            // A string's own text is between its quotes.
+            let before = text.get(done..raw.at.saturating_sub(1)).unwrap_or_default();
+            out.push_str(before);
+            out.push_str(&json);
+            done = raw.at + raw.text.len() + 1;
+            if out.len() > MESSAGE_BYTES_MAX {
+                return Err(Refusal::too_large());
+            }
+        }
+        if done == 0 {
+            return Ok(None);
+        }
+        out.push_str(text.get(done..).unwrap_or_default());
+        if out.len() > MESSAGE_BYTES_MAX { Err(Refusal::too_large()) } else { Ok(Some(out)) }
+    }
+
+    /// Nothing when the string does not hold what is looked for.
+    fn json<'t>(
+        &self,
+        raw: &Raw<'t>,
+        bytes_left: &Cell<usize>,
+    ) -> Result<Option<Cow<'t, str>>, Refusal> {
+        if !matches!(raw.kind, Kind::Text { .. }) {
+            return Ok(None);
+        }
+        let Some(content) = raw.scalar() else { return Ok(None) };
+        if self.coding == Coding::Json {
+            return json_of(content);
+        }
+        let Some(mut bytes) = base64(&content) else { return Ok(None) };
+        if is_gzip(&bytes) {
+            match gunzip(&bytes, MESSAGE_BYTES_MAX.min(bytes_left.get())) {
+                Ok(unpacked) => bytes = unpacked,
+                Err(Packed::TooLarge) => return Err(Refusal::too_large()),
+                Err(Packed::Broken) => return Ok(None),
+            }
+            bytes_left.set(bytes_left.get().saturating_sub(bytes.len()));
+        }
+        String::from_utf8(bytes).map_or(Ok(None), |text| json_of(Cow::Owned(text)))
+    }
+}
+
+/// The text as one JSON value: several objects and lists become a list.
+fn json_of(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, Refusal> {
+    match Extractor::new(false).fill(&text).map(|_| ()) {
+        Ok(()) => return Ok(Some(text)),
+        Err(malformed) if malformed.fault == Fault::TooDeep => {
+            return Err(Refusal { at: None, ..malformed.into() });
+        }
+        Err(malformed) if malformed.fault == Fault::AfterTheEnd => {}
+        Err(_) => return Ok(None),
+    }
+    let mut list = String::with_capacity(text.len() + 2);
+    for document in Documents::of(Document { text: &text, at: 0 }) {
+        let Ok(document) = document else { return Ok(None) };
+        list.push(if list.is_empty() { '[' } else { ',' });
+        list.push_str(document.text);
+    }
+    list.push(']');
+    Ok(Some(Cow::Owned(list)))
+}
+
+/// Of either alphabet, with or without its padding; line ends in it are passed over.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut bits_len) = (0_u32, 0_u32);
+    for byte in text.trim_end_matches(['\r', '\n', '=']).bytes() {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            b'\r' | b'\n' => continue,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(digit);
+        bits_len += 6;
+        if bits_len >= 8 {
+            bits_len -= 8;
+            out.extend(u8::try_from((bits >> bits_len) & 0xff));
+        }
+    }
+    // One digit alone holds no byte.
+    (bits_len < 6).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_in_every_writing() {
+        for (text, bytes) in [
+            ("", Some(vec![])),
+            ("Zg==", Some(b"f".to_vec())),
+            ("Zg", Some(b"f".to_vec())),
+            ("Zm9v\r\nYmE=\n", Some(b"fooba".to_vec())),
+            ("+/-_", Some(vec![0xfb, 0xff, 0xbf])),
+            ("Zm9vY", None),
+            ("Zm9v!", None),
+            ("Z=g", None),
+        ] {
+            assert_eq!(base64(text), bytes, "{text}");
+        }
+    }
+}
