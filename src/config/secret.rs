@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::service::{FingerprintConfig, Property, ServiceConfig};
+use crate::case::from_hex;
 use crate::normalize::FingerprintKeys;
 use crate::text::{At, Data, Fields, Node, Problems};
 
@@ -129,6 +130,7 @@ fn key(
     problems: &mut Problems,
 ) -> Option<Secret> {
     let text = fetch(&config.key, &config.at, read, problems)?;
+    // However long: 32 digits are 16 bytes.
     let bytes = from_hex(&text).unwrap_or_else(|| text.into_bytes());
     if bytes.len() < KEY_BYTES_MIN {
         let from = &config.key;
@@ -139,12 +141,4 @@ fn key(
         return None;
     }
     Some(Secret::new(bytes))
-}
-
-/// Nothing but hexadecimal digits is taken as hexadecimal, however long: 32 digits are 16 bytes.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let (pairs, rest) = digits.as_deref().map(<[u8]>::as_chunks::<2>)?;
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

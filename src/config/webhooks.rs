@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
 use super::secret::{Secret, SecretFrom, fetch, secret_from};
 use super::words::{bytes, duration, listed, number};
+use crate::case::from_base64;
 use crate::normalize::{MESSAGE_BYTES_MAX, Pipelines};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
@@ -220,7 +218,7 @@ fn usable(verify: &Verify, text: String) -> Result<Secret, String> {
         Verify::StandardWebhooks => {
             let text = text.strip_prefix(STANDARD_PREFIX).unwrap_or(&text);
             let help = format!("must be `{STANDARD_PREFIX}` and base64");
-            BASE64.decode(text).map_err(|_| help)?
+            from_base64(text).ok_or(help)?
         }
         Verify::Basic if !text.contains(':') => {
             return Err("must be `user:password`".to_owned());

@@ -1,7 +1,7 @@
 use sha2::{Digest, Sha256};
 
-use super::signature::{from_base64, from_hex, is_one_of, is_signed};
-use crate::case::{Millis, hex};
+use super::signature::{is_one_of, is_signed};
+use crate::case::{Millis, from_base64, from_hex, hex};
 use crate::config::{Secret, Verify};
 
 /// Names in small letters with their values, in the order in which they came.
@@ -111,7 +111,7 @@ impl Sender {
     pub fn is_admitted(&self, headers: &Headers<'_>) -> Option<bool> {
         let given = match &self.verify {
             Verify::Bearer => credentials(headers, "bearer")?.to_vec(),
-            Verify::Basic => from_base64(credentials(headers, "basic")?)?,
+            Verify::Basic => from_base64(text(credentials(headers, "basic")?)?)?,
             Verify::Header(name) => only(headers, name)?.to_vec(),
             Verify::Github | Verify::Gitguardian | Verify::StandardWebhooks => return None,
         };
@@ -134,13 +134,13 @@ impl Sender {
 
     fn is_githubs(&self, headers: &Headers<'_>, body: &[u8]) -> Option<bool> {
         let signature = only(headers, GITHUB_SIGNATURE)?.strip_prefix(b"sha256=")?;
-        Some(is_signed(&self.secrets, b"", &[body], &[from_hex(signature)?]))
+        Some(is_signed(&self.secrets, b"", &[body], &[from_hex(text(signature)?)?]))
     }
 
     fn is_gitguardians(&self, headers: &Headers<'_>, body: &[u8], now: Millis) -> Option<bool> {
         let signature = only(headers, GITGUARDIAN_SIGNATURE)?.strip_prefix(b"sha256=")?;
         let time = only(headers, GITGUARDIAN_TIME)?;
-        let is_signed = is_signed(&self.secrets, time, &[body], &[from_hex(signature)?]);
+        let is_signed = is_signed(&self.secrets, time, &[body], &[from_hex(text(signature)?)?]);
         Some(is_signed & self.is_in_time(time, now))
     }
 
@@ -148,7 +148,8 @@ impl Sender {
         let (id, time) = (only(headers, STANDARD_ID)?, only(headers, STANDARD_TIME)?);
         let listed = only(headers, STANDARD_SIGNATURE)?.split(|byte| *byte == b' ');
         // LIMIT: a sender between two secrets lists two.
-        let signatures = listed.filter_map(|one| from_base64(one.strip_prefix(b"v1,")?)).take(8);
+        let signatures =
+            listed.filter_map(|one| from_base64(text(one.strip_prefix(b"v1,")?)?)).take(8);
         let message = [id, b".", time, b".", body];
         let is_signed = is_signed(&self.secrets, b"", &message, &signatures.collect::<Vec<_>>());
         Some(is_signed & self.is_in_time(time, now))
@@ -157,8 +158,9 @@ impl Sender {
     fn is_in_time(&self, seconds: &[u8], now: Millis) -> bool {
         let whole = seconds.split(|byte| *byte == b'.').next().unwrap_or_default();
         let is_number = !whole.is_empty() && whole.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(whole).ok().filter(|_| is_number);
-        let at = text.and_then(|text| text.parse::<i64>().ok()?.checked_mul(1000));
+        let at = text(whole)
+            .filter(|_| is_number)
+            .and_then(|text| text.parse::<i64>().ok()?.checked_mul(1000));
         at.is_some_and(|at| now.0.abs_diff(at) <= self.window_ms.unsigned_abs())
     }
 
@@ -168,8 +170,8 @@ impl Sender {
         let named = facts(&self.verify).id.iter().find_map(|name| only(headers, name));
         let named = named.filter(|named| !named.is_empty())?;
         let is_plain = named.len() <= ID_BYTES_MAX && named.iter().all(u8::is_ascii_graphic);
-        let text = std::str::from_utf8(named).ok().filter(|_| is_plain);
-        let text = text.map_or_else(|| hex(&Sha256::digest(named)), str::to_owned);
+        let plain = text(named).filter(|_| is_plain);
+        let text = plain.map_or_else(|| hex(&Sha256::digest(named)), str::to_owned);
         let content: [u8; 32] = Sha256::digest(body).into();
         Some(format!("{text}/{}", hex(content.get(..8).unwrap_or_default())))
     }
@@ -180,6 +182,10 @@ fn only<'h>(headers: &Headers<'h>, name: &str) -> Option<&'h [u8]> {
     let mut found = headers.iter().filter(|(each, _)| each.eq_ignore_ascii_case(name));
     let first = found.next().map(|(_, value)| *value);
     first.filter(|_| found.next().is_none())
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 fn credentials<'h>(headers: &Headers<'h>, scheme: &str) -> Option<&'h [u8]> {

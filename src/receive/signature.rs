@@ -1,5 +1,3 @@
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -43,15 +41,4 @@ pub(super) fn is_one_of(secrets: &[Secret], given: &[u8]) -> bool {
         is_right |= wanted.verify_slice(&found.finalize().into_bytes()).is_ok();
     }
     is_right
-}
-
-pub(super) fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    bytes.collect::<Option<_>>().filter(|_| rest.is_empty())
-}
-
-pub(super) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
-    BASE64.decode(text).ok()
 }

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
+
+use crate::canary::base64;
 
 pub type Headers = Vec<(String, String)>;
 
@@ -102,7 +102,7 @@ pub fn gitguardian(secret: &str, time: &str, body: &[u8]) -> Headers {
 
 pub fn standard(key: &str, id: &str, time: &str, body: &[u8]) -> Headers {
     let signed = [format!("{id}.{time}.").as_bytes(), body].concat();
-    let signature = format!("v1,{}", BASE64.encode(mac(key.as_bytes(), &signed)));
+    let signature = format!("v1,{}", base64(&mac(key.as_bytes(), &signed)));
     headers(&[("webhook-id", id), ("webhook-timestamp", time), ("webhook-signature", &signature)])
 }
 
@@ -115,9 +115,9 @@ pub fn bearer(secret: &str) -> Headers {
 }
 
 pub fn basic(secret: &str) -> Headers {
-    shown("Authorization", &format!("Basic {}", BASE64.encode(secret)))
+    shown("Authorization", &format!("Basic {}", base64(secret.as_bytes())))
 }
 
 pub fn encoded(key: &str) -> String {
-    format!("whsec_{}", BASE64.encode(key))
+    format!("whsec_{}", base64(key.as_bytes()))
 }
