@@ -18,8 +18,8 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Deliveries in, alerts out: mapped here, so that no raw secret is ever produced.
 ///
-/// There is no transaction: a delivery is acknowledged when all its alerts are, and whoever sends it
-/// again after a failure in between sends the same alerts, which triage knows by their ids (INV-1).
+/// There is no transaction: a delivery is acknowledged when all its alerts are. Sent again after a
+/// failure in between it is the same alerts, which triage knows by their ids (INV-1).
 #[derive(Clone)]
 pub struct Webhook(Arc<Parts>);
 

@@ -2,8 +2,11 @@
 
 mod client;
 
+use std::io::Write;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 use self::client::{
@@ -86,14 +89,27 @@ fn deliveries_are_verified_and_ruled_and_others_leave_nothing() {
     for (labels, count) in [
         ("pipeline=\"gitleaks\",result=\"duplicate\"", 1),
         ("pipeline=\"gitleaks\",result=\"too_large\"", 2),
+        ("pipeline=\"gitleaks\",result=\"incomplete\"", 1),
         ("pipeline=\"aws-guardduty\",result=\"unauthorized\"", 1),
     ] {
         let line = format!("tipstaff_webhook_deliveries_total{{{labels}}} {count}");
         assert!(page.contains(&line), "{line} is not in {page}");
     }
     drains(&mut second);
-    drains(&mut process);
-    assert!(hook.try_post("gitleaks", &bearer(NEW), b"").is_none());
+    what_has_begun_is_finished_in_a_drain(&site, &hook, process);
+}
+
+fn what_has_begun_is_finished_in_a_drain(site: &Site, hook: &Hook, mut process: Process) {
+    let body = finding(8);
+    let begun = hook.begin("gitleaks", &github(NEW, "begun", &body), &body);
+    std::thread::sleep(Duration::from_millis(300));
+    let draining = std::thread::spawn(move || drains(&mut process));
+    let is_closed = || std::net::TcpStream::connect(("127.0.0.1", hook.0)).is_err();
+    assert!(wait_until(PATIENCE, is_closed), "it still listens");
+    let reply = begun.finish().expect("an answer");
+    assert_eq!((reply.status, &reply.body["alerts"]), (202, &1.into()), "{reply:?}");
+    draining.join().unwrap();
+    assert_eq!(written(site, "begun/"), 1);
 }
 
 fn every_sender_is_let_in(site: &Site, hook: &Hook, other: &Hook) {
@@ -109,6 +125,13 @@ fn every_sender_is_let_in(site: &Site, hook: &Hook, other: &Hook) {
         (other, "okta-system-log", gitguardian(NEW, &now, OKTA), OKTA),
     ];
     let mut wanted = 0;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&finding(10)).unwrap();
+    let packed = packed.finish().unwrap();
+    let mut headers = github(NEW, "packed", &packed);
+    headers.extend(shown("Content-Encoding", "gzip"));
+    let deliveries: Vec<_> =
+        deliveries.into_iter().chain([(hook, "gitleaks", headers, &packed[..])]).collect();
     for (hook, pipeline, headers, body) in deliveries {
         let reply = hook.post(pipeline, &headers, body);
         assert_eq!((reply.status, &reply.body["unreadable"]), (202, &0.into()), "{reply:?}");
@@ -117,10 +140,10 @@ fn every_sender_is_let_in(site: &Site, hook: &Hook, other: &Hook) {
     }
     let wanted = usize::try_from(wanted).unwrap();
     assert!(wait_until(PATIENCE, || site.ruled() >= wanted), "not everything is ruled");
-    assert_eq!(of_webhook(site, "gitleaks").len(), 3);
+    assert_eq!(of_webhook(site, "gitleaks").len(), 4);
     // The same bytes twice from senders that name no delivery: each counts.
     assert_eq!(of_webhook(site, "aws-guardduty").len(), 2);
-    assert_eq!(of_webhook(site, "okta-system-log").len(), wanted - 5);
+    assert_eq!(of_webhook(site, "okta-system-log").len(), wanted - 6);
     let incarnations: Vec<String> = of_webhook(site, "gitleaks")
         .iter()
         .map(|ruling| ruling["origin"]["incarnation"].as_str().unwrap().to_owned())
@@ -150,6 +173,8 @@ fn what_proves_nothing_is_refused(site: &Site, hook: &Hook, other: &Hook) {
     let headers = github(NEW, "d", &large);
     assert_eq!(hook.post("gitleaks", &headers, &large).status, 413);
     assert_eq!(hook.post_in_chunks("gitleaks", &headers, &large).status, 413);
+    let cut = hook.begin("gitleaks", &github(NEW, "d", &body), &body).give_up();
+    assert!(cut.is_none_or(|reply| reply.status == 408));
     for unknown in ["no-such-pipeline", "", "gitleaks/x", "..%2Fgitleaks"] {
         assert_eq!(hook.post(unknown, &github(NEW, "d", &body), &body).status, 404, "{unknown}");
     }

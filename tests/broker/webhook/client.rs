@@ -1,7 +1,7 @@
 //! Senders, as their documentation has them.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -51,7 +51,26 @@ impl Hook {
         self.ask("GET", pipeline, headers, b"").expect("an answer")
     }
 
+    /// Sends all but the end of a body.
+    pub fn begin(&self, pipeline: &str, headers: &Headers, body: &[u8]) -> Begun {
+        let (first, rest) = body.split_at(body.len() - 5);
+        let length = ("Content-Length".to_owned(), body.len().to_string());
+        let headers = [headers.as_slice(), &[length]].concat();
+        let stream = self.send("POST", pipeline, &headers, first).expect("a connection");
+        Begun { stream, rest: rest.to_vec() }
+    }
+
     fn ask(&self, method: &str, pipeline: &str, headers: &Headers, body: &[u8]) -> Option<Reply> {
+        self.send(method, pipeline, headers, body).and_then(answer)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        pipeline: &str,
+        headers: &Headers,
+        body: &[u8],
+    ) -> Option<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.0)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut head = format!("{method} /v1/alerts/{pipeline} HTTP/1.1\r\nHost: h\r\n");
@@ -60,14 +79,36 @@ impl Hook {
         stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
         // A refused body is not read to its end.
         stream.write_all(body).ok();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        let body = serde_json::from_str(body).unwrap_or_default();
-        Some(Reply { status, head: head.to_ascii_lowercase(), body })
+        Some(stream)
     }
+}
+
+/// A request whose body is still on its way.
+pub struct Begun {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Begun {
+    pub fn finish(mut self) -> Option<Reply> {
+        self.stream.write_all(&self.rest).ok()?;
+        answer(self.stream)
+    }
+
+    pub fn give_up(self) -> Option<Reply> {
+        self.stream.shutdown(Shutdown::Write).ok()?;
+        answer(self.stream)
+    }
+}
+
+fn answer(mut stream: TcpStream) -> Option<Reply> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let body = serde_json::from_str(body).unwrap_or_default();
+    Some(Reply { status, head: head.to_ascii_lowercase(), body })
 }
 
 fn headers(pairs: &[(&str, &str)]) -> Headers {
