@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::enricher::{EnricherConfig, enricher};
+use super::examples::check_examples;
 use super::files::{File, Files, SERVICE_FILE};
 use super::service::ServiceConfig;
 use crate::clause::Schema;
@@ -54,9 +55,12 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         sources(files, Part::Aliases).first(),
         &mut problems,
     );
-    let webhooks = service.as_ref().and_then(|service| service.webhooks.as_ref());
-    if let (Some(webhooks), Some(pipelines)) = (webhooks, &pipelines) {
-        webhooks.check_pipelines(pipelines, &mut problems);
+    if let Some(pipelines) = &pipelines {
+        check_examples(files, pipelines, &mut problems);
+        let webhooks = service.as_ref().and_then(|service| service.webhooks.as_ref());
+        if let Some(webhooks) = webhooks {
+            webhooks.check_pipelines(pipelines, &mut problems);
+        }
     }
     let policy = policy::compile(
         &sources(files, Part::Playbook),
@@ -115,7 +119,7 @@ fn part(path: &str) -> Part {
     }
 }
 
-fn folder(path: &str) -> &str {
+pub(super) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

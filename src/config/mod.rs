@@ -8,6 +8,7 @@
 #[cfg(feature = "shell")]
 mod disk;
 mod enricher;
+mod examples;
 mod files;
 mod load;
 mod secret;

@@ -15,6 +15,7 @@ use crate::case::{Alert, Arrival, Id, Reason};
 use crate::json::{Kind, Malformed, Raw, Slots};
 
 pub const ALERTS_MAX: usize = 1000;
+
 /// A message's candidates, and what they made of it so far.
 struct Work<'p, 'r> {
     reading: &'r Reading<'r>,
@@ -185,20 +186,20 @@ impl Pipelines {
         for document in documents {
             work.check_room(1)?;
             work.chosen = "";
-            let read = document.map_err(Refusal::from).and_then(|document| {
-                let read = self.page(work, page(document));
-                read.map_err(|refusal| refusal.or_at(document.at))
+            let read = document.map_err(|malformed| (malformed.at, malformed.into()));
+            let read = read.and_then(|document| {
+                self.page(work, page(document)).map_err(|refusal| (document.at, refusal))
             });
             match read {
-                Err(refusal) if refusal.reason == Reason::TooMany => return Err(refusal),
-                Err(refusal) => work.put(Err(refusal)),
+                Err((_, refusal)) if refusal.reason == Reason::TooMany => return Err(refusal),
+                Err((at, refusal)) => work.put(Err(refusal.or_at(at))),
                 Ok(()) => {}
             }
         }
         Ok(())
     }
 
-    /// Errors: what makes all of the document one unreadable, unless it is of too many alerts.
+    /// Errors: what makes all of the document one unreadable, or the message if it is too many.
     fn page<'p>(&self, work: &mut Work<'p, '_>, page: Page<'_>) -> Result<(), Refusal> {
         let reading = work.reading;
         let opened = work.candidates.iter().map(|pipeline| {

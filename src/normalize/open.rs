@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::body::{Document, Documents, Packed, gunzip, is_gzip};
 use super::reading::{MESSAGE_BYTES_MAX, Refusal};
 use crate::case::from_base64;
-use crate::json::{Extractor, Fault, Kind, Path, Raw};
+use crate::json::{Extractor, Fault, Kind, Path, Raw, Start};
 use crate::text::{Fields, Node, Problems};
 
 /// The strings to open, in their order: each entry reads what the one before it made.
@@ -74,6 +74,10 @@ impl Entry {
             (path, coding)
         };
         match Path::parse(path?) {
+            Ok(path) if path.is_key || matches!(path.start, Start::Around(_)) => {
+                problems.add(&node.at, "`open` looks from the top of the document");
+                None
+            }
             Ok(path) => {
                 let mut walk = Extractor::new(ignore_case);
                 let slot = walk.slot(&path);

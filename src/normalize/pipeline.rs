@@ -6,7 +6,7 @@ use super::source::Source as From;
 use super::source_file::{source_in, source_of};
 use super::when::{Dismissal, Scope, When, field_of};
 use crate::case::{Field, Type};
-use crate::json::{Path, Step};
+use crate::json::{Path, Start, Step};
 use crate::text::{At, Data, Fields, Node, Problems, Source, read};
 
 /// One detector's format, checked and compiled.
@@ -71,19 +71,14 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let format = format_of(&mut fields, problems);
     let open = Open::compile(fields.list("open", problems), ignore_case, problems);
     let detect = fields.list("detect", problems);
-    if format == Format::Csv && detect.is_empty() {
-        problems.add(&fields.at, "`format: csv` needs `detect`: any text at all is a table");
-    }
     let detect =
         (!detect.is_empty()).then(|| When::list(detect, Scope::Detect, &mut layout, problems));
+    if format == Format::Csv && detect.is_none() {
+        problems.add(&fields.at, "`format: csv` needs `detect`: any text at all is a table");
+    }
     let unwrap = paths(&mut fields, "unwrap", problems);
     check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
-    let mut each = paths(&mut fields, "each", problems);
-    if format == Format::Csv {
-        check_rows(&each, problems);
-        each = Path::parse("$[*]").into_iter().map(|rows| (rows, fields.at.clone())).collect();
-    }
-    check_each(&each, true, EACH, problems);
+    let each = each_of(&mut fields, format, problems);
     let kind = fields.require("kind", problems);
     let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
     let redact = paths(&mut fields, "redact", problems);
@@ -155,12 +150,17 @@ fn format_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Format {
     }
 }
 
-fn check_rows(each: &[(Path, At)], problems: &mut Problems) {
-    for (path, at) in each {
-        if Path::parse("$[*]").as_ref() != Ok(path) {
-            problems.add(at, "in CSV each row is an alert: `each` is `$[*]`, or left out");
-        }
+fn each_of(fields: &mut Fields<'_>, format: Format, problems: &mut Problems) -> Vec<(Path, At)> {
+    let each = paths(fields, "each", problems);
+    check_each(&each, true, EACH, problems);
+    if format == Format::Json {
+        return each;
     }
+    let rows = Path { start: Start::Root, steps: vec![Step::Each], is_key: false };
+    if let Some((_, at)) = each.iter().find(|(path, _)| *path != rows) {
+        problems.add(at, "in CSV each row is an alert: `each` is `$[*]`, or left out");
+    }
+    vec![(rows, fields.at.clone())]
 }
 
 /// What stands in front of a pipeline's name in the path of its webhook.

@@ -103,7 +103,7 @@ pub(super) fn rows(source: &Source, problems: &mut Problems) -> Vec<Row> {
     rows
 }
 
-/// A report as JSON: a list with an object of texts for each row, and `null` for one that is broken.
+/// A report as JSON: a list with an object of texts for each row, `null` for a broken one.
 pub(super) struct Report {
     pub(super) json: String,
     /// A list with one row whose cells are empty texts: what a report without rows is known by.

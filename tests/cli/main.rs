@@ -15,6 +15,7 @@ mod check;
 mod decide;
 mod demo;
 mod general;
+mod map;
 mod run;
 mod verify;
 

@@ -46,7 +46,8 @@ fn ruled(loaded: &Loaded) -> Vec<(String, Vec<Vec<u8>>)> {
             let count = arrivals.len();
             let records = offline(&loaded.checked.policy, &loaded.enrichers, arrivals, now());
             assert!(count > 0 && records.len() == count, "{path}: one fate for each (INV-1)");
-            all.push((format!("{}--{}", pipeline.name, name.trim_end_matches(".json")), records));
+            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+            all.push((format!("{}--{stem}", pipeline.name), records));
         }
     }
     assert!(all.len() > 30, "{}", all.len());

@@ -8,13 +8,13 @@ use super::*;
 fn a_planted_secret_leaves_in_no_form() {
     let (pipelines, keys) = (shipped(), keys());
     let mut planted = 0;
-    for (detector, name, bytes) in examples() {
-        for (_, path) in PLANTED.iter().filter(|(of, _)| *of == detector) {
+    for Example { detector, topic, name, bytes } in examples() {
+        for (_, path) in PLANTED.iter().filter(|(of, _)| *of == detector.as_str()) {
             for form in forms() {
                 let mut document: Value = serde_json::from_slice(&bytes).unwrap();
-                plant(&mut document, detector, path, &form);
+                plant(&mut document, &detector, path, &form);
                 let text = serde_json::to_vec(&document).unwrap();
-                let arrivals = pipelines.read(&incoming(topic_of(detector), &text), None, &keys);
+                let arrivals = pipelines.read(&incoming(&topic, &text), None, &keys);
                 let output = serde_json::to_string(&arrivals).unwrap();
                 for shape in forms() {
                     assert!(

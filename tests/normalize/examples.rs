@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_example_is_known_by_its_shape_alone() {
     let (pipelines, keys) = (shipped(), keys());
-    for (detector, name, bytes) in examples() {
+    for Example { detector, name, bytes, .. } in examples() {
         if bytes.starts_with(b"[]") {
             continue;
         }
@@ -19,8 +19,8 @@ fn an_example_is_known_by_its_shape_alone() {
 #[test]
 fn a_fan_out_is_complete_and_ids_never_depend_on_a_retry() {
     let (pipelines, keys) = (shipped(), keys());
-    for (detector, name, bytes) in examples() {
-        let message = incoming(topic_of(detector), &bytes);
+    for Example { detector, topic, name, bytes } in examples() {
+        let message = incoming(&topic, &bytes);
         let arrivals = pipelines.read(&message, None, &keys);
         assert_eq!(arrivals, pipelines.read(&message, None, &keys), "{detector}/{name}");
         for (index, arrival) in arrivals.iter().enumerate() {

@@ -33,11 +33,14 @@ fn hostile_messages_give_one_unreadable_with_its_reason() {
         ("objects", "{\"a\":".repeat(10_000).into_bytes(), Reason::TooDeep, "nested too deep"),
         ("5 MB", padded(5_000_000), Reason::TooLarge, "more than 1048576 bytes"),
         ("1 MB of text", padded(1_000_000), Reason::UnknownShape, "no pipeline knows its shape"),
-        ("NUL", b"\0\0{}".to_vec(), Reason::NotJson, "not JSON"),
+        ("NUL", b"\0\0{}".to_vec(), Reason::UnknownShape, "no pipeline knows its shape"),
+        ("NUL alone", b"\0\0".to_vec(), Reason::Empty, "no byte"),
+        ("NUL between", b"{\0}".to_vec(), Reason::NotJson, "not JSON"),
         ("NUL in text", finding(",\"File\":\"a\0b\"").into_bytes(), Reason::NotJson, "not JSON"),
         ("bytes", b"{\"a\":\"\xff\"}".to_vec(), Reason::NotJson, "not UTF-8"),
         ("mark", b"\xef\xbb\xbf[]".to_vec(), Reason::NotJson, "starts with a byte order mark"),
-        ("garbage", b"[] []".to_vec(), Reason::NotJson, "something follows the value"),
+        ("garbage", b"garbage\nmore\n".to_vec(), Reason::NotJson, "not JSON"),
+        ("a log", b"2026-11-24 x\n17 y\n".to_vec(), Reason::NotJson, "something follows the value"),
         ("cut", b"[{\"RuleID\":\"r".to_vec(), Reason::NotJson, "ends inside a value"),
         ("text", b"\"RuleID\"".to_vec(), Reason::UnknownShape, "no pipeline knows its shape"),
         ("null", b"null".to_vec(), Reason::UnknownShape, "no pipeline knows its shape"),
@@ -144,12 +147,12 @@ fn the_senders_trace_is_the_correlation() {
 fn whatever_comes_has_an_arrival_that_can_be_written() {
     let (pipelines, keys) = (shipped(), keys());
     let mut seen = 0;
-    for (detector, name, bytes) in examples() {
+    for Example { topic, name, bytes, .. } in examples() {
         for at in (0..bytes.len()).step_by(61) {
             let mut replaced = bytes.clone();
             replaced[at] = *b"\"\\{[0\xff,".get(at % 7).unwrap();
             for message in [bytes[..at].to_vec(), replaced] {
-                let arrivals = pipelines.read(&incoming(topic_of(detector), &message), None, &keys);
+                let arrivals = pipelines.read(&incoming(&topic, &message), None, &keys);
                 assert_eq!(arrivals.len(), arrivals[0].origin.of as usize, "{name} {at}");
                 let text = serde_json::to_string(&arrivals).unwrap();
                 assert_eq!(serde_json::from_str::<Vec<Arrival<'_>>>(&text).unwrap(), arrivals);

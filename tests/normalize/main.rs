@@ -12,6 +12,7 @@ mod canary;
 #[path = "../support/canary.rs"]
 mod planted;
 mod hostile;
+mod bodies;
 mod compile;
 mod mapping;
 mod samples;
@@ -22,12 +23,6 @@ use tipstaff::case::{Alert, Arrival, Body, Millis};
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
 use tipstaff::text::{Problems, Source};
 
-const DETECTORS: &[(&str, &str)] = &[
-    ("aws-guardduty", "alerts.guardduty"),
-    ("gitleaks", "alerts.gitleaks"),
-    ("okta-system-log", "alerts.okta"),
-];
-
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -37,8 +32,11 @@ fn source(path: &str) -> Source {
 }
 
 fn shipped() -> Pipelines {
-    let file = |name: &&(&str, &str)| source(&format!("pipelines/{}/pipeline.yaml", name.0));
-    let files: Vec<Source> = DETECTORS.iter().map(|name| file(&name)).collect();
+    let mut files: Vec<PathBuf> = files_of(&root().join("pipelines"));
+    files.retain(|path| path.is_dir());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let file = |path: &PathBuf| source(&format!("pipelines/{}/pipeline.yaml", name(path)));
+    let files: Vec<Source> = files.iter().map(file).collect();
     let mut problems = Problems::default();
     let aliases = source("pipelines/aliases.csv");
     let pipelines = tipstaff::normalize::compile(&files, Some(&aliases), &mut problems);
@@ -69,14 +67,23 @@ fn alert<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Alert<'a>> {
     }
 }
 
-/// Detector, file name without its ending, content.
-fn examples() -> Vec<(&'static str, String, Vec<u8>)> {
+/// An event of a shipped pipeline: whose, its topic, file name without its ending, content.
+struct Example {
+    detector: String,
+    topic: String,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+fn examples() -> Vec<Example> {
     let mut all = Vec::new();
-    for (detector, _) in DETECTORS {
+    for pipeline in shipped().list() {
+        let (detector, topic) = (&pipeline.name, &pipeline.topic);
         let directory = root().join("pipelines").join(detector).join("examples");
         for path in files_of(&directory) {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            all.push((*detector, name, std::fs::read(&path).unwrap()));
+            let bytes = std::fs::read(&path).unwrap();
+            all.push(Example { detector: detector.clone(), topic: topic.clone(), name, bytes });
         }
     }
     all
@@ -87,8 +94,4 @@ fn files_of(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
-}
-
-fn topic_of(detector: &str) -> &'static str {
-    DETECTORS.iter().find(|(name, _)| *name == detector).unwrap().1
 }
