@@ -77,7 +77,7 @@ fn deliveries_are_verified_and_ruled_and_others_leave_nothing() {
     let header = "header, header: Authorization";
     let (hook, section_1) = section(&site, ["github", "bearer", header], "");
     let (other, section_2) = section(&site, ["standard-webhooks", "basic", "gitguardian"], "");
-    let mut process = site.ready("p1", "intake,triage", &section_1);
+    let process = site.ready("p1", "intake,triage", &section_1);
     let mut second = site.ready("p2", "intake", &section_2);
     every_sender_is_let_in(&site, &hook, &other);
     what_proves_nothing_is_refused(&site, &hook, &other);
