@@ -174,8 +174,8 @@ impl Walk<'_, '_> {
             let start = self.scanner.at;
             let key = self.scanner.key()?;
             let mut named = self.find(node, &key);
-            let again = named.and_then(|child| self.seen.get(child)).filter(|seen| seen.0 == object);
-            if let Some((_, earlier)) = again {
+            let last = named.and_then(|child| self.seen.get(child));
+            if let Some((_, earlier)) = last.filter(|seen| seen.0 == object) {
                 if !self.is_respelled(*earlier, start, depth + 1) {
                     return Err(Malformed { fault: Fault::DuplicateKey, at: start });
                 }
