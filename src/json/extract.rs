@@ -174,8 +174,9 @@ impl Walk<'_, '_> {
             let start = self.scanner.at;
             let key = self.scanner.key()?;
             let mut named = self.find(node, &key);
-            let last = named.and_then(|child| self.seen.get(child));
-            if let Some((_, earlier)) = last.filter(|seen| seen.0 == object) {
+            let again =
+                named.and_then(|child| self.seen.get(child)).filter(|seen| seen.0 == object);
+            if let Some((_, earlier)) = again {
                 if !self.is_respelled(*earlier, start, depth + 1) {
                     return Err(Malformed { fault: Fault::DuplicateKey, at: start });
                 }
@@ -207,8 +208,7 @@ impl Walk<'_, '_> {
             Some((key.text, scanner.since(start, Kind::Object).text))
         };
         let (earlier, later) = (entry(earlier), entry(later));
-        self.of.ignore_case
-            && earlier.zip(later).is_some_and(|(a, b)| a.0 != b.0 && a.1 == b.1)
+        self.of.ignore_case && earlier.zip(later).is_some_and(|(a, b)| a.0 != b.0 && a.1 == b.1)
     }
 
     /// One value, walked once for each of the paths that lead on from it.
