@@ -93,7 +93,7 @@ pub fn forms() -> Vec<String> {
     ]
 }
 
-fn percent(bytes: &[u8], lower: bool) -> String {
+pub fn percent(bytes: &[u8], lower: bool) -> String {
     let mut out = String::new();
     for byte in bytes {
         match byte {
@@ -105,7 +105,7 @@ fn percent(bytes: &[u8], lower: bool) -> String {
     out
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for group in bytes.chunks(3) {
