@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::setup::{Failure, Loaded};
+use crate::audit::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS};
 use crate::ingest::{Admin, Doubt, Settings, TopicIdError};
 use crate::normalize::Pipelines;
 use crate::pipeline::{Drain, Expected, Topics};
@@ -19,6 +20,8 @@ pub struct Cluster {
     pub id: String,
     pub topics: Topics,
     pub fingerprint_key: String,
+    /// Whether rulings are written as OCSF findings, too.
+    pub findings: bool,
 }
 
 /// Where a cluster should be, and what ours is called on it.
@@ -26,6 +29,8 @@ pub struct Place {
     pub settings: Settings,
     pub topics: Topics,
     pub fingerprint_key: String,
+    /// Whether rulings are written as OCSF findings, too.
+    pub findings: bool,
 }
 
 impl Place {
@@ -33,7 +38,8 @@ impl Place {
         let service = loaded.service()?;
         let settings = loaded.settings(&loaded.secrets()?)?;
         let topics = Topics::new(&service.topics.prefix, service.topics.partitions);
-        Ok(Self { settings, topics, fingerprint_key: service.fingerprint.id.clone() })
+        let fingerprint_key = service.fingerprint.id.clone();
+        Ok(Self { settings, topics, fingerprint_key, findings: service.findings })
     }
 }
 
@@ -44,12 +50,12 @@ const ASK_WAIT: Duration = Duration::from_millis(500);
 impl Cluster {
     /// Waits for the brokers, saying so, until they answer or a drain starts.
     pub fn wait(place: Place, drain: &Drain) -> Result<Self, Failure> {
-        let Place { settings, topics, fingerprint_key } = place;
+        let Place { settings, topics, fingerprint_key, findings } = place;
         let admin = Admin::connect(&settings)?;
         let mut told: Option<Instant> = None;
         loop {
             if let Some(id) = admin.cluster_id(ASK_WAIT) {
-                return Ok(Self { settings, id, topics, fingerprint_key });
+                return Ok(Self { settings, id, topics, fingerprint_key, findings });
             }
             if drain.is_started() {
                 return Err(Failure::Ended("stopped before a broker answered".to_owned()));
@@ -69,8 +75,9 @@ impl Cluster {
     /// Every topic that rulings under this policy can write to.
     pub fn output_topics(&self, policy: &Policy) -> Vec<String> {
         let queues = policy.queues();
-        let cases = queues.iter().map(|queue| format!("{}{queue}", crate::audit::CASES_PREFIX));
-        let fixed = [crate::audit::ACTIONS.to_owned(), crate::audit::DEAD_LETTERS.to_owned()];
+        let cases = queues.iter().map(|queue| format!("{CASES_PREFIX}{queue}"));
+        let findings = self.findings.then_some(FINDINGS);
+        let fixed = [ACTIONS, DEAD_LETTERS].into_iter().chain(findings).map(str::to_owned);
         cases.chain(fixed).map(|name| self.topics.output(&name)).collect()
     }
 

@@ -148,6 +148,7 @@ impl Running {
                 generation,
                 topics: cluster.topics.clone(),
                 identity: Identity { instance: options.instance.clone() },
+                findings: cluster.findings,
             };
             let lookup = Duration::from_millis(options.batch.lookup_ms);
             let stage = Triage::new(

@@ -7,11 +7,13 @@
 mod record;
 mod chain;
 mod outputs;
+mod detection;
+mod ocsf;
 mod resume;
 mod verify;
 
 pub use chain::{Appended, Chain, Head, Metadata};
-pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, Output, outputs};
+pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, outputs};
 pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
     Record, Recovery, Seal, SnapshotRef, Timer, VERSION, chain_name, record_hash,

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::detection::detection_finding;
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
@@ -10,12 +11,13 @@ use crate::case::{
 pub const CASES_PREFIX: &str = "cases.";
 pub const ACTIONS: &str = "actions";
 pub const DEAD_LETTERS: &str = "dead-letters";
+pub const FINDINGS: &str = "findings";
 
 /// Something a ruling causes on another topic. A pure function of the record (INV-2), so recovery
 /// can write again what a tear lost; void unless the record that it names is on its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// `cases.<queue>`, `actions` or `dead-letters`.
+    /// `cases.<queue>`, `actions`, `dead-letters` or `findings`.
     pub topic: String,
     /// What the topic is partitioned by.
     pub key: String,
@@ -24,10 +26,16 @@ pub struct Output {
 
 /// The chain record that an output follows from.
 #[derive(Debug, Serialize)]
-struct Named<'r> {
+pub(super) struct Named<'r> {
     chain: &'r str,
     seq: u64,
     hash: Hash,
+}
+
+impl<'r> Named<'r> {
+    pub(super) fn of(record: &'r Record<'_>, appended: Appended) -> Self {
+        Self { chain: &record.chain, seq: appended.seq, hash: appended.hash }
+    }
 }
 
 /// What an analyst gets in the queue.
@@ -89,10 +97,10 @@ struct DeadLetter<'r> {
     record: Named<'r>,
 }
 
-/// Everything that follows from one record, in a fixed order.
+/// Everything that follows from one record, in a fixed order; beside it stands its [`finding`].
 pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Output)) {
     let (Some(decision), Some(alert_id)) = (&record.ruling, &record.alert_id) else { return };
-    let named = || Named { chain: &record.chain, seq: appended.seq, hash: appended.hash };
+    let named = || Named::of(record, appended);
     let mut put = |topic: String, key: &str, value: Result<Vec<u8>, serde_json::Error>| {
         // Our own types always serialize; an empty value would be a tombstone and is never sent.
         if let Ok(value) = value {
@@ -106,8 +114,7 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
         put(DEAD_LETTERS.to_owned(), alert_id, written(&letter));
         return;
     }
-    let nhi =
-        record.alert.as_deref().and_then(|alert| alert.text(Field::NhiId)).unwrap_or(alert_id);
+    let nhi = nhi(record).unwrap_or(alert_id);
     if let Some(case) = case(record, decision, named()) {
         put(format!("{CASES_PREFIX}{}", case.queue), nhi, written(&case));
     }
@@ -127,6 +134,17 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
         };
         put(ACTIONS.to_owned(), &escalate.target, written(&action));
     }
+}
+
+/// The OCSF Detection Finding that follows from a record about an alert; dead letters have none.
+pub fn finding(record: &Record<'_>, appended: Appended) -> Option<Output> {
+    let value = written(&detection_finding(record, appended)?).ok()?;
+    let key = nhi(record).or(record.alert_id.as_deref())?.to_owned();
+    Some(Output { topic: FINDINGS.to_owned(), key, value })
+}
+
+fn nhi<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+    record.alert.as_deref().and_then(|alert| alert.text(Field::NhiId))
 }
 
 /// Large enough that most outputs are written without growing.
@@ -183,7 +201,7 @@ fn case<'r>(
 }
 
 /// One sentence: what, about whom, where, and why it is here.
-fn summary(alert: &Alert<'_>, decision: &Decision<'_>) -> String {
+pub(super) fn summary(alert: &Alert<'_>, decision: &Decision<'_>) -> String {
     let text = |field: Field| alert.text(field).unwrap_or("unknown");
     let what = match text(Field::Kind) {
         "exposed_key" => format!("{} exposed", text(Field::CredentialType)),

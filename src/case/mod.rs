@@ -10,6 +10,8 @@ mod alert;
 mod fact;
 mod reason;
 mod ruling;
+mod taxonomy;
+mod techniques;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use fact::{Counters, EnricherShape, FactRow, FactState, Facts};
@@ -20,6 +22,9 @@ pub use reason::Reason;
 pub use ruling::{
     Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, Passed,
     PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,
+};
+pub use taxonomy::{
+    ATTACK_VERSION, OWASP_NHI, Technique, is_technique_id, owasp_nhi_name, technique, technique_ids,
 };
 pub use time::{Millis, duration_text, parse_duration};
 pub use value::{Tri, Type, Value, Why};

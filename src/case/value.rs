@@ -29,6 +29,18 @@ impl Why {
             Self::Absent => "absent",
         }
     }
+
+    /// For people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Error => "the source failed",
+            Self::Timeout => "the source did not answer in time",
+            Self::Stale => "the entry is older than the playbook allows",
+            Self::Conflict => "sources contradict each other",
+            Self::NoKey => "the alert does not name what the source is asked by",
+            Self::Absent => "there is nothing to compare",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -6,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Config, read_input, say};
 use crate::app::{Failure, Loaded, system_clock};
-use crate::audit::Record;
+use crate::audit::{Appended, Record, finding, record_hash};
 use crate::case::{Arrival, Body, Millis, Reason, Ruling};
 use crate::normalize::{FingerprintKeys, Incoming};
 use crate::pipeline::offline;
@@ -21,6 +22,9 @@ pub(super) struct Decide {
     /// The time to rule at, RFC 3339; without it the clock's
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
+    /// OCSF Detection Findings instead of decision records; what can not be read has none
+    #[arg(long)]
+    ocsf: bool,
     /// Events: lines of JSON, a JSON array or one document; `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -45,15 +49,20 @@ impl Decide {
             return Err(Failure::Ended("there is no event in the input".to_owned()));
         }
         for bytes in &records {
-            if let Some(Ruling::DeadLetter(letter)) =
-                Record::parse(bytes).and_then(|r| r.ruling).map(|r| r.into_owned().fate)
-            {
+            let Some(record) = Record::parse(bytes) else { continue };
+            if let Some(Ruling::DeadLetter(letter)) = record.ruling.as_deref().map(|r| &r.fate) {
                 let place = letter.line.map_or_else(String::new, |line| {
                     format!(" at line {line}, column {}", letter.column.unwrap_or(1))
                 });
                 eprintln!("unreadable: {}: {}{place}", letter.reason, letter.detail);
             }
-            if !say(&String::from_utf8_lossy(bytes)) {
+            let line = if self.ocsf {
+                let appended = Appended { seq: record.seq, hash: record_hash(bytes) };
+                finding(&record, appended).map(|finding| Cow::Owned(finding.value))
+            } else {
+                Some(Cow::Borrowed(bytes.as_slice()))
+            };
+            if line.is_some_and(|line| !say(&String::from_utf8_lossy(&line))) {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -225,7 +225,7 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
     let topics = Topics::new("tipstaff", PARTITIONS);
     let keys = app::offline_keys()?;
     let key = keys.active_id().to_owned();
-    let place = Place { settings, topics, fingerprint_key: key };
+    let place = Place { settings, topics, fingerprint_key: key, findings: false };
     let cluster = Cluster::wait(place, &Drain::default())?;
     let plan = Plan {
         detectors: Cluster::detector_topics(&loaded.checked.pipelines),

@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
 use crate::case::Millis;
-use crate::normalize::Pipelines;
+use crate::normalize::{Pipelines, canonical};
 use crate::pipeline::Drain;
 
 #[derive(Parser)]
@@ -299,15 +299,14 @@ impl TopicsVerb {
 fn fingerprint(config: &Config) -> Result<ExitCode, Failure> {
     let loaded = config.load(system_clock()())?;
     let keys = loaded.keys()?;
-    let mut secret = Vec::new();
+    let mut secret = String::new();
     std::io::stdin()
-        .read_to_end(&mut secret)
+        .read_to_string(&mut secret)
         .map_err(|error| Failure::Ended(format!("standard input: {error}")))?;
-    let end = secret.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |at| at + 1);
-    secret.truncate(end);
+    let secret = canonical(&secret);
     if secret.is_empty() {
         return Err(Failure::Usage("give the secret on standard input".to_owned()));
     }
-    say(&keys.fingerprint(&secret));
+    say(&keys.fingerprint(secret.as_bytes()));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,10 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value that is not there reads as null")]
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::lines::shown;
-use crate::case::{FIELDS, Millis, duration_text};
+use crate::case::{FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique};
 
 const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 16;
@@ -46,6 +47,8 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
             text(&case["reason"])
         ),
     );
+    page.label("technique", &case["alert"]["attack_technique"], technique_name);
+    page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
     page.containment(case);
     for group in ["nhi", "credential"] {
@@ -105,6 +108,12 @@ impl Page {
     fn pair_if(&mut self, name: &str, value: &Value) {
         if let Some(text) = value.as_str() {
             self.pair(name, text);
+        }
+    }
+
+    fn label(&mut self, name: &str, id: &Value, known: fn(&str) -> Option<&'static str>) {
+        if let Some(id) = id.as_str() {
+            self.pair(name, &known(id).map_or(id.to_owned(), |known| format!("{id} {known}")));
         }
     }
 
@@ -206,7 +215,7 @@ impl Page {
                     values.collect::<Vec<_>>().join(", ")
                 }
                 "absent" => "the source was asked and has no entry".to_owned(),
-                _ => format!("UNKNOWN: {}", why_text(&plain(&fact["why"]))),
+                _ => format!("UNKNOWN: {}", why_text(&fact["why"])),
             };
             self.pair(&plain(&fact["enricher"]), &state);
             self.pair("", &format!("from {}, {age}", plain(&fact["source"])));
@@ -237,14 +246,12 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn why_text(why: &str) -> &'static str {
-    match why {
-        "timeout" => "the source did not answer in time",
-        "stale" => "the entry is older than the playbook allows",
-        "conflict" => "sources contradict each other",
-        "no_key" => "the alert does not name what the source is asked by",
-        _ => "the source failed",
-    }
+fn technique_name(id: &str) -> Option<&'static str> {
+    technique(id).map(|known| known.name)
+}
+
+fn why_text(why: &Value) -> &'static str {
+    Why::deserialize(why).unwrap_or(Why::Error).about()
 }
 
 fn age_text(age_ms: i64) -> String {

@@ -23,6 +23,8 @@ pub struct ServiceConfig {
     pub previous: Option<FingerprintConfig>,
     pub paths: Paths,
     pub start: Start,
+    /// Whether each ruling is written as an OCSF Detection Finding, too.
+    pub findings: bool,
     pub log: LogConfig,
 }
 
@@ -131,6 +133,7 @@ impl ServiceConfig {
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
         let start = start(fields.get("start"), problems);
+        let findings = fields.bool("findings", problems).unwrap_or(false);
         let log = log(fields.get("log"), problems);
         fields.finish(problems);
         let ((fingerprint, previous), kafka) = (keys?, kafka?);
@@ -145,6 +148,7 @@ impl ServiceConfig {
             previous,
             paths,
             start,
+            findings,
             log,
         })
     }

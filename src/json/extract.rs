@@ -26,14 +26,17 @@ struct Node {
 /// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
-    first: Vec<Option<Raw<'a>>>,
+    /// For each slot 1 + its place in `first`, or 0: most paths of most texts find nothing.
+    places: Vec<u32>,
+    first: Vec<Raw<'a>>,
     more: Vec<(usize, Raw<'a>)>,
     keys: Vec<(usize, Raw<'a>)>,
 }
 
 impl<'a> Slots<'a> {
     pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
-        self.first.get(slot).copied().flatten()
+        let place = usize::try_from(*self.places.get(slot)?).ok()?;
+        self.first.get(place.checked_sub(1)?).copied()
     }
 
     pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
@@ -49,12 +52,15 @@ impl<'a> Slots<'a> {
     /// Places everything `by` bytes further: where the text that was read stands in a larger one.
     pub fn shift(&mut self, by: usize) {
         let more = self.more.iter_mut().chain(&mut self.keys).map(|(_, raw)| raw);
-        self.first.iter_mut().flatten().chain(more).for_each(|raw| raw.at += by);
+        self.first.iter_mut().chain(more).for_each(|raw| raw.at += by);
     }
 
     fn put(&mut self, slot: usize, raw: Raw<'a>) {
-        match self.first.get_mut(slot) {
-            Some(first @ None) => *first = Some(raw),
+        match self.places.get_mut(slot) {
+            Some(place @ 0) => {
+                self.first.push(raw);
+                *place = u32::try_from(self.first.len()).unwrap_or(u32::MAX);
+            }
             _ => self.more.push((slot, raw)),
         }
     }
@@ -112,7 +118,7 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
-        let slots = Slots { first: vec![None; self.slots], ..Slots::default() };
+        let slots = Slots { places: vec![0; self.slots], ..Slots::default() };
         let seen = vec![0; self.nodes.len()];
         let mut walk = Walk { of: self, scanner: Scanner::new(text), slots, seen, objects: 0 };
         walk.value(0, 0)?;

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::FingerprintKeys;
 use super::rows::{Row as CsvRow, rows};
+use super::words::check_word;
 use crate::case::{Alert, Field, Value, hex};
 use crate::text::{At, Problems, Source, suggestion};
 
@@ -83,6 +84,9 @@ impl Aliases {
             };
             value = format!("{platform}/{value}");
         }
+        if let Some(kind) = cell("nhi_kind") {
+            check_word(Field::NhiKind, kind, &row.at, problems);
+        }
         let fields =
             COLUMNS.iter().filter_map(|(name, field)| Some((*field, cell(name)?.to_owned())));
         let new = Row { fields: fields.collect() };
@@ -103,6 +107,9 @@ impl Aliases {
         for (field, text) in &row.fields {
             if *field != Field::CredentialId || alert.text(Field::CredentialId).is_none() {
                 alert.set(*field, Value::Text(text.clone().into()));
+            }
+            if *field == Field::NhiKind {
+                alert.set(Field::NhiKindKnownBy, Value::Text(self.known_by.clone().into()));
             }
         }
         alert.set(Field::NhiKnownBy, Value::Text(self.known_by.clone().into()));

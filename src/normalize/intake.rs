@@ -66,7 +66,7 @@ impl<'p> Work<'p, '_> {
         if is_full { Err(Refusal::too_many()) } else { Ok(()) }
     }
 
-    fn put(&mut self, alert: Result<Alert<'static>, Refusal>) {
+    fn put(&mut self, alert: Result<Box<Alert<'static>>, Refusal>) {
         self.made.push(Made { pipeline: self.chosen, alert });
     }
 
@@ -236,7 +236,7 @@ impl Pipelines {
             return Ok(());
         };
         if items.is_empty() {
-            work.put(Ok(empty_report(pipeline, reading, &id)));
+            work.put(Ok(Box::new(empty_report(pipeline, reading, &id))));
         }
         let mut rows = page.report.into_iter().flat_map(|report| &report.rows);
         for item in &items {
@@ -262,7 +262,7 @@ impl Pipelines {
         reading: &Reading<'_>,
         (item, whole): (&Item<'_, '_>, &Slots<'_>),
         id: &Id,
-    ) -> Result<Alert<'static>, Refusal> {
+    ) -> Result<Box<Alert<'static>>, Refusal> {
         let placed = |refusal: Refusal| Refusal { at: Some(item.raw.at), ..refusal };
         if item.raw.kind != Kind::Object {
             return Err(placed(Refusal::new(Reason::UnknownShape, "an item is no object")));

@@ -10,7 +10,7 @@ use super::reading::{Reading, Refusal};
 use super::redact::{Redactor, whole_secret};
 use super::source::{From, Reader};
 use super::when::{Seen, Used};
-use super::words::words_of;
+use super::words::is_word;
 use super::{FingerprintKeys, Pipelines};
 use crate::case::{Alert, Field, Id, Reason, Type, Value};
 
@@ -37,7 +37,7 @@ impl Pipelines {
         reading: &Reading<'_>,
         doc: &Doc<'_, '_>,
         id: &Id,
-    ) -> Result<Alert<'static>, Refusal> {
+    ) -> Result<Box<Alert<'static>>, Refusal> {
         let mut redactor = Redactor::new(reading.keys);
         for raw in pipeline.redact.iter().flat_map(|place| doc.all(*place)) {
             let added = redactor.add(raw);
@@ -58,8 +58,7 @@ impl Pipelines {
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
         alert.set(Field::ReceivedAt, Value::Time(at));
-        let first = pipeline.fingerprint.iter().find_map(|place| doc.raw(*place));
-        let secret = first.as_ref().and_then(whole_secret);
+        let secret = pipeline.fingerprint.iter().find_map(|place| whole_secret(&doc.raw(*place)?));
         if let Some(secret) = &secret {
             let fingerprint = reading.keys.fingerprint(secret.as_bytes());
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
@@ -72,7 +71,7 @@ impl Pipelines {
         self.identify(&mut alert, secret.as_deref(), reading.keys, id);
         default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
         check_size(&alert)?;
-        Ok(alert.into_owned())
+        Ok(Box::new(alert.into_owned()))
     }
 
     /// Every alert has an NHI id, and says how it came by it (INV-11).
@@ -121,9 +120,7 @@ fn mapped<'a>(
     noted(Field::Kind, alert.get(Field::Kind));
     for mapped in &pipeline.map {
         let mut value = mapped.source.value(mapped.field.of(), reader);
-        let is_known =
-            |text: &str| words_of(mapped.field).is_none_or(|words| words.contains(&text));
-        if value.text().is_some_and(|text| !is_known(text)) {
+        if value.text().is_some_and(|text| !is_word(mapped.field, text)) {
             value = Value::Absent;
         }
         match mapped.field {

@@ -2,7 +2,8 @@
 //!
 //! In comes one message as the broker holds it; out come its alerts, at least one. A message that
 //! can not be read is an arrival too, with the reason and without its payload. Nothing that no
-//! pipeline maps leaves here, and what leaves holds no value that stood at a redacted path (INV-6).
+//! pipeline maps leaves here, and what leaves holds no value that stood at a redacted path, and no
+//! token of a known shape (INV-6).
 //! Nothing here knows the clock, the network or Kafka: the same message gives the same alerts.
 
 mod fingerprint;
@@ -10,8 +11,11 @@ mod partition;
 mod decimal;
 mod times;
 mod words;
+mod secret;
 mod address;
 mod views;
+mod shapes;
+mod scan;
 mod redact;
 mod layout;
 mod when;
@@ -36,6 +40,7 @@ pub use mapping::ALERT_BYTES_MAX;
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
 pub use pipeline::Pipeline;
 pub use reading::{Incoming, MESSAGE_BYTES_MAX};
+pub use secret::canonical;
 
 use crate::text::{At, Problems, Source};
 

@@ -70,7 +70,7 @@ impl From<Malformed> for Refusal {
 /// What became of one alert of the message, and by which pipeline.
 pub(super) struct Made<'p> {
     pub(super) pipeline: &'p str,
-    pub(super) alert: Result<Alert<'static>, Refusal>,
+    pub(super) alert: Result<Box<Alert<'static>>, Refusal>,
 }
 
 /// One message being read.
@@ -153,7 +153,7 @@ impl<'r> Reading<'r> {
         let arrival = |(index, made): (usize, Made<'_>)| {
             let origin = self.origin(index, of).into_owned();
             let body = match made.alert {
-                Ok(alert) => Body::Alert(Box::new(alert)),
+                Ok(alert) => Body::Alert(alert),
                 Err(refusal) => Body::Unreadable(self.unreadable(refusal)),
             };
             Arrival {

@@ -3,25 +3,16 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::FingerprintKeys;
-use super::views::{Filter, Shapes, Views};
+use super::scan;
+use super::secret::{Class, canonical, class_of};
+use super::views::{Filter, Forms, Views};
 use crate::json::Raw;
 
-/// Shorter values are everywhere in a text: only the field itself is dropped.
-const SEARCHED_LEN_MIN: usize = 6;
 /// LIMIT: searching for more values than this would let one message hold a worker up.
 const VALUES_MAX: usize = 32;
 
-/// What a value at a redacted path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Nothing, or a word that stands for a value. Fingerprinting it would merge strangers
-    /// (INV-11).
-    Placeholder,
-    Short,
-    /// Part of a secret, masked by the detector: replaced, but no identity.
-    Masked,
-    Secret,
-}
+/// What stands for a secret that has no fingerprint.
+pub(super) const REDACTED: &str = "redacted";
 
 /// The secrets of one alert, and what to put in their place.
 pub(super) struct Redactor<'a, 'k> {
@@ -35,7 +26,7 @@ struct Secret {
     value: String,
     class: Class,
     label: OnceCell<String>,
-    shapes: OnceCell<Shapes>,
+    forms: OnceCell<Forms>,
 }
 
 /// More values to redact than are searched for.
@@ -53,14 +44,11 @@ impl<'a, 'k> Redactor<'a, 'k> {
             let text = raw.scalar().unwrap_or_default();
             let value = text.trim();
             match class_of(value) {
-                Class::Placeholder => {}
+                Class::Placeholder | Class::Public => {}
                 Class::Short => self.dropped.push(raw),
                 class => {
-                    if !self.secrets.iter().any(|secret| secret.value == value) {
-                        self.filter.add(value);
-                        let (label, shapes) = (OnceCell::new(), OnceCell::new());
-                        self.secrets.push(Secret { value: value.to_owned(), class, label, shapes });
-                    }
+                    self.search(value, class);
+                    self.search(&canonical(value), class);
                 }
             }
         });
@@ -70,19 +58,32 @@ impl<'a, 'k> Redactor<'a, 'k> {
         Ok(())
     }
 
+    fn search(&mut self, value: &str, class: Class) {
+        if !self.secrets.iter().any(|secret| secret.value == value) {
+            self.filter.add(value);
+            let (label, forms) = (OnceCell::new(), OnceCell::new());
+            self.secrets.push(Secret { value: value.to_owned(), class, label, forms });
+        }
+    }
+
     pub(super) fn is_dropped(&self, raw: &Raw<'_>) -> bool {
         self.dropped.iter().any(|dropped| dropped.is_same_place(raw))
     }
 
-    /// The text with every secret in it replaced.
+    /// The text with every secret in it replaced: the values that stood at redacted paths, and what
+    /// looks like a token wherever it came from.
     pub(super) fn clean<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        scan::clean(self.without_known(text), self.keys)
+    }
+
+    fn without_known<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         if self.secrets.is_empty() || !self.filter.may_hold(&text) {
             return text;
         }
         let views = Views::of(&text);
         let mut hits: Vec<(Range<usize>, &Secret)> = Vec::new();
         for secret in &self.secrets {
-            hits.extend(views.find(secret.shapes()).into_iter().map(|range| (range, secret)));
+            hits.extend(views.find(secret.forms()).into_iter().map(|range| (range, secret)));
         }
         if hits.is_empty() {
             return text;
@@ -108,61 +109,23 @@ impl<'a, 'k> Redactor<'a, 'k> {
 }
 
 impl Secret {
-    fn shapes(&self) -> &Shapes {
-        self.shapes.get_or_init(|| Shapes::of(&self.value))
+    fn forms(&self) -> &Forms {
+        self.forms.get_or_init(|| Forms::of(&self.value))
     }
 
     fn label(&self, keys: &FingerprintKeys) -> &str {
         self.label.get_or_init(|| match self.class {
-            Class::Secret => keys.fingerprint(self.value.as_bytes()),
-            _ => "redacted".to_owned(),
+            Class::Secret => keys.fingerprint(canonical(&self.value).as_bytes()),
+            _ => REDACTED.to_owned(),
         })
     }
 }
 
-/// The text whose fingerprint identifies the credential, when the value is a whole secret.
-pub(super) fn whole_secret<'a>(raw: &Raw<'a>) -> Option<Cow<'a, str>> {
+/// What the fingerprint that identifies the credential is made of, when the value is a whole secret.
+pub(super) fn whole_secret(raw: &Raw<'_>) -> Option<String> {
     let text = raw.scalar()?;
     let value = text.trim();
-    if class_of(value) != Class::Secret {
-        return None;
-    }
-    Some(if value.len() == text.len() { text } else { Cow::Owned(value.to_owned()) })
-}
-
-fn class_of(value: &str) -> Class {
-    const WORDS: &[&str] = &[
-        "redacted",
-        "masked",
-        "removed",
-        "filtered",
-        "sanitized",
-        "null",
-        "nil",
-        "none",
-        "undefined",
-        "unknown",
-        "n/a",
-        "hidden_due_to_security_reasons",
-        "sensitivedataremoved",
-    ];
-    let word = value.trim_matches(|c: char| "<>[](){}*\"'`".contains(c));
-    let is_run = |c: &char| "xX.-#•●_?".contains(*c) && value.chars().all(|other| other == *c);
-    let is_header = value.starts_with("-----BEGIN ") && value.lines().count() == 1;
-    if word.is_empty()
-        || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
-        || value.chars().next().as_ref().is_some_and(is_run)
-        || (is_header && value.ends_with("-----") && value.matches("-----").count() == 2)
-    {
-        return Class::Placeholder;
-    }
-    if value.len() < SEARCHED_LEN_MIN {
-        return Class::Short;
-    }
-    if value.ends_with("...") || value.ends_with('…') || value.contains("***") {
-        return Class::Masked;
-    }
-    Class::Secret
+    (class_of(value) == Class::Secret).then(|| canonical(value).into_owned())
 }
 
 #[cfg(test)]
@@ -178,38 +141,6 @@ mod tests {
 
     fn raw(text: &str) -> Raw<'_> {
         Raw { kind: Kind::Text { is_escaped: false }, text, at: 0 }
-    }
-
-    #[test]
-    fn placeholders_are_no_value() {
-        for value in [
-            "",
-            "REDACTED",
-            "[redacted]",
-            "<null>",
-            "****",
-            "************************",
-            "***REDACTED***",
-            "xxxxxxxxxx",
-            "-----BEGIN RSA PRIVATE KEY-----",
-            "-----BEGIN PRIVATE KEY-----",
-            "None",
-            "HIDDEN_DUE_TO_SECURITY_REASONS",
-            "<sensitiveDataRemoved>",
-        ] {
-            assert_eq!(class_of(value), Class::Placeholder, "{value}");
-        }
-        for (value, class) in [
-            ("abc", Class::Short),
-            ("0000", Class::Short),
-            ("AKIANOTREA...", Class::Masked),
-            ("ghp_****************", Class::Masked),
-            ("notarealsecret", Class::Secret),
-            ("-----BEGIN PRIVATE KEY-----\nbm90YXJlYWxrZXk=", Class::Secret),
-            ("-----BEGIN PRIVATE KEY-----bm90YXJlYWw=-----END PRIVATE KEY-----", Class::Secret),
-        ] {
-            assert_eq!(class_of(value), class, "{value}");
-        }
     }
 
     #[test]
@@ -236,7 +167,7 @@ mod tests {
     #[test]
     fn only_whole_secrets_identify_a_credential() {
         assert_eq!(whole_secret(&raw(" notarealsecret\n")).as_deref(), Some("notarealsecret"));
-        for none in ["REDACTED", "abc", "AKIANOT..."] {
+        for none in ["REDACTED", "abc", "AKIANOT...", "AKIADEPLOYKEYEXAMPLE"] {
             assert_eq!(whole_secret(&raw(none)), None, "{none}");
         }
     }

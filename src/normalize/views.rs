@@ -8,30 +8,30 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-/// Shapes shorter than this are everywhere.
-const SHAPE_LEN_MIN: usize = 6;
+/// Forms shorter than this are everywhere.
+const FORM_LEN_MIN: usize = 6;
 /// LIMIT: escapes of two kinds are undone twice in every order, of one kind more often.
 const LAYERS_MAX: usize = 6;
 
 /// What a secret looks like: as it is, once characters that vary are left out, and in base64.
-pub(super) struct Shapes {
+pub(super) struct Forms {
     exact: Finder<'static>,
     squeezed: Vec<Finder<'static>>,
 }
 
-impl Shapes {
+impl Forms {
     pub(super) fn of(secret: &str) -> Self {
         let plain = squeezed(secret.as_bytes());
         let encoded = (0..3).map(|shift| squeezed(&base64_inside(secret.as_bytes(), shift)));
-        let shapes = std::iter::once(plain).chain(encoded);
-        let long_enough = shapes.filter(|shape| shape.len() >= SHAPE_LEN_MIN);
-        let squeezed = long_enough.map(|shape| Finder::new(&shape).into_owned()).collect();
+        let forms = std::iter::once(plain).chain(encoded);
+        let long_enough = forms.filter(|form| form.len() >= FORM_LEN_MIN);
+        let squeezed = long_enough.map(|form| Finder::new(&form).into_owned()).collect();
         Self { exact: Finder::new(secret).into_owned(), squeezed }
     }
 }
 
-/// Says of most texts, at a glance, that none of the secrets is in them in any shape: nowhere in
-/// the squeezed text does a shape end. Knows nothing of escapes.
+/// Says of most texts, at a glance, that none of the secrets is in them in any form: nowhere in
+/// the squeezed text does a form end. Knows nothing of escapes.
 #[derive(Default)]
 pub(super) struct Filter {
     bits: [u64; 32],
@@ -43,7 +43,7 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn add(&mut self, secret: &str) {
         let ends = ends(secret);
-        if ends.is_empty() || squeezed(secret.as_bytes()).len() < SHAPE_LEN_MIN {
+        if ends.is_empty() || squeezed(secret.as_bytes()).len() < FORM_LEN_MIN {
             self.short.push(secret.to_owned());
         }
         for end in ends {
@@ -68,7 +68,7 @@ impl Filter {
             count += 1;
             let (word, bit) = Self::place(last);
             let is_likely = self.bits.get(word).is_some_and(|word| word & bit != 0);
-            if is_likely && count >= SHAPE_LEN_MIN && self.ends.contains(&last) {
+            if is_likely && count >= FORM_LEN_MIN && self.ends.contains(&last) {
                 return true;
             }
         }
@@ -82,19 +82,19 @@ impl Filter {
     }
 }
 
-/// The last [`SHAPE_LEN_MIN`] bytes, one further.
+/// The last [`FORM_LEN_MIN`] bytes, one further.
 fn window(last: u64, byte: u8) -> u64 {
     ((last << 8) | u64::from(byte)) & 0xffff_ffff_ffff
 }
 
-/// The last bytes of each shape. Base64 is worked out for as much of the secret as that takes, from
+/// The last bytes of each form. Base64 is worked out for as much of the secret as that takes, from
 /// a place that keeps its groups of three.
 fn ends(secret: &str) -> Vec<u64> {
     let bytes = secret.as_bytes();
     let tail = bytes.get(bytes.len().saturating_sub(24).next_multiple_of(3)..).unwrap_or(bytes);
-    let end_of = |shape: Vec<u8>| {
-        let start = shape.len().checked_sub(SHAPE_LEN_MIN)?;
-        Some(shape.get(start..)?.iter().fold(0, |last, byte| window(last, *byte)))
+    let end_of = |form: Vec<u8>| {
+        let start = form.len().checked_sub(FORM_LEN_MIN)?;
+        Some(form.get(start..)?.iter().fold(0, |last, byte| window(last, *byte)))
     };
     let encoded = (0..3).map(|shift| {
         let end = end_of(squeezed(&base64_inside(tail, shift)));
@@ -113,60 +113,65 @@ pub(super) struct Views<'t> {
 
 /// One byte of a view and the bytes of the text that it stands for.
 #[derive(Clone, Copy)]
-struct Unit {
-    byte: u8,
-    start: usize,
-    end: usize,
+pub(super) struct Unit {
+    pub(super) byte: u8,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 impl<'t> Views<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        let mut undone: Vec<Vec<Unit>> = Vec::new();
-        if text.contains(['%', '\\']) {
-            let raw = units_of(text);
-            let mut next = 0;
-            let mut layer = Some(&raw);
-            // Each kind alone: what looks like one escape may be plain text inside the other.
-            while let Some(units) = layer {
-                let inner: Vec<_> =
-                    [b'%', b'\\'].iter().filter_map(|kind| undo(units, *kind)).collect();
-                let room = LAYERS_MAX.saturating_sub(undone.len());
-                undone.extend(inner.into_iter().take(room));
-                layer = undone.get(next);
-                next += 1;
-            }
-        }
-        Self { text, squeezed: squeezed(text.as_bytes()), undone }
+        Self { text, squeezed: squeezed(text.as_bytes()), undone: undone(text) }
     }
 
     /// The places of a secret in the text, in no order; they may overlap.
-    pub(super) fn find(&self, shapes: &Shapes) -> Vec<Range<usize>> {
+    pub(super) fn find(&self, forms: &Forms) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        for at in shapes.exact.find_iter(self.text.as_bytes()) {
-            found.push(at..at + shapes.exact.needle().len());
+        for at in forms.exact.find_iter(self.text.as_bytes()) {
+            found.push(at..at + forms.exact.needle().len());
         }
-        for shape in &shapes.squeezed {
+        for form in &forms.squeezed {
             // Where a byte of the squeezed text came from is worked out only when something is
             // there.
-            if shape.find(&self.squeezed).is_some() {
-                places(shape, &squeezed_units(&units_of(self.text)), &mut found);
+            if form.find(&self.squeezed).is_some() {
+                places(form, &squeezed_units(&units_of(self.text)), &mut found);
             }
         }
         for units in &self.undone {
-            places(&shapes.exact, units, &mut found);
+            places(&forms.exact, units, &mut found);
             let units = squeezed_units(units);
-            for shape in &shapes.squeezed {
-                places(shape, &units, &mut found);
+            for form in &forms.squeezed {
+                places(form, &units, &mut found);
             }
         }
         found
     }
 }
 
-fn places(shape: &Finder<'_>, units: &[Unit], found: &mut Vec<Range<usize>>) {
+/// The text with its escapes undone, once for each layer of them; nothing when there is none.
+pub(super) fn undone(text: &str) -> Vec<Vec<Unit>> {
+    let mut undone: Vec<Vec<Unit>> = Vec::new();
+    if !text.contains(['%', '\\']) {
+        return undone;
+    }
+    let raw = units_of(text);
+    let mut next = 0;
+    let mut layer = Some(&raw);
+    // Each kind alone: what looks like one escape may be plain text inside the other.
+    while let Some(units) = layer {
+        let inner: Vec<_> = [b'%', b'\\'].iter().filter_map(|kind| undo(units, *kind)).collect();
+        let room = LAYERS_MAX.saturating_sub(undone.len());
+        undone.extend(inner.into_iter().take(room));
+        layer = undone.get(next);
+        next += 1;
+    }
+    undone
+}
+
+fn places(form: &Finder<'_>, units: &[Unit], found: &mut Vec<Range<usize>>) {
     let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
-    for at in shape.find_iter(&bytes) {
-        let last = at + shape.needle().len().saturating_sub(1);
+    for at in form.find_iter(&bytes) {
+        let last = at + form.needle().len().saturating_sub(1);
         if let (Some(first), Some(last)) = (units.get(at), units.get(last)) {
             found.push(first.start..last.end);
         }
@@ -291,7 +296,7 @@ mod tests {
     const SECRET: &str = "s3+cr/et=\"q\"\n-té\\x";
 
     fn finds(text: &str) -> bool {
-        let found = Views::of(text).find(&Shapes::of(SECRET));
+        let found = Views::of(text).find(&Forms::of(SECRET));
         found.iter().all(|range| text.get(range.clone()).is_some()) && !found.is_empty()
     }
 
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_found_is_where_it_stands() {
         let text = "é s3cretvalue%21 é";
-        let mut found = Views::of(text).find(&Shapes::of("s3cretvalue!"));
+        let mut found = Views::of(text).find(&Forms::of("s3cretvalue!"));
         found.dedup();
         assert_eq!(found.as_slice(), std::slice::from_ref(&(3..17)));
         assert_eq!(&text[3..17], "s3cretvalue%21");

@@ -1,8 +1,8 @@
-use crate::case::Field;
+use crate::case::{Field, OWASP_NHI, is_technique_id, technique, technique_ids};
 use crate::text::{At, Problems, suggestion};
 
 /// The only values that some fields may have: playbooks are checked against them.
-pub(super) fn words_of(field: Field) -> Option<&'static [&'static str]> {
+fn words_of(field: Field) -> Option<&'static [&'static str]> {
     match field {
         Field::Kind => Some(&["exposed_key", "auth_failure", "token_misuse", "activity"]),
         Field::NhiKind => Some(&[
@@ -16,18 +16,7 @@ pub(super) fn words_of(field: Field) -> Option<&'static [&'static str]> {
             "person",
             "unknown",
         ]),
-        Field::OwaspNhi => Some(&[
-            "NHI1:2025",
-            "NHI2:2025",
-            "NHI3:2025",
-            "NHI4:2025",
-            "NHI5:2025",
-            "NHI6:2025",
-            "NHI7:2025",
-            "NHI8:2025",
-            "NHI9:2025",
-            "NHI10:2025",
-        ]),
+        Field::OwaspNhi => Some(&OWASP_NHI),
         Field::Severity => Some(&["informational", "low", "medium", "high", "critical"]),
         Field::CredentialValidity => Some(&["valid", "invalid", "unverified"]),
         Field::EventOutcome => Some(&["success", "failure", "unknown"]),
@@ -35,11 +24,38 @@ pub(super) fn words_of(field: Field) -> Option<&'static [&'static str]> {
     }
 }
 
+/// Whether a field may have what a detector wrote. Any technique passes that is written like one:
+/// detectors know more of them than pipelines name.
+pub(super) fn is_word(field: Field, text: &str) -> bool {
+    match words_of(field) {
+        Some(words) => words.contains(&text),
+        None => field != Field::AttackTechnique || is_technique_id(text),
+    }
+}
+
+/// Of what stands in a pipeline's file.
 pub(super) fn check_word(field: Field, word: &str, at: &At, problems: &mut Problems) {
+    if field == Field::AttackTechnique {
+        return check_technique(word, at, problems);
+    }
     let Some(words) = words_of(field) else { return };
     if !words.contains(&word) {
         let hint = suggestion(word, words.iter().copied());
         let (path, all) = (field.path(), words.join("`, `"));
         problems.add(at, format!("`{path}` is one of `{all}`, never `{word}`{hint}"));
     }
+}
+
+fn check_technique(word: &str, at: &At, problems: &mut Problems) {
+    if technique(word).is_some() {
+        return;
+    }
+    let path = Field::AttackTechnique.path();
+    let hint = suggestion(word, technique_ids());
+    let why = if is_technique_id(word) {
+        "is no technique of ATT&CK that is known here"
+    } else {
+        "is not written like `T1078` or `T1078.004`"
+    };
+    problems.add(at, format!("`{path}`: `{word}` {why}{hint}"));
 }

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::names::{Identity, Topics};
 use super::outbox::Outbox;
 use crate::audit::{
-    Appended, Chain, Folded, Hash, Input, Kind, Metadata, PolicyRef, Raw, Record, SnapshotRef,
-    outputs, record_hash,
+    Appended, Chain, Folded, Hash, Input, Kind, Metadata, Output, PolicyRef, Raw, Record,
+    SnapshotRef, finding, outputs, record_hash,
 };
 use crate::case::{
     Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Ruling, Unreadable,
@@ -29,6 +29,8 @@ pub struct Terms {
     pub generation: i64,
     pub topics: Topics,
     pub identity: Identity,
+    /// Whether each ruling is written as an OCSF finding, too.
+    pub findings: bool,
 }
 
 /// One partition of alerts: its chain, its state, and how an alert becomes a record on it.
@@ -161,11 +163,15 @@ impl Lane {
 
 /// Sends what follows from a record.
 fn follow(terms: &Terms, record: &Record<'_>, appended: Appended, out: &mut Outbox<'_>) {
-    outputs(record, appended, &mut |output| {
+    let mut send = |output: Output| {
         let topic = terms.topics.output(&output.topic);
         let partition = partition_of(&output.key, terms.topics.partitions);
         out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
-    });
+    };
+    outputs(record, appended, &mut send);
+    if terms.findings {
+        finding(record, appended).into_iter().for_each(send);
+    }
 }
 
 /// The same for a record that is on its chain already.

@@ -23,7 +23,7 @@ impl Topics {
         }
     }
 
-    /// A topic that rulings write to: `cases.<queue>`, `actions`, `dead-letters`.
+    /// A topic that rulings write to: `cases.<queue>`, `actions`, `dead-letters`, `findings`.
     pub fn output(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
     }

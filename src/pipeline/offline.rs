@@ -27,6 +27,7 @@ pub fn offline(
         generation: 0,
         topics: Topics::new("offline", 1),
         identity: Identity { instance: "offline".to_owned() },
+        findings: false,
     };
     let mut cases: Vec<Case<'_>> = (0..)
         .zip(arrivals)

@@ -1,5 +1,6 @@
 //! What it costs to make a detector's event into alerts, beside parsing the same bytes into a
-//! `serde_json::Value` and doing nothing with it. On one thread; for each pipeline over its examples.
+//! `serde_json::Value` and doing nothing with it. On one thread; for each pipeline over those of its
+//! examples that become one alert, and over all of them.
 //!
 //! `cargo bench --bench mapping -- [PIPELINE...]`
 #![allow(
@@ -27,47 +28,58 @@ fn main() {
     let pipelines = shipped();
     let keys = FingerprintKeys::new(("bench", &[7; 32]), None).unwrap();
     println!(
-        "{:28} {:>6} {:>6} {:>9} {:>9} {:>7} {:>11}",
-        "pipeline", "bytes", "alerts", "parse µs", "map µs", "ratio", "events/s"
+        "{:26} {:>8} {:>6} {:>6} {:>9} {:>9} {:>7} {:>11}",
+        "pipeline", "events", "bytes", "alerts", "parse µs", "map µs", "ratio", "alerts/s"
     );
     for pipeline in pipelines.list() {
         if !asked.is_empty() && !asked.contains(&pipeline.name) {
             continue;
         }
-        let events = examples(&pipeline.name);
-        let read = |event: &[u8]| {
-            pipelines.read(&incoming(&pipeline.topic, event), Some(&pipeline.name), &keys)
+        let all = examples(&pipeline.name);
+        let alerts = |event: &[u8]| {
+            let incoming = incoming(&pipeline.topic, event);
+            pipelines.read(&incoming, Some(&pipeline.name), &keys).len()
         };
-        let alerts: usize = events.iter().map(|event| read(event).len()).sum();
-        let parse = || {
-            for event in &events {
-                black_box(serde_json::from_slice::<serde_json::Value>(event).is_ok());
+        let single: Vec<&[u8]> =
+            all.iter().map(Vec::as_slice).filter(|event| alerts(event) == 1).collect();
+        let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+        for (what, events) in [("single", single), ("all", all)] {
+            if !events.is_empty() {
+                row(&pipeline.name, what, &events, &alerts);
             }
-        };
-        let map = || {
-            for event in &events {
-                black_box(read(event));
-            }
-        };
-        let (mut parsed, mut mapped) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            parsed.push(time(&parse));
-            mapped.push(time(&map));
         }
-        let (parsed, mapped) = (median(parsed), median(mapped));
-        let count = events.len() as f64;
-        let bytes: usize = events.iter().map(Vec::len).sum();
-        println!(
-            "{:28} {:>6.0} {:>6.1} {:>9.2} {:>9.2} {:>7.2} {:>11.0}",
-            pipeline.name,
-            bytes as f64 / count,
-            alerts as f64 / count,
-            parsed / count,
-            mapped / count,
-            mapped / parsed,
-            1e6 * count / mapped,
-        );
     }
+}
+
+fn row(name: &str, what: &str, events: &[&[u8]], map: &dyn Fn(&[u8]) -> usize) {
+    let alerts: usize = events.iter().map(|event| map(event)).sum();
+    let parse = || {
+        for event in events {
+            black_box(serde_json::from_slice::<serde_json::Value>(event).is_ok());
+        }
+    };
+    let map = || {
+        for event in events {
+            black_box(map(event));
+        }
+    };
+    let (mut parsed, mut mapped) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        parsed.push(time(&parse));
+        mapped.push(time(&map));
+    }
+    let (parsed, mapped) = (median(parsed), median(mapped));
+    let count = events.len() as f64;
+    let bytes: usize = events.iter().map(|event| event.len()).sum();
+    println!(
+        "{name:26} {what:>8} {:>6.0} {:>6.1} {:>9.2} {:>9.2} {:>7.2} {:>11.0}",
+        bytes as f64 / count,
+        alerts as f64 / count,
+        parsed / count,
+        mapped / count,
+        mapped / parsed,
+        1e6 * alerts as f64 / mapped,
+    );
 }
 
 /// Microseconds for one pass.

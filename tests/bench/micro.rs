@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tipstaff::audit::{Appended, Chain, Record, outputs, record_hash};
+use tipstaff::audit::{Appended, Chain, Record, finding, outputs, record_hash};
 use tipstaff::case::{Arrival, Counters, Id, Millis};
 use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
@@ -36,6 +36,7 @@ pub fn terms(load: &Load, topics: Topics) -> Terms {
         generation: 1,
         topics,
         identity: Identity { instance: "bench".to_owned() },
+        findings: false,
     }
 }
 
@@ -177,7 +178,7 @@ impl<'l> Micro<'l> {
         });
         let whole = timed(&mut || self.time_rule(&cases));
         drop(cases);
-        let [record, hash, out, place] = self.record_costs(&timed);
+        let [record, hash, out, place, found] = self.record_costs(&timed);
         let rest = whole - decided - record - hash - out - place;
         println!("\nOne thread, no broker, ns per alert (median of {ROUNDS} rounds):\n");
         println!("| intake | ns | | triage | ns |\n| --- | ---: | --- | --- | ---: |");
@@ -191,6 +192,7 @@ impl<'l> Micro<'l> {
         println!("| | | | counters, chain, memory | {rest:.0} |");
         let (intake, all) = (map + write, parse + lookup + whole);
         println!("| **all** | **{intake:.0}** | | **all** | **{all:.0}** |");
+        println!("| | | | with `findings: true`, one of them more | {found:.0} |");
     }
 
     fn time_map(&self) -> Duration {
@@ -259,8 +261,9 @@ impl<'l> Micro<'l> {
         time
     }
 
-    /// Writing a record, hashing it, writing its outputs, and finding their partitions.
-    fn record_costs(&self, timed: &dyn Fn(&mut dyn FnMut() -> Duration) -> f64) -> [f64; 4] {
+    /// Writing a record, hashing it, writing its outputs, finding their partitions, and writing its
+    /// finding.
+    fn record_costs(&self, timed: &dyn Fn(&mut dyn FnMut() -> Duration) -> f64) -> [f64; 5] {
         let sent = self.rule_all();
         let stored = sent.iter().filter(|sent| sent.topic == "bench.decisions");
         let stored: Vec<&[u8]> = stored.filter_map(|sent| sent.value.as_deref()).collect();
@@ -300,7 +303,14 @@ impl<'l> Micro<'l> {
             }
             began.elapsed()
         });
-        [write, hash, out, place]
+        let found = timed(&mut || {
+            let began = Instant::now();
+            for record in &records {
+                drop(black_box(finding(record, appended)));
+            }
+            began.elapsed()
+        });
+        [write, hash, out, place, found]
     }
 }
 

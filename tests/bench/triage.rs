@@ -99,7 +99,8 @@ fn cluster(bootstrap: &str, prefix: &str, alerts: Option<&str>) -> Cluster {
     if let Some(alerts) = alerts {
         topics.alerts = alerts.to_owned();
     }
-    let place = Place { settings, topics, fingerprint_key: "bench".to_owned() };
+    let fingerprint_key = "bench".to_owned();
+    let place = Place { settings, topics, fingerprint_key, findings: false };
     Cluster::wait(place, &Drain::default()).unwrap()
 }
 

@@ -316,7 +316,7 @@ pub fn output_names(bootstrap: &str) -> Vec<String> {
     let queues = loaded.checked.policy.queues();
     let names = queues.iter().map(|queue| format!("cases.{queue}"));
     let names: Vec<String> =
-        names.chain(["actions".to_owned(), "dead-letters".to_owned()]).collect();
+        names.chain(["actions", "dead-letters", "findings"].map(str::to_owned)).collect();
     for name in &names {
         assert!(
             log.partitions(&format!("{PREFIX}.{name}")).unwrap().is_some(),

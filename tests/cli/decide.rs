@@ -127,6 +127,23 @@ fn what_cannot_be_read_is_a_dead_letter_and_one_line_that_quotes_nothing() {
 }
 
 #[test]
+fn findings_are_printed_instead_of_records_and_what_is_unreadable_has_none() {
+    let input = format!("{}\n{{\"a\": \n{}\n", event("a"), event("b"));
+    let (records, findings) = (decided(&["-"], &input), decided(&["--ocsf", "-"], &input));
+    assert_eq!(findings.err, records.err);
+    assert!(findings.err.starts_with("unreadable: not_json: "), "{}", findings.err);
+    let (records, findings) = (records.json(), findings.json());
+    assert_eq!((records.len(), findings.len()), (3, 2));
+    for (record, finding) in [&records[0], &records[2]].into_iter().zip(&findings) {
+        assert_eq!(
+            (&finding["class_uid"], &finding["metadata"]["version"]),
+            (&json!(2004), &json!("1.8.0"))
+        );
+        assert_eq!(finding["finding_info"]["uid"], record["alert_id"]);
+    }
+}
+
+#[test]
 fn one_unreadable_line_takes_no_other_with_it() {
     let ran = decided(&["-"], &format!("{}\n{{\"a\": \n{}\n", event("a"), event("b")));
     let fates: Vec<String> = fates(&ran).into_iter().map(|(_, fate)| fate).collect();

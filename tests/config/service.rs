@@ -22,6 +22,7 @@ fingerprint: {id: k2, key: {file: keys/k2}, previous: {id: k1, key: {env: OLD_KE
 paths: {pipelines: ../p}
 start: 2026-01-01T00:00:00Z
 log: {level: debug, format: json}
+findings: true
 ";
 
 fn service(text: &str) -> ServiceConfig {
@@ -55,12 +56,12 @@ fn everything_can_be_set_and_little_must_be() {
     assert_eq!((full.topics.partitions, full.topics.retention_ms), (6, 259_200_000));
     assert_eq!((full.workers.triage, full.batch.lookup_ms), (4, 20));
     assert_eq!(full.start, Start::Time(Millis(1_767_225_600_000)));
-    assert_eq!((full.log.level, full.log.json), ("debug", true));
+    assert_eq!((full.log.level, full.log.json, full.findings), ("debug", true, true));
     let least =
         service("kafka: {bootstrap.servers: k:9092}\nfingerprint: {id: k1, key: {env: K}}\n");
     assert_eq!((least.instance.as_str(), least.topics.partitions), ("tipstaff-1", 12));
     assert_eq!(least.listen.to_string(), "127.0.0.1:9464");
-    assert_eq!(least.start, Start::Earliest);
+    assert_eq!((least.start, least.findings), (Start::Earliest, false));
 }
 
 #[test]

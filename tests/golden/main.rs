@@ -9,6 +9,8 @@
 )]
 
 mod again;
+mod ocsf;
+mod schema;
 mod snapshots;
 mod split;
 

@@ -25,6 +25,7 @@ fn terms(loaded: &Loaded) -> Terms {
         generation: 1,
         topics: Topics::new("offline", 1),
         identity: Identity { instance: "test".to_owned() },
+        findings: false,
     }
 }
 

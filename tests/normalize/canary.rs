@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tipstaff::case::Field;
 
-use super::planted::{CANARY, forms};
+use super::planted::{CANARY, base64, forms};
 use super::planting::{Format, Message, Place, gzip};
 use super::*;
 
@@ -132,6 +132,49 @@ fn a_planted_secret_leaves_in_no_form() {
     }
     assert!(leaks.is_empty(), "{leaks:#?}");
     assert!(unseen.is_empty(), "planted, and never replaced: {unseen:#?}");
+}
+
+#[test]
+fn a_token_leaves_from_no_text_of_any_example() {
+    let (pipelines, keys) = (shipped(), keys());
+    let token = format!("{}_{}", "ghp", "n0tArea1".repeat(5));
+    let blob = base64(format!("a key {token}").as_bytes());
+    let mut seen = 0;
+    for Example { detector, topic, name, bytes } in examples() {
+        let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        for place in texts(&document) {
+            for written in [&token, &blob] {
+                let mut document = document.clone();
+                let text = document.pointer_mut(&place).unwrap();
+                *text = format!("{} {written}", text.as_str().unwrap()).into();
+                let message = serde_json::to_vec(&document).unwrap();
+                let arrivals = pipelines.read(&incoming(&topic, &message), None, &keys);
+                let output = serde_json::to_string(&arrivals).unwrap();
+                let is_hidden = !output.contains(&token) && !output.contains(&blob);
+                assert!(is_hidden, "{detector}/{name}: {place} in {output}");
+                let label = keys.fingerprint(token.as_bytes());
+                seen += usize::from(output.contains(&label));
+            }
+        }
+    }
+    assert!(seen > 500, "the token must have been read, and was {seen} times");
+}
+
+/// JSON pointers to every text in a document.
+fn texts(value: &Value) -> Vec<String> {
+    let under = |key: &str, value: &Value| {
+        let key = key.replace('~', "~0").replace('/', "~1");
+        texts(value).into_iter().map(|rest| format!("/{key}{rest}")).collect::<Vec<_>>()
+    };
+    match value {
+        Value::String(_) => vec![String::new()],
+        Value::Array(items) => (0..)
+            .zip(items)
+            .flat_map(|(at, item): (usize, _)| under(&at.to_string(), item))
+            .collect(),
+        Value::Object(map) => map.iter().flat_map(|(key, value)| under(key, value)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[test]

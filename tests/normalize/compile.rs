@@ -132,6 +132,15 @@ credential_id,a
         ],
     );
     assert_eq!(
+        problems(
+            &[("p.yaml", GOOD)],
+            Some("match,value,nhi_id,nhi_kind\nnhi_id,a,b,agent\nnhi_id,c,d,servise_account\n")
+        ),
+        ["a.csv:3:1: `nhi.kind` is one of `service_account`, `api_key`, `token`, `oauth_app`, \
+             `certificate`, `agent`, `managed_identity`, `person`, `unknown`, never \
+             `servise_account`, did you mean `service_account`?"],
+    );
+    assert_eq!(
         problems(&[("p.yaml", GOOD)], Some("match,valu\n")),
         [
             "a.csv:1:1: the column `nhi_id` must be there once",
@@ -139,4 +148,34 @@ credential_id,a
             "a.csv:1:1: unknown column `valu`, did you mean `value`?",
         ],
     );
+}
+
+#[test]
+fn a_technique_or_top_ten_entry_that_there_is_not_is_told_where_it_stands() {
+    let mapped = |map: &str| problems(&[("p.yaml", &GOOD.replace("{title: a}", map))], None);
+    let told = |map: &str, wanted: &str| {
+        let told = mapped(map);
+        assert_eq!(told.len(), 1, "{map}: {told:?}");
+        assert!(told[0].starts_with("p.yaml:6:") && told[0].contains(wanted), "{map}: {told:?}");
+    };
+    let shape = "is not written like `T1078` or `T1078.004`";
+    let unknown = "is no technique of ATT&CK that is known here";
+    told(
+        "{attack_technique: {const: T1O78.004}}",
+        &format!("`attack_technique`: `T1O78.004` {shape}, did you mean `T1078.004`?"),
+    );
+    told(
+        "{attack_technique: {path: a, table: {x: T1078.040}}}",
+        &format!("`T1078.040` {unknown}, did you mean `T1078.004`?"),
+    );
+    told("{attack_technique: {path: a, default: t1078}}", shape);
+    told("{attack_technique: {path: a, table: {x: T1078, y: T0001}}}", unknown);
+    told("{owasp_nhi: {const: NHI2:2024}}", "did you mean `NHI2:2025`?");
+    told("{owasp_nhi: {path: a, default: NHI11:2025}}", "never `NHI11:2025`");
+    for map in [
+        "{attack_technique: {const: T1552.001}, owasp_nhi: {const: NHI2:2025}}",
+        "{attack_technique: {path: a, table: {x: T1078.004}, default: T1110}}",
+    ] {
+        assert!(mapped(map).is_empty(), "{map}: {:?}", mapped(map));
+    }
 }

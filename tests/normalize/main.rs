@@ -13,6 +13,9 @@ mod canary;
 mod planted;
 #[path = "../support/planting.rs"]
 mod planting;
+mod tokens;
+#[path = "../support/tokens.rs"]
+mod made_up;
 mod hostile;
 mod bodies;
 mod compile;

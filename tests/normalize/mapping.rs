@@ -112,6 +112,29 @@ fn words_that_no_alert_has_are_absent() {
     assert!(mapped("  severity: a\n", NO_ALIASES, r#"{"a":"HIGH"}"#)["severity"].is_null());
 }
 
+/// Detectors know more techniques than pipelines name.
+#[test]
+fn a_detectors_technique_passes_when_it_is_written_like_one() {
+    for (text, is_there) in [("T1078.004", true), ("T9999", true), ("T1O78", false), ("x", false)] {
+        let alert = mapped("  attack_technique: a\n", NO_ALIASES, &format!(r#"{{"a":"{text}"}}"#));
+        let wanted = is_there.then_some(text);
+        assert_eq!(alert.get("attack_technique").and_then(|t| t.as_str()), wanted, "{alert}");
+    }
+}
+
+#[test]
+fn a_kind_from_the_alias_table_says_so() {
+    let table = "match,value,nhi_id,nhi_kind\nnhi_id,a,b,agent\nnhi_id,c,d,\n";
+    let map = "  nhi.id: id\n  nhi.kind: {const: token}\n";
+    let by_table = mapped(map, table, r#"{"id":"a"}"#);
+    assert_eq!(by_table["nhi"]["kind"], "agent");
+    assert_eq!(by_table["nhi"]["kind_known_by"], by_table["nhi"]["known_by"]);
+    assert_ne!(
+        mapped(map, table, r#"{"id":"c"}"#)["nhi"]["kind_known_by"],
+        by_table["nhi"]["known_by"]
+    );
+}
+
 #[test]
 fn an_identity_is_found_by_the_strongest_that_is_known() {
     let old = FingerprintKeys::new(("old", &[2; 16]), None).unwrap().fingerprint(b"notarealsecret");

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tipstaff::audit::{Appended, Kind, Record, Verifier, outputs, record_hash};
+use tipstaff::audit::{Appended, Kind, Output, Record, Verifier, finding, outputs, record_hash};
 use tipstaff::case::Arrival;
 use tipstaff::correlate::State;
 use tipstaff::ingest::{LogReader, Settings};
@@ -110,9 +110,12 @@ pub fn check(collected: &Collected) -> Verdict {
             recoveries += usize::from(record.kind == Kind::Recovery);
             if record.kind == Kind::Ruling {
                 *ruled.entry(record.alert_id.clone().unwrap_or_default()).or_default() += 1;
-                outputs(record, Appended { seq: record.seq, hash }, &mut |output| {
+                let appended = Appended { seq: record.seq, hash };
+                let mut want = |output: Output| {
                     wanted.entry(output.topic).or_default().insert(output.value);
-                });
+                };
+                outputs(record, appended, &mut want);
+                finding(record, appended).into_iter().for_each(want);
             }
         }
     }
@@ -135,7 +138,8 @@ pub fn check(collected: &Collected) -> Verdict {
         }
         for value in found.difference(&wanted) {
             let value: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
-            let names = value["record"]["hash"].as_str().unwrap_or_default();
+            let named = [&value, &value["unmapped"]].map(|place| &place["record"]["hash"]);
+            let names = named.into_iter().find_map(|hash| hash.as_str()).unwrap_or_default();
             if on_chain.contains(names) {
                 say(format!("a record on {topic} names a ruling that does not demand it"));
             }

@@ -39,7 +39,7 @@ impl Deployment {
              topics: {{prefix: {PREFIX}, partitions: {}, replication: 1}}\n\
              instance: {instance}\nlisten: 127.0.0.1:{port}\n\
              fingerprint: {{id: t1, key: {{file: ../key}}}}\n\
-             paths: {{{}}}\nlog: {{level: info, format: json}}\n{more}",
+             paths: {{{}}}\nfindings: true\nlog: {{level: info, format: json}}\n{more}",
             self.partitions,
             paths.join(", "),
         );

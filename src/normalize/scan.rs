@@ -1,0 +1,457 @@
+//! Tokens that are known by their shape, taken out of every text, wherever it came from.
+//!
+//! What is not found: a token in base64 twice, in base64 of less than [`BLOB_LEN_MIN`] characters,
+//! in gzip or hexadecimal; one that is cut, split over two fields or broken over lines (a private
+//! key may be); a password that nothing names; the rest of a named one behind a character that
+//! ends it (`&`, `;`, `,`). What stands at a redacted path is found in more writings: see `views`.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::ops::Range;
+use std::sync::{LazyLock, OnceLock};
+
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use super::FingerprintKeys;
+use super::redact::REDACTED;
+use super::secret::{Class, canonical, class_of};
+use super::shapes::{Needs, SHAPES, Shape, Value};
+use super::views::{Unit, undone};
+
+/// Shorter runs of base64's characters are names and ids.
+const BLOB_LEN_MIN: usize = 40;
+/// LIMIT: what was put in the place of one secret could, with its surroundings, look like another.
+const PASSES_MAX: usize = 4;
+
+/// The text with every token in it replaced; cleaning it again changes nothing.
+pub(super) fn clean<'t>(text: Cow<'t, str>, keys: &FingerprintKeys) -> Cow<'t, str> {
+    static SCANNER: LazyLock<Scanner> = LazyLock::new(Scanner::new);
+    let mut text = text;
+    for _ in 0..PASSES_MAX {
+        if !SCANNER.may_hold(&text) {
+            break;
+        }
+        let Some(cleaned) = SCANNER.replaced(&text, keys) else { break };
+        text = Cow::Owned(cleaned);
+    }
+    text
+}
+
+/// Which shapes, by their places in [`SHAPES`].
+type Set = u128;
+
+struct Scanner {
+    /// One bit for the hash of each anchor: most places of most texts are passed over by it.
+    bits: Box<[u64; 1024]>,
+    /// Sorted by anchor.
+    anchors: Vec<(u32, Set)>,
+    at: Set,
+    sign: Set,
+    dot_before_24: Set,
+    dots_around_6: Set,
+    regexes: Vec<OnceLock<Option<Regex>>>,
+}
+
+struct Hit {
+    range: Range<usize>,
+    shape: usize,
+    /// How many layers of escapes were undone.
+    depth: usize,
+    label: String,
+}
+
+impl Hit {
+    /// Of finds at one place, the one whose label is taken comes first.
+    fn order(&self) -> impl Ord + use<> {
+        (self.range.start, self.shape, Reverse(self.range.end), Reverse(self.depth))
+    }
+}
+
+impl Scanner {
+    fn new() -> Self {
+        debug_assert!(SHAPES.len() <= Set::BITS as usize, "a shape without a bit");
+        let set_of = |needs: Needs| {
+            let shapes = SHAPES.iter().enumerate().filter(|(_, shape)| shape.needs == needs);
+            shapes.fold(0, |set, (at, _)| set | 1 << at)
+        };
+        let mut scanner = Self {
+            bits: Box::new([0; 1024]),
+            anchors: Vec::new(),
+            at: set_of(Needs::At),
+            sign: set_of(Needs::Sign),
+            dot_before_24: set_of(Needs::DotBefore24),
+            dots_around_6: set_of(Needs::DotsAround6),
+            regexes: SHAPES.iter().map(|_| OnceLock::new()).collect(),
+        };
+        for (at, shape) in SHAPES.iter().enumerate() {
+            for anchor in shape.anchors.iter().flat_map(|anchor| spelled(**anchor)) {
+                scanner.add(folded(anchor), 1 << at);
+            }
+        }
+        scanner
+    }
+
+    fn add(&mut self, anchor: u32, shape: Set) {
+        let (word, bit) = place(anchor);
+        if let Some(word) = self.bits.get_mut(word) {
+            *word |= bit;
+        }
+        match self.anchors.binary_search_by_key(&anchor, |(known, _)| *known) {
+            Ok(at) => self.anchors.iter_mut().skip(at).take(1).for_each(|(_, set)| *set |= shape),
+            Err(at) => self.anchors.insert(at, (anchor, shape)),
+        }
+    }
+
+    fn may_hold(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        self.shapes_in(bytes) != 0 || has_escape(bytes) || next_blob(bytes, 0).is_some()
+    }
+
+    /// The shapes that have an anchor in the text.
+    fn shapes_in(&self, bytes: &[u8]) -> Set {
+        let mut found = self.dotted(bytes);
+        for window in bytes.windows(4) {
+            let Ok(window) = <[u8; 4]>::try_from(window) else { continue };
+            let anchor = folded(window);
+            let (word, bit) = place(anchor);
+            if self.bits.get(word).is_some_and(|word| word & bit != 0) {
+                found |= self.shapes_of(anchor);
+            }
+        }
+        if found & self.at != 0 && memchr(b'@', bytes).is_none() {
+            found &= !self.at;
+        }
+        if found & self.sign != 0 && memchr2(b'=', b':', bytes).is_none() {
+            found &= !self.sign;
+        }
+        found
+    }
+
+    #[cold]
+    fn shapes_of(&self, anchor: u32) -> Set {
+        let at = self.anchors.binary_search_by_key(&anchor, |(known, _)| *known);
+        at.ok().and_then(|at| self.anchors.get(at)).map_or(0, |(_, set)| *set)
+    }
+
+    /// Shapes that have no four characters of their own, only dots at their distances.
+    fn dotted(&self, bytes: &[u8]) -> Set {
+        let mut found = 0;
+        for at in memchr_iter(b'.', bytes) {
+            let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+            let after = bytes.get(at + 1..at + 25).unwrap_or_default();
+            if before.is_some_and(|byte| b"sbr".contains(byte))
+                && after.len() == 24
+                && after.iter().all(u8::is_ascii_alphanumeric)
+            {
+                found |= self.dot_before_24;
+            }
+            if at >= 24 && bytes.get(at + 7) == Some(&b'.') {
+                found |= self.dots_around_6;
+            }
+        }
+        found
+    }
+
+    fn replaced(&self, text: &str, keys: &FingerprintKeys) -> Option<String> {
+        let mut hits = self.hits(text.as_bytes(), keys);
+        let undone = if has_escape(text.as_bytes()) { undone(text) } else { Vec::new() };
+        for (layer, units) in undone.iter().enumerate() {
+            let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
+            hits.extend(self.hits(&bytes, keys).into_iter().filter_map(|hit| {
+                Some(Hit { range: source(units, &hit.range)?, depth: layer + 1, ..hit })
+            }));
+        }
+        if hits.is_empty() {
+            return None;
+        }
+        let labels = labels(text);
+        let holds = |label: &Range<usize>, hit: &Hit| {
+            label.start <= hit.range.start && hit.range.end <= label.end
+        };
+        hits.retain(|hit| !labels.iter().any(|label| holds(label, hit)));
+        hits.sort_by_key(Hit::order);
+        let (mut out, mut done) = (String::with_capacity(text.len()), 0);
+        for hit in &hits {
+            if hit.range.start >= done {
+                out.push_str(text.get(done..hit.range.start)?);
+                out.push_str(&hit.label);
+            }
+            done = done.max(hit.range.end);
+        }
+        out.push_str(text.get(done..)?);
+        (!hits.is_empty()).then_some(out)
+    }
+
+    /// What is found in the text as it stands, and in the base64 in it.
+    fn hits(&self, bytes: &[u8], keys: &FingerprintKeys) -> Vec<Hit> {
+        let mut hits = self.plain_hits(bytes, keys);
+        let mut from = 0;
+        while let Some(blob) = next_blob(bytes, from) {
+            from = blob.end;
+            let characters = bytes.get(blob.clone()).unwrap_or_default();
+            let sextets: Vec<u8> = characters.iter().filter_map(|byte| sextet(*byte)).collect();
+            // The token may begin anywhere in a group of four.
+            let inside = (0..4).find_map(|skip| {
+                let inner = self.plain_hits(&decoded(sextets.get(skip..)?), keys);
+                inner.into_iter().min_by_key(Hit::order)
+            });
+            hits.extend(inside.map(|hit| Hit { range: blob, ..hit }));
+        }
+        hits
+    }
+
+    fn plain_hits(&self, bytes: &[u8], keys: &FingerprintKeys) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        let set = self.shapes_in(bytes);
+        if set == 0 {
+            return hits;
+        }
+        for (at, (shape, regex)) in SHAPES.iter().zip(&self.regexes).enumerate() {
+            if set & (1 << at) == 0 {
+                continue;
+            }
+            let Some(regex) = regex.get_or_init(|| compiled(shape)) else { continue };
+            for captures in regex.captures_iter(bytes) {
+                let Some((range, label)) = found(shape, &captures, keys) else { continue };
+                hits.push(Hit { range, shape: at, depth: 0, label });
+            }
+        }
+        hits
+    }
+}
+
+/// The secret's place in a match, and what to put there.
+fn found(
+    shape: &Shape,
+    captures: &Captures<'_>,
+    keys: &FingerprintKeys,
+) -> Option<(Range<usize>, String)> {
+    let group = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
+    let text = String::from_utf8_lossy(group.as_bytes());
+    let mut secret = text.as_ref();
+    if shape.value != Value::Token {
+        // What closes a sentence or brackets around the assignment is no part of its value.
+        secret = secret.trim_end_matches([')', ']', '}', '>', '.', ':', '!', '?']);
+    }
+    let is_free = match shape.value {
+        Value::Token => true,
+        Value::Named => !is_reference(secret),
+        Value::Mixed => !is_reference(secret) && is_mixed(secret),
+    };
+    let label = match class_of(secret) {
+        Class::Secret => keys.fingerprint(canonical(secret).as_bytes()),
+        Class::Short | Class::Masked => REDACTED.to_owned(),
+        Class::Placeholder | Class::Public => return None,
+    };
+    let end = group.end() - (text.len() - secret.len());
+    is_free.then(|| (group.start()..end, label))
+}
+
+/// Where a secret is kept, a hash of it, or a word in its place.
+fn is_reference(value: &str) -> bool {
+    const STARTS: &[&str] = &[
+        "$",
+        "{{",
+        "<",
+        "%(",
+        "--",
+        "arn:",
+        "http://",
+        "https://",
+        "vault:",
+        "env.",
+        "process.env",
+        "os.environ",
+        "hmac-sha256:",
+        "sha256:",
+    ];
+    const WORDS: &[&str] = &["required", "optional", "disabled", "inherited", "anonymous"];
+    let is_word = WORDS.iter().any(|word| value.eq_ignore_ascii_case(word));
+    value.len() < 8 || is_word || STARTS.iter().any(|start| value.starts_with(start))
+}
+
+/// Letters and digits, or capitals inside: no word is.
+fn is_mixed(value: &str) -> bool {
+    let has = |of: fn(&u8) -> bool| value.bytes().skip(1).any(|byte| of(&byte));
+    let has_letter = has(u8::is_ascii_alphabetic);
+    has_letter
+        && (has(u8::is_ascii_digit) || has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
+}
+
+fn compiled(shape: &Shape) -> Option<Regex> {
+    let regex = RegexBuilder::new(shape.pattern).unicode(false).build();
+    debug_assert!(regex.is_ok(), "{}", shape.pattern);
+    regex.ok()
+}
+
+/// In lower case; of the other characters the same two always become one.
+fn folded(anchor: [u8; 4]) -> u32 {
+    u32::from_le_bytes(anchor) | 0x2020_2020
+}
+
+/// A word of the bits and a bit in it: sixteen bits of a product that mixes the whole anchor.
+fn place(anchor: u32) -> (usize, u64) {
+    let mixed = anchor.wrapping_mul(0x9e37_79b1) >> 16;
+    (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
+}
+
+/// An anchor with its `?` or `!` spelled out.
+fn spelled(anchor: [u8; 4]) -> Vec<[u8; 4]> {
+    let [first, second, third, last] = anchor;
+    let characters: &[u8] = match last {
+        b'?' => b"abcdefghijklmnopqrstuvwxyz0123456789-_.~",
+        b'!' => b"=:\"'] \t\\",
+        _ => &[last],
+    };
+    characters.iter().map(|last| [first, second, third, *last]).collect()
+}
+
+/// The bytes of the text that a place in a view stands for.
+fn source(units: &[Unit], range: &Range<usize>) -> Option<Range<usize>> {
+    let last = range.end.checked_sub(1)?;
+    Some(units.get(range.start)?.start..units.get(last)?.end)
+}
+
+/// The fingerprints that stand in the text already.
+fn labels(text: &str) -> Vec<Range<usize>> {
+    let label = |start: usize| {
+        let (id, rest) = text.get(start + 3..)?.split_once(':')?;
+        let digest = rest.get(..32)?;
+        let is_id = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let is_label = id.bytes().all(is_id) && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_label.then(|| start..start + 3 + id.len() + 1 + digest.len())
+    };
+    text.match_indices("fp:").filter_map(|(start, _)| label(start)).collect()
+}
+
+/// The next run of base64, of either alphabet and perhaps over lines.
+fn next_blob(bytes: &[u8], from: usize) -> Option<Range<usize>> {
+    let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let is_blob = |byte: &u8| sextet(*byte).is_some() || is_line_end(byte);
+    let mut from = from;
+    loop {
+        // Every long run from here on covers this place, or begins behind it.
+        let probe = from + BLOB_LEN_MIN - 1;
+        if !is_blob(bytes.get(probe)?) {
+            from = probe + 1;
+            continue;
+        }
+        let (before, after) = (bytes.get(from..probe)?, bytes.get(probe..)?);
+        let start = probe - before.iter().rev().take_while(|byte| is_blob(byte)).count();
+        let mut end = probe + after.iter().take_while(|byte| is_blob(byte)).count();
+        from = end;
+        while end > start && bytes.get(end - 1).is_some_and(is_line_end) {
+            end -= 1;
+        }
+        let run = bytes.get(start..end)?;
+        if run.len() >= BLOB_LEN_MIN && is_mixed_case(run) {
+            let padding = bytes.iter().skip(end).take(2).take_while(|byte| **byte == b'=');
+            return Some(start..end + padding.count());
+        }
+    }
+}
+
+/// Of so many characters of base64 hardly ever one of these kinds is missing, and paths, hashes and
+/// names in lower case are passed over.
+fn is_mixed_case(run: &[u8]) -> bool {
+    let has = |of: fn(&u8) -> bool| run.iter().any(of);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
+}
+
+/// Whether anything is written in percent or JSON escapes.
+fn has_escape(bytes: &[u8]) -> bool {
+    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    memchr2_iter(b'%', b'\\', bytes).any(|at| match bytes.get(at + 1) {
+        Some(b'u') => is_hex(at + 2) && is_hex(at + 3) && is_hex(at + 4) && is_hex(at + 5),
+        Some(byte) if bytes.get(at) == Some(&b'\\') => b"nrtbf\"'\\/".contains(byte),
+        _ => is_hex(at + 1) && is_hex(at + 2),
+    })
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+fn decoded(sextets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(sextets.len() * 3 / 4 + 3);
+    for group in sextets.chunks(4) {
+        let number = (0..4).fold(0_u32, |number, place| {
+            (number << 6) | u32::from(group.get(place).copied().unwrap_or_default())
+        });
+        let [_, first, second, third] = number.to_be_bytes();
+        out.extend([first, second, third]);
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "../../tests/support/tokens.rs"]
+mod tokens;
+
+#[cfg(test)]
+mod tests {
+    use super::tokens::tokens;
+    use super::*;
+
+    fn keys() -> FingerprintKeys {
+        FingerprintKeys::new(("k1", b"notarealkey-notarealkey"), None).unwrap()
+    }
+
+    #[test]
+    fn every_shape_finds_its_tokens_and_them_alone() {
+        let (scanner, keys) = (Scanner::new(), keys());
+        let (mut seen, mut wrong) = (vec![false; SHAPES.len()], Vec::new());
+        for token in tokens() {
+            let behind = if token.is_cut { "" } else { " it was" };
+            let text = format!("so {}{behind}", token.text);
+            let hits = scanner.hits(text.as_bytes(), &keys);
+            hits.iter().for_each(|hit| seen[hit.shape] = true);
+            let label = keys.fingerprint(canonical(&token.secret).as_bytes());
+            let (cleaned, expected) =
+                (clean(Cow::Borrowed(&text), &keys), text.replace(&token.secret, &label));
+            if cleaned != expected {
+                wrong.push(format!("{cleaned} is not {expected}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let unseen: Vec<_> = SHAPES.iter().zip(seen).filter(|(_, seen)| !seen).collect();
+        let unseen: Vec<_> = unseen.into_iter().map(|(shape, _)| shape.pattern).collect();
+        assert!(unseen.is_empty(), "{unseen:#?}");
+    }
+
+    #[test]
+    fn every_shape_compiles_and_every_anchor_is_spelled() {
+        for shape in SHAPES {
+            assert!(compiled(shape).is_some(), "{}", shape.pattern);
+        }
+        let scanner = Scanner::new();
+        assert_ne!(scanner.shapes_in(b"a sk-X b"), 0);
+        assert_ne!(scanner.shapes_in(b"PASSWORD=x"), 0);
+        assert_eq!(scanner.shapes_in(b"arn:aws:iam::123456789012:user/ci-deployer"), 0);
+    }
+
+    #[test]
+    fn blobs_are_long_runs_of_base64() {
+        let long = "Ab1/".repeat(10);
+        for (text, expected) in [
+            (format!("x {long}== y"), Some(2..44)),
+            (format!("{long}\n"), Some(0..40)),
+            (format!("{}\r\n{}", &long[..20], &long[..20]), Some(0..42)),
+            (long[1..].to_owned(), None),
+            (format!("{} {long}", &long[..39]), Some(40..80)),
+            ("0123456789abcdef".repeat(4), None),
+        ] {
+            assert_eq!(next_blob(text.as_bytes(), 0), expected, "{text}");
+        }
+        let sextets: Vec<u8> = b"YWJj\nZGVm".iter().filter_map(|byte| sextet(*byte)).collect();
+        assert_eq!(decoded(&sextets), b"abcdef");
+    }
+}
