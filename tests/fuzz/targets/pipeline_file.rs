@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
     let mut problems = Problems::default();
     let file = [Source::new("pipeline.yaml", text)];
     let Some(pipelines) = compile(&file, None, &mut problems) else {
-        let lines = u32::try_from(text.split('\n').count()).unwrap();
+        let lines = u32::try_from(text.split(['\n', '\r']).count()).unwrap();
         assert!(!problems.is_empty(), "refused without a word");
         for problem in problems.into_sorted() {
             let at = &problem.at;
