@@ -34,6 +34,9 @@ pub mod observe;
 /// Lookups: keys of a batch in, facts out by a deadline.
 #[cfg(feature = "shell")]
 pub mod enrich;
+/// HTTP: deliveries of webhooks, their signatures, limits and repeats.
+#[cfg(feature = "shell")]
+pub mod receive;
 /// Kafka: batches, transactions, reads of the log.
 #[cfg(feature = "shell")]
 pub mod ingest;

@@ -5,6 +5,7 @@ mod policies;
 mod run;
 mod setup;
 mod topics;
+mod webhooks;
 
 pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 pub use policies::activate;

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 use super::policies::activate;
 use super::setup::{Failure, Loaded};
+use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
@@ -51,6 +52,7 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A worker that shows no progress for this long is stuck.
 const STUCK_AFTER_MS: u64 = 120_000;
 const ENDS_EVERY: Duration = Duration::from_secs(2);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Workers that were started. They end when the drain starts, or by themselves with a reason.
 pub struct Running {
@@ -304,6 +306,8 @@ impl Health for Workers {
 struct Front {
     brokers: String,
     workers: OnceLock<Arc<dyn Health>>,
+    /// Whether webhooks are taken; always, where there are none.
+    takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Health for Front {
@@ -313,6 +317,7 @@ impl Health for Front {
 
     fn ready(&self) -> Result<(), String> {
         match self.workers.get() {
+            Some(_) if !(self.takes_webhooks)() => Err("webhooks are not taken".to_owned()),
             Some(workers) => workers.ready(),
             None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
         }
@@ -340,8 +345,15 @@ pub fn run(
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
     let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
+    let keys = Arc::new(keys);
+    let shared = (&drain, &metrics);
+    let webhooks = Webhooks::listen((loaded, &keys), &place, options, &runtime, shared)?;
     let brokers = place.settings.bootstrap().to_owned();
-    let front = Arc::new(Front { brokers, workers: OnceLock::new() });
+    let takes_webhooks: Box<dyn Fn() -> bool + Send + Sync> = match &webhooks {
+        Some(webhooks) => Box::new(webhooks.is_ready()),
+        None => Box::new(|| true),
+    };
+    let front = Arc::new(Front { brokers, workers: OnceLock::new(), takes_webhooks });
     let server = crate::observe::serve(listener, metrics.clone(), front.clone());
     runtime.spawn(async move {
         if let Err(problem) = server.await {
@@ -349,10 +361,10 @@ pub fn run(
         }
     });
     info!(address = %listen, "metrics and health at http://{listen}");
-    let Some(running) = started(place, loaded, &Arc::new(keys), options, (&drain, &metrics))?
-    else {
+    let Some(running) = started(place, loaded, &keys, options, shared)? else {
         return Ok(());
     };
+    webhooks.as_ref().map_or(Ok(()), Webhooks::open)?;
     // Set once, here.
     drop(front.workers.set(running.health()));
     info!(instance = %options.instance, "running as `{}`", options.instance);
@@ -360,7 +372,13 @@ pub fn run(
         std::thread::sleep(Duration::from_millis(50));
     }
     info!("draining");
-    running.stop(Duration::from_secs(8))
+    drain.start();
+    let until = Instant::now() + DRAIN_PATIENCE;
+    let stopped = running.stop(DRAIN_PATIENCE);
+    if let Some(webhooks) = webhooks {
+        webhooks.stop(&runtime, until.saturating_duration_since(Instant::now()));
+    }
+    stopped
 }
 
 /// Waits for the brokers as long as it takes; nothing when the drain comes first.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything, and nothing here knows Kafka, HTTP, files or the clock.
 
+mod digits;
 mod time;
 mod value;
 mod field;
@@ -14,9 +15,9 @@ mod taxonomy;
 mod techniques;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
+pub(crate) use digits::{from_base64, from_hex, hex};
 pub use fact::{Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, field_named};
-pub(crate) use origin::hex;
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
 pub use ruling::{

@@ -3,6 +3,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::digits::hex;
+
 /// A derived id: 32 hexadecimal digits (128 bits) of a SHA-256. Never depends on a retry.
 pub type Id = String;
 
@@ -14,17 +16,6 @@ pub fn id_of(what: &str, parts: &[&[u8]]) -> Id {
         hash.update(part);
     }
     hex(hash.finalize().get(..16).unwrap_or_default())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit)));
-        }
-    }
-    text
 }
 
 /// Where an alert came from: one place in one incarnation of a topic, and which of how many it is.

@@ -57,6 +57,10 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     );
     if let Some(pipelines) = &pipelines {
         check_examples(files, pipelines, &mut problems);
+        let webhooks = service.as_ref().and_then(|service| service.webhooks.as_ref());
+        if let Some(webhooks) = webhooks {
+            webhooks.check_pipelines(pipelines, &mut problems);
+        }
     }
     let policy = policy::compile(
         &sources(files, Part::Playbook),

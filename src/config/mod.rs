@@ -13,8 +13,10 @@ mod files;
 mod load;
 mod secret;
 mod service;
+mod webhooks;
 mod words;
 
+pub use crate::normalize::WEBHOOK_ROOT;
 pub use enricher::{EnricherConfig, KeySpec, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};
@@ -23,3 +25,4 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
+pub use webhooks::{Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::service::{FingerprintConfig, Property, ServiceConfig};
+use crate::case::from_hex;
 use crate::normalize::FingerprintKeys;
 use crate::text::{At, Data, Fields, Node, Problems};
 
@@ -52,6 +53,8 @@ pub struct ResolvedSecrets {
     /// Every client property, plain ones too, ready for the Kafka client.
     pub kafka: BTreeMap<String, Secret>,
     pub fingerprints: FingerprintKeys,
+    /// Of each pipeline that has a webhook; any of them is right.
+    pub webhooks: BTreeMap<String, Vec<Secret>>,
 }
 
 /// Shorter keys could be guessed, and with them the secrets behind the fingerprints.
@@ -100,11 +103,13 @@ impl ServiceConfig {
         let keys = FingerprintKeys::new((&self.fingerprint.id, active?.expose()), previous);
         let fingerprints =
             keys.map_err(|error| problems.add(&self.fingerprint.at, error.to_string())).ok()?;
-        complete.then_some(ResolvedSecrets { kafka, fingerprints })
+        let webhooks = self.webhooks.as_ref().map(|config| config.secrets(read, problems));
+        let webhooks = webhooks.unwrap_or_else(|| Some(BTreeMap::new()));
+        complete.then_some(ResolvedSecrets { kafka, fingerprints, webhooks: webhooks? })
     }
 }
 
-fn fetch(
+pub(super) fn fetch(
     from: &SecretFrom,
     at: &At,
     read: &dyn Fn(&SecretFrom) -> Result<String, String>,
@@ -125,6 +130,7 @@ fn key(
     problems: &mut Problems,
 ) -> Option<Secret> {
     let text = fetch(&config.key, &config.at, read, problems)?;
+    // However long: 32 digits are 16 bytes.
     let bytes = from_hex(&text).unwrap_or_else(|| text.into_bytes());
     if bytes.len() < KEY_BYTES_MIN {
         let from = &config.key;
@@ -135,12 +141,4 @@ fn key(
         return None;
     }
     Some(Secret::new(bytes))
-}
-
-/// Nothing but hexadecimal digits is taken as hexadecimal, however long: 32 digits are 16 bytes.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let (pairs, rest) = digits.as_deref().map(<[u8]>::as_chunks::<2>)?;
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

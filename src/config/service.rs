@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use super::secret::{SecretFrom, secret_from};
+use super::webhooks::{WebhooksConfig, webhooks};
 use super::words::{duration, listed, number};
 use crate::case::Millis;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read};
@@ -18,6 +19,7 @@ pub struct ServiceConfig {
     pub batch: BatchConfig,
     /// Metrics and health.
     pub listen: SocketAddr,
+    pub webhooks: Option<WebhooksConfig>,
     pub fingerprint: FingerprintConfig,
     /// The key before the last rotation, while old fingerprints are still in tables.
     pub previous: Option<FingerprintConfig>,
@@ -129,6 +131,7 @@ impl ServiceConfig {
         let workers = workers(fields.get("workers"), problems);
         let batch = batch(fields.get("batch"), problems);
         let listen = listen(fields.get("listen"), problems);
+        let webhooks = fields.get("webhooks").map(|node| webhooks(node, listen, problems));
         let keys = fields.require("fingerprint", problems);
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
@@ -144,6 +147,7 @@ impl ServiceConfig {
             workers,
             batch,
             listen,
+            webhooks: webhooks.flatten(),
             fingerprint,
             previous,
             paths,

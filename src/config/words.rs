@@ -1,5 +1,5 @@
 use crate::case::{duration_text, parse_duration};
-use crate::text::{Fields, Node, Problems, suggestion};
+use crate::text::{Data, Fields, Node, Problems, suggestion};
 
 /// A duration in milliseconds, between two limits.
 pub(super) fn duration(
@@ -50,4 +50,31 @@ pub(super) fn listed<T: Copy>(
         problems.add(&node.at, format!("`{key}` must be one of {}{hint}", names.join(", ")));
     }
     found
+}
+
+/// A number of bytes, plain or with `KiB` or `MiB`, between two limits.
+pub(super) fn bytes(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    (least, most): (usize, usize),
+    problems: &mut Problems,
+) -> Option<usize> {
+    let node = fields.get(key)?;
+    let read = match &node.data {
+        Data::Int(value) => usize::try_from(*value).ok(),
+        _ => node.text().and_then(bytes_of),
+    };
+    let fits = read.filter(|value| (least..=most).contains(value));
+    if fits.is_none() {
+        let help = format!("`{key}` must be from {least} to {most} bytes, as in 512KiB or 1MiB");
+        problems.add(&node.at, help);
+    }
+    fits
+}
+
+fn bytes_of(text: &str) -> Option<usize> {
+    let units = [("KiB", 1024), ("MiB", 1024 * 1024)];
+    let (digits, unit) =
+        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+    digits.trim_end().parse::<usize>().ok()?.checked_mul(unit)
 }

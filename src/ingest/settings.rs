@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -178,6 +179,15 @@ impl Settings {
         config
     }
 
+    /// For records outside a transaction whose outcome somebody waits for, this long.
+    pub(super) fn publisher(&self, wait: Duration) -> ClientConfig {
+        let mut config = self.with(WRITING);
+        config.remove("transaction.timeout.ms");
+        config.set("message.timeout.ms", wait.as_millis().to_string());
+        config.set("delivery.report.only.error", "false").set("client.id", "tipstaff-webhooks");
+        config
+    }
+
     pub(super) fn reader(&self, group: &str, isolation: &str) -> ClientConfig {
         let mut config = self.with(READING);
         config.set("group.id", group).set("isolation.level", isolation);
@@ -273,6 +283,7 @@ mod tests {
             settings.reader("g", "read_uncommitted"),
             settings.member("g", "i"),
             settings.producer("p"),
+            settings.publisher(Duration::from_secs(4)),
         ] {
             config.create_native_config().unwrap();
         }

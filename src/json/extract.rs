@@ -119,7 +119,7 @@ impl Extractor {
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
         let slots = Slots { places: vec![0; self.slots], ..Slots::default() };
-        let seen = vec![0; self.nodes.len()];
+        let seen = vec![(0, 0); self.nodes.len()];
         let mut walk = Walk { of: self, scanner: Scanner::new(text), slots, seen, objects: 0 };
         walk.value(0, 0)?;
         walk.scanner.end()?;
@@ -131,8 +131,8 @@ struct Walk<'a, 'e> {
     of: &'e Extractor,
     scanner: Scanner<'a>,
     slots: Slots<'a>,
-    /// For each node, the last object in which its key was met.
-    seen: Vec<u32>,
+    /// For each node, the last object in which its key was met, and where that key stands.
+    seen: Vec<(u32, usize)>,
     objects: u32,
 }
 
@@ -173,12 +173,16 @@ impl Walk<'_, '_> {
             self.scanner.peek();
             let start = self.scanner.at;
             let key = self.scanner.key()?;
-            let named = self.find(node, &key);
-            if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
-                if *seen == object {
+            let mut named = self.find(node, &key);
+            let again =
+                named.and_then(|child| self.seen.get(child)).filter(|seen| seen.0 == object);
+            if let Some((_, earlier)) = again {
+                if !self.is_respelled(*earlier, start, depth + 1) {
                     return Err(Malformed { fault: Fault::DuplicateKey, at: start });
                 }
-                *seen = object;
+                named = None;
+            } else if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
+                *seen = (object, start);
             }
             if let Some(values) = node.values {
                 let slot = self.of.nodes.get(values).and_then(|node| node.slot);
@@ -189,6 +193,22 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Some forwarders keep both spellings of a key: where case does not count and the value is
+    /// the same to the byte, nothing is said twice.
+    fn is_respelled(&self, earlier: usize, later: usize, depth: usize) -> bool {
+        let entry = |at: usize| {
+            let mut scanner = self.scanner.clone();
+            scanner.at = at;
+            let key = scanner.key().ok()?;
+            scanner.peek();
+            let start = scanner.at;
+            scanner.skip(depth).ok()?;
+            Some((key.text, scanner.since(start, Kind::Object).text))
+        };
+        let (earlier, later) = (entry(earlier), entry(later));
+        self.of.ignore_case && earlier.zip(later).is_some_and(|(a, b)| a.0 != b.0 && a.1 == b.1)
     }
 
     /// One value, walked once for each of the paths that lead on from it.
@@ -339,6 +359,10 @@ mod tests {
         assert!(find(&["detail.id"], true, text).unwrap().get(0).is_some());
         let twice = find(&["id"], true, r#"{"id":1,"ID":2}"#).unwrap_err();
         assert_eq!(twice, Malformed { fault: Fault::DuplicateKey, at: 8 });
+        let both = find(&["id.a"], true, r#"{"id":{"a":1},"ID": {"a":1},"x":2}"#).unwrap();
+        assert_eq!(both.all(0).count(), 1, "both spellings of one value");
+        assert!(find(&["id"], true, r#"{"id":1,"id":1}"#).is_err(), "one spelling, twice");
+        assert!(find(&["id"], false, r#"{"id":1,"ID":2}"#).is_ok(), "two keys");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use fingerprint::{FingerprintKeys, KeyError};
 pub use intake::ALERTS_MAX;
 pub use mapping::ALERT_BYTES_MAX;
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, WEBHOOK_ROOT};
 pub use reading::{Incoming, MESSAGE_BYTES_MAX};
 pub use secret::canonical;
 
@@ -76,9 +76,6 @@ fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Prob
     let file = &earlier.file;
     if earlier.name == later.name {
         problems.add(at, format!("the pipeline `{}` is already in {file}", later.name));
-    }
-    if earlier.webhook.is_some() && earlier.webhook == later.webhook {
-        problems.add(at, format!("{file} has the same `webhook`"));
     }
     if earlier.topic == later.topic && (earlier.detect.is_none() || later.detect.is_none()) {
         problems.add(

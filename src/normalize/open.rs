@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use super::body::{Document, Documents, Packed, gunzip, is_gzip};
 use super::reading::{MESSAGE_BYTES_MAX, Refusal};
+use crate::case::from_base64;
 use crate::json::{Extractor, Fault, Kind, Path, Raw, Start};
 use crate::text::{Fields, Node, Problems};
 
@@ -129,7 +130,7 @@ impl Entry {
         if self.coding == Coding::Json {
             return json_of(content);
         }
-        let Some(mut bytes) = base64(&content) else { return Ok(None) };
+        let Some(mut bytes) = from_base64(&content) else { return Ok(None) };
         if is_gzip(&bytes) {
             match gunzip(&bytes, MESSAGE_BYTES_MAX.min(bytes_left.get())) {
                 Ok(unpacked) => bytes = unpacked,
@@ -160,50 +161,4 @@ fn json_of(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, Refusal> {
     }
     list.push(']');
     Ok(Some(Cow::Owned(list)))
-}
-
-/// Of either alphabet, with or without its padding; line ends in it are passed over.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut bits_len) = (0_u32, 0_u32);
-    for byte in text.trim_end_matches(['\r', '\n', '=']).bytes() {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'\r' | b'\n' => continue,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(digit);
-        bits_len += 6;
-        if bits_len >= 8 {
-            bits_len -= 8;
-            out.extend(u8::try_from((bits >> bits_len) & 0xff));
-        }
-    }
-    // One digit alone holds no byte.
-    (bits_len < 6).then_some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_read_in_every_writing() {
-        for (text, bytes) in [
-            ("", Some(vec![])),
-            ("Zg==", Some(b"f".to_vec())),
-            ("Zg", Some(b"f".to_vec())),
-            ("Zm9v\r\nYmE=\n", Some(b"fooba".to_vec())),
-            ("+/-_", Some(vec![0xfb, 0xff, 0xbf])),
-            ("Zm9vY", None),
-            ("Zm9v!", None),
-            ("Z=g", None),
-        ] {
-            assert_eq!(base64(text), bytes, "{text}");
-        }
-    }
 }

@@ -65,7 +65,8 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let name = name_of(&mut fields, problems);
     let title = fields.require_text("title", problems);
     let owner = fields.require_text("owner", problems);
-    let from = fields.require("from", problems).and_then(|node| from_of(node, problems));
+    let from = fields.require("from", problems);
+    let from = from.and_then(|node| from_of(node, name.as_deref(), problems));
     let ignore_case = fields.bool("ignore_case", problems).unwrap_or(false);
     let format = format_of(&mut fields, problems);
     let open = Open::compile(fields.list("open", problems), ignore_case, problems);
@@ -162,12 +163,21 @@ fn each_of(fields: &mut Fields<'_>, format: Format, problems: &mut Problems) -> 
     vec![(rows, fields.at.clone())]
 }
 
-fn from_of(node: &Node, problems: &mut Problems) -> Option<(String, Option<String>)> {
+/// What stands in front of a pipeline's name in the path of its webhook.
+pub const WEBHOOK_ROOT: &str = "/v1/alerts/";
+
+fn from_of(
+    node: &Node,
+    name: Option<&str>,
+    problems: &mut Problems,
+) -> Option<(String, Option<String>)> {
     let mut fields = Fields::of(node, "`from`", problems)?;
     let topic = fields.require_text("topic", problems).map(str::to_owned);
     let webhook = fields.text("webhook", problems).map(str::to_owned);
-    if webhook.as_ref().is_some_and(|path| !path.starts_with('/')) {
-        problems.add(&fields.at, "`webhook` is a path that starts with `/`");
+    if let (Some(path), Some(name)) = (&webhook, name)
+        && path.strip_prefix(WEBHOOK_ROOT) != Some(name)
+    {
+        problems.add(&fields.at, format!("`webhook` must be `{WEBHOOK_ROOT}{name}`"));
     }
     fields.finish(problems);
     Some((topic?, webhook))

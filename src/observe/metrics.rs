@@ -13,6 +13,8 @@ pub struct Metrics {
     pub unreadable: IntCounterVec,
     /// Alerts left out at a recovery because they were there already.
     pub skipped: IntCounter,
+    /// Requests to webhooks that are configured. Labels: pipeline, what became of it (7 values).
+    pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
     pub duplicates: IntCounter,
@@ -67,6 +69,11 @@ impl Metrics {
             skipped: counter(
                 "tipstaff_alerts_skipped_total",
                 "Alerts that were on the alerts topic already when intake recovered",
+            )?,
+            deliveries: counters(
+                "tipstaff_webhook_deliveries_total",
+                "Deliveries to webhooks, by what became of them",
+                &["pipeline", "result"],
             )?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
             duplicates: counter(

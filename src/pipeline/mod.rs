@@ -13,6 +13,7 @@ mod progress;
 mod recovery;
 mod stage;
 mod triage;
+mod webhook;
 mod worker;
 
 pub use intake::{AlertEnds, Intake, IntakeMetadata};
@@ -24,4 +25,5 @@ pub use progress::{COMMIT_BOUNDS_MS, Phase, Progress};
 pub use recovery::RecoveryRules;
 pub use stage::{Batch, Hint, Stage, Start};
 pub use triage::{Clock, Expected, Triage, look_up};
+pub use webhook::Webhook;
 pub use worker::{Drain, Ended, WorkerConfig, worker};

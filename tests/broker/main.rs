@@ -28,6 +28,7 @@ mod product;
 mod rig;
 mod tear;
 mod toy;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -12,6 +12,7 @@ mod files;
 mod service;
 mod shipped;
 mod tables;
+mod webhooks;
 
 use tipstaff::config::{Checked, Files, load};
 use tipstaff::text::Source;

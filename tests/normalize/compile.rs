@@ -52,7 +52,6 @@ map:
             "p.yaml:1:1: a pipeline's name has only `a-z`, `0-9` and `-`",
             "p.yaml:3:1: unknown key `ower`, did you mean `owner`?",
             "p.yaml:4:7: `topic` is missing",
-            "p.yaml:4:7: `webhook` is a path that starts with `/`",
             "p.yaml:4:8: unknown key `topics`, did you mean `topic`?",
             "p.yaml:6:5: a condition needs exactly one of `equals`, `one_of`, `starts_with`, `ends_with`, `contains`, `matches`, their `not_` forms, or `exists`",
             "p.yaml:7:12: `[*]` is not for conditions",
@@ -88,6 +87,18 @@ map:
 #[test]
 fn a_good_file_has_no_problem() {
     assert_eq!(problems(&[("p.yaml", GOOD)], None), [""; 0]);
+}
+
+#[test]
+fn a_webhook_ends_with_the_name_of_its_pipeline() {
+    let with = |path: &str| {
+        let from = format!("from: {{topic: x, webhook: {path}}}");
+        problems(&[("p.yaml", &GOOD.replace("from: {topic: x}", &from))], None)
+    };
+    assert_eq!(with("/v1/alerts/p"), [""; 0]);
+    for wrong in ["/v1/alerts/q", "/v1/alerts/p/", "v1/alerts/p", "hook", "/v1/alerts/"] {
+        assert_eq!(with(wrong), ["p.yaml:4:7: `webhook` must be `/v1/alerts/p`"], "{wrong}");
+    }
 }
 
 #[test]

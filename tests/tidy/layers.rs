@@ -9,7 +9,7 @@ pub enum May {
     Above,
 }
 
-/// In the order of `src/lib.rs`. The shell begins at `observe`; a stage (`enrich`, `ingest`) never
+/// In the order of `src/lib.rs`. The shell begins at `observe`; a stage (`enrich`, `receive`, `ingest`) never
 /// imports another stage.
 pub const LAYERS: &[(&str, May)] = &[
     ("text", Only(&[])),
@@ -24,6 +24,7 @@ pub const LAYERS: &[(&str, May)] = &[
     ("config", Above),
     ("observe", Only(&["case", "config"])),
     ("enrich", Only(&["case", "config", "text", "observe"])),
+    ("receive", Only(&["case", "config", "text", "observe"])),
     ("ingest", Only(&["case", "config", "observe"])),
     ("pipeline", Above),
     ("app", Above),

@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::cluster::Place;
+use super::run::{Options, Role};
+use super::setup::{Failure, Loaded};
+use crate::ingest::{Publisher, Settings};
+use crate::normalize::FingerprintKeys;
+use crate::observe::Metrics;
+use crate::pipeline::{Drain, Topics, Webhook};
+use crate::receive::{Doors, Limits, Sender, serve};
+
+/// Between two looks at whether a drain has started.
+const DRAIN_CHECK: Duration = Duration::from_millis(50);
+
+/// The HTTP side of intake while it runs. Before the brokers were found it answers 503.
+pub struct Webhooks {
+    address: SocketAddr,
+    webhook: Webhook,
+    wait: Duration,
+    settings: Settings,
+    topics: Topics,
+    server: JoinHandle<()>,
+}
+
+impl Webhooks {
+    /// Listens, if webhooks are configured and this process has the role intake.
+    pub fn listen(
+        (loaded, keys): (&Loaded, &Arc<FingerprintKeys>),
+        place: &Place,
+        options: &Options,
+        runtime: &Runtime,
+        (drain, metrics): (&Drain, &Metrics),
+    ) -> Result<Option<Self>, Failure> {
+        let Some(config) = &loaded.service()?.webhooks else { return Ok(None) };
+        if !options.roles.contains(&Role::Intake) {
+            return Ok(None);
+        }
+        let mut secrets = loaded.secrets()?.webhooks;
+        let senders: BTreeMap<String, Sender> = config
+            .pipelines
+            .iter()
+            .map(|one| {
+                let secrets = secrets.remove(&one.pipeline).unwrap_or_default();
+                let sender = Sender::new(one.verify.clone(), secrets, config.window_ms);
+                (one.pipeline.clone(), sender)
+            })
+            .collect();
+        let wait = Duration::from_millis(u64::try_from(config.wait_ms).unwrap_or_default());
+        let pipelines = Arc::clone(&loaded.checked.pipelines);
+        let webhook = Webhook::new(pipelines, Arc::clone(keys), metrics.clone(), wait);
+        let limits = Limits { max_bytes: config.max_bytes, in_flight: config.in_flight };
+        let clock = Arc::clone(&options.clock);
+        let doors = Doors::new(senders, limits, clock, metrics.clone(), webhook.clone());
+        let address = config.listen;
+        let listener = runtime.block_on(crate::observe::listen(address)).map_err(Failure::Ended)?;
+        let stop = started(drain.clone());
+        let server = runtime.spawn(async move {
+            if let Err(problem) = serve(listener, Arc::new(doors), stop).await {
+                error!(reason = %problem, "webhooks are not served any more");
+            }
+        });
+        let (settings, topics) = (place.settings.clone(), place.topics.clone());
+        Ok(Some(Self { address, webhook, wait, settings, topics, server }))
+    }
+
+    /// Takes deliveries from now on: the topics are there and are ours.
+    pub fn open(&self) -> Result<(), Failure> {
+        let publisher = Publisher::connect(&self.settings, self.wait)?;
+        self.webhook.open(publisher, self.topics.clone());
+        info!(address = %self.address, "webhooks are taken at http://{}", self.address);
+        Ok(())
+    }
+
+    /// For readiness: whether deliveries are taken.
+    pub fn is_ready(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (webhook, server) = (self.webhook.clone(), self.server.abort_handle());
+        move || webhook.is_open() && !server.is_finished()
+    }
+
+    /// Waits until what is in flight has its answer, after the drain has started.
+    pub fn stop(self, runtime: &Runtime, patience: Duration) {
+        let ended = runtime.block_on(async { tokio::time::timeout(patience, self.server).await });
+        if ended.is_err() {
+            warn!("deliveries in flight are cut off; none of them was acknowledged");
+        }
+    }
+}
+
+async fn started(drain: Drain) {
+    while !drain.is_started() {
+        tokio::time::sleep(DRAIN_CHECK).await;
+    }
+}

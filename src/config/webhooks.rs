@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::secret::{Secret, SecretFrom, fetch, secret_from};
+use super::words::{bytes, duration, listed, number};
+use crate::case::from_base64;
+use crate::normalize::{MESSAGE_BYTES_MAX, Pipelines};
+use crate::text::{At, Data, Fields, Node, Problems, suggestion};
+
+/// Where deliveries over HTTP are taken, and how each sender proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhooksConfig {
+    pub listen: SocketAddr,
+    pub at: At,
+    /// Of one body, as it comes over the wire.
+    pub max_bytes: usize,
+    /// Deliveries that are worked on at one time.
+    pub in_flight: usize,
+    /// Either way, where the signature covers a time.
+    pub window_ms: i64,
+    /// For the brokers' acknowledgement.
+    pub wait_ms: i64,
+    pub pipelines: Vec<WebhookConfig>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    pub pipeline: String,
+    pub at: At,
+    pub verify: Verify,
+    /// Any of them is right, so that one can be replaced by the next.
+    pub secrets: Vec<WebhookSecret>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSecret {
+    pub from: SecretFrom,
+    pub at: At,
+}
+
+/// How a sender proves who it is; the facts of each stand in `receive::sender`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    Github,
+    Gitguardian,
+    StandardWebhooks,
+    Bearer,
+    /// `user:password`.
+    Basic,
+    /// The secret itself in the header of this name, in small letters.
+    Header(String),
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    Is(&'static Verify),
+    Header,
+}
+
+const WORDS: &[(&str, Word)] = &[
+    ("github", Word::Is(&Verify::Github)),
+    ("gitguardian", Word::Is(&Verify::Gitguardian)),
+    ("standard-webhooks", Word::Is(&Verify::StandardWebhooks)),
+    ("bearer", Word::Is(&Verify::Bearer)),
+    ("basic", Word::Is(&Verify::Basic)),
+    ("header", Word::Header),
+];
+
+/// Shorter ones could be tried out over the network.
+const SECRET_BYTES_MIN: usize = 16;
+/// In front of the base64 of a Standard Webhooks secret.
+const STANDARD_PREFIX: &str = "whsec_";
+
+pub(super) fn webhooks(
+    node: &Node,
+    metrics: SocketAddr,
+    problems: &mut Problems,
+) -> Option<WebhooksConfig> {
+    let mut fields = Fields::of(node, "`webhooks`", problems)?;
+    let listen = fields.require("listen", problems);
+    let listen = listen.and_then(|node| address(node, metrics, problems));
+    let max_bytes = bytes(&mut fields, "max_bytes", (1024, MESSAGE_BYTES_MAX), problems);
+    let in_flight = number(&mut fields, "in_flight", (1, 1024), problems);
+    let window_ms = duration(&mut fields, "window", (10_000, 3_600_000), problems);
+    let wait_ms = duration(&mut fields, "wait", (1000, 30_000), problems);
+    let pipelines = fields.require("pipelines", problems);
+    let pipelines = pipelines.and_then(|node| each(node, problems));
+    let at = fields.at.clone();
+    fields.finish(problems);
+    Some(WebhooksConfig {
+        listen: listen?,
+        at,
+        max_bytes: max_bytes.unwrap_or(MESSAGE_BYTES_MAX),
+        in_flight: in_flight.unwrap_or(64),
+        window_ms: window_ms.unwrap_or(300_000),
+        wait_ms: wait_ms.unwrap_or(4000),
+        pipelines: pipelines?,
+    })
+}
+
+/// Whoever may reach the one must not reach the other.
+fn address(node: &Node, metrics: SocketAddr, problems: &mut Problems) -> Option<SocketAddr> {
+    let address: Option<SocketAddr> = node.text().and_then(|text| text.parse().ok());
+    let Some(address) = address else {
+        problems.add(&node.at, "`listen` must be an address and a port: 0.0.0.0:8443");
+        return None;
+    };
+    if address.port() == metrics.port() {
+        problems.add(&node.at, "webhooks and metrics must not share a port");
+    }
+    Some(address)
+}
+
+fn each(node: &Node, problems: &mut Problems) -> Option<Vec<WebhookConfig>> {
+    let mut fields = Fields::of(node, "`pipelines`", problems)?;
+    let mut found = Vec::new();
+    for (name, node) in fields.rest() {
+        match name.text() {
+            Some(pipeline) => found.extend(one(pipeline, &name.at, node, problems)),
+            None => problems.add(&name.at, "the name of a pipeline must be text"),
+        }
+    }
+    Some(found)
+}
+
+fn one(pipeline: &str, at: &At, node: &Node, problems: &mut Problems) -> Option<WebhookConfig> {
+    let mut fields = Fields::of(node, &format!("`{pipeline}`"), problems)?;
+    let word = fields.require("verify", problems);
+    let word = word.and_then(|node| listed(node, "verify", WORDS, problems));
+    let header = fields.get("header");
+    let verify = match (word, header) {
+        (Some(Word::Header), Some(node)) => header_name(node, problems).map(Verify::Header),
+        (Some(Word::Header), None) => {
+            problems.add(&fields.at, "`verify: header` needs the header's name: `header`");
+            None
+        }
+        (Some(Word::Is(_)), Some(node)) => {
+            problems.add(&node.at, "`header` goes with `verify: header`");
+            None
+        }
+        (Some(Word::Is(verify)), None) => Some(verify.clone()),
+        (None, _) => None,
+    };
+    fields.require("secrets", problems);
+    let before = problems.len();
+    let nodes = fields.list("secrets", problems);
+    let secrets: Vec<WebhookSecret> = nodes
+        .iter()
+        .filter_map(|node| {
+            let from = secret_from(node, "secrets", problems)?;
+            Some(WebhookSecret { from, at: node.at.clone() })
+        })
+        .collect();
+    if secrets.is_empty() && problems.len() == before {
+        problems.add(&fields.at, "`secrets` needs at least one");
+    }
+    fields.finish(problems);
+    Some(WebhookConfig { pipeline: pipeline.to_owned(), at: at.clone(), verify: verify?, secrets })
+}
+
+fn header_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let is_name = |text: &&str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed)
+    };
+    let name = match &node.data {
+        Data::Text(text) => Some(text.as_str()).filter(is_name),
+        _ => None,
+    };
+    if name.is_none() {
+        problems.add(&node.at, "`header` must be a header's name: letters, digits, `-` or `_`");
+    }
+    name.map(str::to_ascii_lowercase)
+}
+
+impl WebhooksConfig {
+    /// Every one of them must be there and say in its own file that it takes webhooks.
+    pub(super) fn check_pipelines(&self, pipelines: &Pipelines, problems: &mut Problems) {
+        for config in &self.pipelines {
+            let name = &config.pipeline;
+            match pipelines.list().iter().find(|pipeline| pipeline.name == *name) {
+                Some(pipeline) if pipeline.webhook.is_some() => {}
+                Some(pipeline) => {
+                    let file = &pipeline.file;
+                    problems.add(&config.at, format!("{file} has no `webhook` in its `from`"));
+                }
+                None => {
+                    let hint = suggestion(name, pipelines.names());
+                    problems.add(&config.at, format!("there is no pipeline `{name}`{hint}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn secrets(
+        &self,
+        read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+        problems: &mut Problems,
+    ) -> Option<BTreeMap<String, Vec<Secret>>> {
+        let before = problems.len();
+        let mut all = BTreeMap::new();
+        for config in &self.pipelines {
+            let secrets = config.secrets.iter().filter_map(|secret| {
+                let text = fetch(&secret.from, &secret.at, read, problems)?;
+                let found = usable(&config.verify, text);
+                let told = |why| problems.add(&secret.at, format!("{} {why}", secret.from));
+                found.map_err(told).ok()
+            });
+            all.insert(config.pipeline.clone(), secrets.collect());
+        }
+        (problems.len() == before).then_some(all)
+    }
+}
+
+/// The bytes that a check works with.
+fn usable(verify: &Verify, text: String) -> Result<Secret, String> {
+    let bytes = match verify {
+        Verify::StandardWebhooks => {
+            let text = text.strip_prefix(STANDARD_PREFIX).unwrap_or(&text);
+            let help = format!("must be `{STANDARD_PREFIX}` and base64");
+            from_base64(text).ok_or(help)?
+        }
+        Verify::Basic if !text.contains(':') => {
+            return Err("must be `user:password`".to_owned());
+        }
+        _ => text.into_bytes(),
+    };
+    if bytes.len() < SECRET_BYTES_MIN {
+        return Err(format!("is too short: a webhook's secret needs {SECRET_BYTES_MIN} bytes"));
+    }
+    Ok(Secret::new(bytes))
+}

@@ -1,0 +1,140 @@
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{error, warn};
+
+use super::names::Topics;
+use crate::case::{Body, Reason};
+use crate::ingest::{Doubt, Publisher, Receipt};
+use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
+use crate::observe::Metrics;
+use crate::receive::{Deliver, Delivered, Delivery};
+
+/// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.
+const ORIGIN: &str = "webhook:";
+/// What the client may take beyond its own limit to say that it gave up.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Deliveries in, alerts out: mapped here, so that no raw secret is ever produced.
+///
+/// There is no transaction: a delivery is acknowledged when all its alerts are. Sent again after a
+/// failure in between it is the same alerts, which triage knows by their ids (INV-1).
+#[derive(Clone)]
+pub struct Webhook(Arc<Parts>);
+
+struct Parts {
+    pipelines: Arc<Pipelines>,
+    keys: Arc<FingerprintKeys>,
+    metrics: Metrics,
+    wait: Duration,
+    open: OnceLock<(Publisher, Topics)>,
+}
+
+struct Sent {
+    receipts: Vec<Receipt>,
+    unreadable: Vec<Reason>,
+    correlation_id: String,
+}
+
+impl Webhook {
+    /// Takes nothing until it is opened.
+    pub fn new(
+        pipelines: Arc<Pipelines>,
+        keys: Arc<FingerprintKeys>,
+        metrics: Metrics,
+        wait: Duration,
+    ) -> Self {
+        Self(Arc::new(Parts { pipelines, keys, metrics, wait, open: OnceLock::new() }))
+    }
+
+    /// Takes deliveries from now on; the topics were checked.
+    pub fn open(&self, publisher: Publisher, topics: Topics) {
+        // Opened once, by the start.
+        self.0.open.get_or_init(|| (publisher, topics));
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.0.open.get().is_some()
+    }
+}
+
+impl Deliver for Webhook {
+    async fn deliver(&self, delivery: Delivery) -> Option<Delivered> {
+        let parts = Arc::clone(&self.0);
+        let pipeline = delivery.pipeline.clone();
+        // Mapping a large body takes long enough to keep other requests waiting.
+        let sent = tokio::task::spawn_blocking(move || parts.send(&delivery)).await;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(_) => {
+                error!(pipeline, "a delivery could not be mapped because of a defect");
+                return None;
+            }
+        };
+        let outcome = match sent {
+            Ok(sent) => self.0.acknowledged(sent).await,
+            Err(doubt) => Err(doubt),
+        };
+        let told = |doubt: &Doubt| {
+            warn!(pipeline, reason = %doubt, "a delivery was not taken; its sender has to send it again");
+        };
+        outcome.inspect_err(told).ok()
+    }
+}
+
+impl Parts {
+    fn send(&self, delivery: &Delivery) -> Result<Sent, Doubt> {
+        let Some((publisher, topics)) = self.open.get() else {
+            return Err(Doubt::Unreachable("still waiting for Kafka".to_owned()));
+        };
+        let headers: Vec<(&str, &[u8])> =
+            delivery.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let topic = format!("{ORIGIN}{}", delivery.pipeline);
+        let incoming = Incoming {
+            topic: &topic,
+            incarnation: &delivery.id,
+            partition: 0,
+            offset: 0,
+            headers: &headers,
+            value: Some(&delivery.body),
+            received_at: delivery.received_at,
+        };
+        let arrivals = self.pipelines.read(&incoming, Some(&delivery.pipeline), &self.keys);
+        let mut sent = Sent {
+            receipts: Vec::with_capacity(arrivals.len()),
+            unreadable: Vec::new(),
+            correlation_id: String::new(),
+        };
+        for arrival in &arrivals {
+            if let Body::Unreadable(unreadable) = &arrival.body {
+                sent.unreadable.push(unreadable.reason);
+            }
+            let key = partition_key(arrival);
+            let line = serde_json::to_vec(arrival)
+                .map_err(|_| Doubt::Refused("an alert can't be written as JSON".to_owned()))?;
+            let partition = partition_of(key, topics.partitions);
+            sent.receipts.push(publisher.send(&topics.alerts, partition, key.as_bytes(), &line)?);
+            arrival.correlation_id.as_ref().clone_into(&mut sent.correlation_id);
+        }
+        Ok(sent)
+    }
+
+    async fn acknowledged(&self, sent: Sent) -> Result<Delivered, Doubt> {
+        let alerts = sent.receipts.len();
+        let all = async {
+            for receipt in sent.receipts {
+                receipt.acknowledged().await?;
+            }
+            Ok(())
+        };
+        let silence = Doubt::Unsure("no acknowledgement in time".to_owned());
+        timeout(self.wait + GRACE, all).await.unwrap_or(Err(silence))?;
+        self.metrics.alerts.inc_by(u64::try_from(alerts).unwrap_or(u64::MAX));
+        for reason in &sent.unreadable {
+            self.metrics.unreadable.with_label_values(&[reason.code()]).inc();
+        }
+        let unreadable = sent.unreadable.len();
+        Ok(Delivered { alerts, unreadable, correlation_id: sent.correlation_id })
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP: webhooks' deliveries, told from forgeries, counted against limits, repeats left out.
+//!
+//! In: requests to `POST /v1/alerts/<pipeline>`. Out: deliveries whose sender is known, and an
+//! answer to each request. What must stay true: 202 is said only after [`Deliver`] said that the
+//! brokers have it; a body is never held beyond its limit; a refusal never says which part was
+//! wrong. Deliberately absent: TLS, which ends at the proxy in front, and what a body means.
+
+mod answer;
+mod memory;
+mod routes;
+mod sender;
+mod signature;
+
+pub use answer::Delivered;
+pub use memory::Memory;
+pub use routes::{Deliver, Doors, Limits, serve};
+pub use sender::{Delivery, Headers, Sender, Verified};
