@@ -75,19 +75,19 @@ fn texts_of(value: &Value, texts: &mut Vec<String>) {
 
 /// Texts of the message that can not be changed without losing an alert: types, times and such.
 fn load_bearing(
-    pipelines: &Pipelines,
-    format: &Format,
-    example: &Example,
+    is_read: &dyn Fn(&Message) -> bool,
     message: &Message,
+    leaves: &[(usize, Place)],
 ) -> Vec<(usize, Place)> {
-    let before = alerts(&read(pipelines, format, example, &message.body(false, false)));
-    let mut leaves = message.leaves();
-    leaves.retain(|leaf| {
-        let mut changed = message.clone();
-        changed.append(leaf, "x");
-        alerts(&read(pipelines, format, example, &changed.body(false, false))) < before
-    });
-    leaves
+    let mut changed = message.clone();
+    leaves.iter().for_each(|leaf| changed.append(leaf, "x"));
+    if leaves.is_empty() || is_read(&changed) {
+        return Vec::new();
+    }
+    let (front, back) = leaves.split_at(leaves.len() / 2);
+    let halves = [front, back].into_iter().filter(|half| half.len() < leaves.len());
+    let found: Vec<_> = halves.flat_map(|half| load_bearing(is_read, message, half)).collect();
+    if found.is_empty() { leaves.to_vec() } else { found }
 }
 
 #[test]
@@ -102,31 +102,34 @@ fn a_planted_secret_leaves_in_no_form() {
     for (number, example) in examples().iter().enumerate() {
         let (name, format) = (&example.detector, &formats[&example.detector]);
         let Some(message) = format.read(&example.bytes) else { continue };
-        let fixed = load_bearing(&pipelines, format, example, &message);
+        let count = |message: &Message| {
+            alerts(&read(&pipelines, format, example, &message.body(false, false)))
+        };
+        let before = count(&message);
+        let leaves = message.leaves();
+        let fixed = load_bearing(&|changed| count(changed) >= before, &message, &leaves);
         for (at, path) in format.redact.iter().enumerate() {
-            for round in 0..2 {
-                let shift = (number + at) * 2 + round * 5;
-                let mut copied = message.clone();
-                for (index, leaf) in message.leaves().iter().enumerate() {
-                    if !fixed.contains(leaf) {
-                        copied.append(leaf, form(index + shift));
-                    }
-                }
-                copied.rename_keys(format, form(shift));
-                let is_nested = round == 1 && !format.is_csv;
-                let secret = if is_nested { json!([{"k": CANARY}]) } else { json!(CANARY) };
-                format.plant(&mut copied, path, &secret);
-                let body = copied.body(round == 0, round == 1);
-                let packed = gzip(&body);
-                let body = if number % 3 == 0 { &packed } else { &body };
-                let arrivals = read(&pipelines, format, example, body);
-                if let Some(text) = leak(&arrivals) {
-                    leaks.insert(format!("{name}/{}: {path} in {text}", example.name));
-                }
-                let written = serde_json::to_string(&arrivals).unwrap();
-                if written.contains(&label) {
-                    unseen.remove(&(name.clone(), path.to_string()));
-                }
+            let shift = number + at;
+            let is_odd = shift % 2 == 1;
+            let mut copied = message.clone();
+            for (index, leaf) in leaves.iter().enumerate().filter(|(_, leaf)| !fixed.contains(leaf))
+            {
+                copied.append(leaf, form(index + shift));
+            }
+            copied.rename_keys(format, form(shift));
+            let is_nested = is_odd && !format.is_csv;
+            let secret = if is_nested { json!([{"k": CANARY}]) } else { json!(CANARY) };
+            format.plant(&mut copied, path, &secret);
+            let mut body = copied.body(!is_odd, is_odd);
+            if number % 3 == 0 {
+                body = gzip(&body);
+            }
+            let arrivals = read(&pipelines, format, example, &body);
+            if let Some(text) = leak(&arrivals) {
+                leaks.insert(format!("{name}/{}: {path} in {text}", example.name));
+            }
+            if serde_json::to_string(&arrivals).unwrap().contains(&label) {
+                unseen.remove(&(name.clone(), path.to_string()));
             }
         }
     }
@@ -291,7 +294,7 @@ fn a_secret_leaves_in_no_form_wherever_it_is_and_whatever_is_broken() {
         any::<[bool; 3]>(),
         damage(),
     );
-    let config = ProptestConfig { cases: 2500, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() };
     let run = proptest::test_runner::TestRunner::new(config).run(
         &cases,
         |([example, path, _], copies, strange, [is_packed, is_pretty, is_gzipped], damage)| {

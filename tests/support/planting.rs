@@ -43,6 +43,18 @@ enum Packing {
 /// Keys and indexes from the top of a document.
 pub type Place = Vec<Step>;
 
+/// An alert's place, and the places of the items around it, outermost first.
+type Item = (Place, Vec<Place>);
+
+#[derive(Default)]
+struct Items {
+    all: Vec<Item>,
+    /// How many of them were to hold a list and have none.
+    listless: usize,
+    /// Whether a list of alerts was found, be it empty.
+    is_there: bool,
+}
+
 impl Format {
     pub fn of(file: &str) -> Self {
         let file: Value = serde_saphyr::from_str(file).unwrap();
@@ -124,52 +136,52 @@ impl Format {
         bases.filter(|place| at(document, place).is_object()).collect()
     }
 
-    /// Each alert's place, and the places of the items around it, outermost first.
-    fn items(&self, document: &Value) -> Vec<(Place, Vec<Place>)> {
-        let mut partly = None;
+    /// By the first `each` that leads to alerts everywhere, else to some, else to any list at all.
+    fn items(&self, document: &Value) -> Vec<Item> {
+        let mut chosen = None;
         for path in &self.each {
             let parts: Vec<&[Step]> = path.steps.split_inclusive(Step::is_many).collect();
-            let mut items = Vec::new();
+            let mut items = Items::default();
             self.walk(document, (Place::new(), Vec::new()), &parts, &mut items);
-            let depths = items.iter().map(|(_, around)| around.len());
-            if depths.clone().all(|depth| depth == parts.len()) && !items.is_empty() {
-                return items;
-            }
-            if depths.clone().any(|depth| depth == parts.len()) {
-                partly.get_or_insert(items);
+            let rank = match (items.is_there, items.listless) {
+                (true, 0) => 3,
+                (true, _) => 2,
+                (false, 0) => continue,
+                (false, _) => 1,
+            };
+            if chosen.as_ref().is_none_or(|(best, _)| rank > *best) {
+                chosen = Some((rank, items.all));
             }
         }
-        partly.unwrap_or_else(|| vec![(Place::new(), Vec::new())])
+        chosen.map_or_else(|| vec![(Place::new(), Vec::new())], |(_, items)| items)
     }
 
     /// What stands in a list's place is an item, and an item without its list is an alert itself.
-    fn walk(
-        &self,
-        document: &Value,
-        (place, around): (Place, Vec<Place>),
-        parts: &[&[Step]],
-        items: &mut Vec<(Place, Vec<Place>)>,
-    ) {
+    fn walk(&self, document: &Value, (place, around): Item, parts: &[&[Step]], items: &mut Items) {
         let Some((part, deeper)) = parts.split_first() else {
-            items.push((place, around));
+            items.all.push((place, around));
             return;
         };
         let list = self.places(document, &place, &part[..part.len() - 1]).pop();
         let Some(list) = list else {
             if !around.is_empty() {
-                items.push((place, around));
+                items.listless += 1;
+                items.all.push((place, around));
             }
             return;
         };
         let is_list = match at(document, &list) {
-            Value::Null => return,
             Value::Object(_) => part.last() == Some(&Step::Values),
             other => other.is_array() && part.last() == Some(&Step::Each),
         };
-        let inside = match is_list {
-            true => self.places(document, &place, part),
-            false if around.is_empty() => return,
-            false => vec![list],
+        if around.is_empty() && !is_list {
+            return;
+        }
+        items.is_there |= deeper.is_empty();
+        let inside = match at(document, &list) {
+            Value::Null => return,
+            _ if is_list => self.places(document, &place, part),
+            _ => vec![list],
         };
         for inside in inside {
             let around = [&around[..], std::slice::from_ref(&place)].concat();

@@ -6,14 +6,14 @@
 #![no_main]
 
 mod case {
-    #[path = "../../../../src/case/digits.rs"]
-    mod digits;
-    pub use digits::{from_base64, from_hex, hex};
+    pub(crate) use crate::digits::{from_base64, from_hex, hex};
     pub use tipstaff::case::Millis;
 }
 mod config {
     pub use tipstaff::config::{Secret, Verify};
 }
+#[path = "../../../src/case/digits.rs"]
+mod digits;
 mod request;
 #[path = "../../../src/receive/sender.rs"]
 #[allow(dead_code, reason = "the shell uses all of it")]
