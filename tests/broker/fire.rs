@@ -13,10 +13,11 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use tipstaff::ingest::{Admin, LogReader};
 use tipstaff::normalize::{FingerprintKeys, Incoming};
 
-use super::canary::{CANARY, PLANTED, forms, plant};
 use super::conservation::{Collected, check, collect, read_topic, search};
 use super::deployment::{Deployment, KEY, PREFIX, Process, tipstaff};
 use super::kafka::{Kafka, free_ports};
+use super::planted::{CANARY, forms};
+use super::planting::Format;
 use super::proxy::{Plan, Proxy};
 use super::rig::wait_until;
 use super::{ALONE, settings};
@@ -48,12 +49,16 @@ fn messages() -> Vec<(String, Option<Vec<u8>>)> {
         [("gitleaks", "gitleaks"), ("okta-system-log", "okta"), ("aws-guardduty", "guardduty")]
     {
         let topic = format!("alerts.{topic}");
+        let file = std::fs::read_to_string(root.join(folder).join("pipeline.yaml")).unwrap();
+        let format = Format::of(&file);
         for example in std::fs::read_dir(root.join(folder).join("examples")).unwrap() {
             let text = std::fs::read(example.unwrap().path()).unwrap();
-            for (_, path) in PLANTED.iter().filter(|(detector, _)| *detector == folder) {
-                let Ok(mut document) = serde_json::from_slice(&text) else { continue };
-                plant(&mut document, folder, path, CANARY);
-                found.push((topic.clone(), Some(serde_json::to_vec(&document).unwrap())));
+            for path in &format.redact {
+                let Some(mut message) = format.read(&text) else { continue };
+                // Some of its texts are types without which it is unreadable, which is wanted too.
+                message.leaves().iter().step_by(2).for_each(|leaf| message.append(leaf, CANARY));
+                format.plant(&mut message, path, &CANARY.into());
+                found.push((topic.clone(), Some(message.body(true, false))));
             }
             found.push((topic.clone(), Some(text)));
         }

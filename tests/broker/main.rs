@@ -8,8 +8,6 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "../support/canary.rs"]
-mod canary;
 #[path = "../support/checker.rs"]
 mod checker;
 #[path = "../support/conservation.rs"]
@@ -18,6 +16,10 @@ mod conservation;
 mod deployment;
 #[path = "../support/kafka.rs"]
 mod kafka;
+#[path = "../support/canary.rs"]
+mod planted;
+#[path = "../support/planting.rs"]
+mod planting;
 #[path = "../support/proxy.rs"]
 mod proxy;
 

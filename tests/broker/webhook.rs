@@ -13,11 +13,11 @@ use self::client::{
     Headers, Hook, basic, bearer, encoded, gitguardian, github, seconds, shown, standard,
 };
 use crate::ALONE;
-use crate::canary::{CANARY, forms};
 use crate::conservation::{check, collect, read_topic, search};
 use crate::deployment::{PREFIX, Process};
 use crate::fire::output_names;
 use crate::kafka::{Kafka, free_ports};
+use crate::planted::{CANARY, forms};
 use crate::product::{PATIENCE, Site, drains, fate, finding};
 use crate::rig::wait_until;
 use crate::settings;

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use super::planting::Format;
 use super::*;
 
 /// Fits no scanner's pattern and has what writings differ in.
@@ -103,6 +104,52 @@ fn a_message_that_cannot_be_read_is_never_quoted() {
         for input in broken {
             assert_nothing_leaks(&input, &[], is_dead);
             assert_nothing_leaks(&input, &["--pipeline", "okta-system-log"], is_dead);
+        }
+    }
+}
+
+/// All examples of a pipeline in one run, each with a secret where the pipeline redacts one, and
+/// repeated in some of the other texts: ruled or dead letters, and in no line of the log.
+#[test]
+fn no_pipeline_lets_a_secret_into_a_record_or_the_log() {
+    let pipelines = root().join("pipelines");
+    for name in std::fs::read_dir(&pipelines).unwrap() {
+        let folder = name.unwrap().path();
+        let Ok(file) = std::fs::read_to_string(folder.join("pipeline.yaml")) else { continue };
+        let format = Format::of(&file);
+        if format.redact.is_empty() {
+            continue;
+        }
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let mut input = Vec::new();
+        for (number, path) in std::fs::read_dir(folder.join("examples")).unwrap().enumerate() {
+            let body = std::fs::read(path.unwrap().path()).unwrap();
+            let Some(mut message) = format.read(&body) else { continue };
+            let forms = planted::forms();
+            for (index, leaf) in message.leaves().iter().enumerate() {
+                if (index + number) % 4 == 0 {
+                    message.append(leaf, &forms[index % forms.len()]);
+                }
+            }
+            let path = &format.redact[number % format.redact.len()];
+            format.plant(&mut message, path, &json!(planted::CANARY));
+            // A table is one message; other lines are one each.
+            if format.is_csv {
+                input.clear();
+            }
+            input.extend(message.body(true, false));
+        }
+        let mut command = program(&["decide", "--now", NOW, "--pipeline", name, "-"]);
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
+        let ran = ran(command, &input);
+        assert_eq!(ran.code, DONE, "{name}: {}", ran.err);
+        assert!(ran.out.contains(&format!("\"pipeline\":\"{name}\"")), "{name}: {}", ran.out);
+        assert!(ran.out.contains("\"fp:"), "{name}: nothing was replaced in {}", ran.out);
+        for form in planted::forms() {
+            let form = form.trim();
+            let told = [&ran.out, &ran.err].into_iter().flat_map(|text| text.lines());
+            let told: Vec<&str> = told.filter(|line| line.contains(form)).collect();
+            assert!(told.is_empty(), "{name}: {form} in {told:?}");
         }
     }
 }

@@ -16,6 +16,10 @@ mod decide;
 mod demo;
 mod general;
 mod map;
+#[path = "../support/canary.rs"]
+mod planted;
+#[path = "../support/planting.rs"]
+mod planting;
 mod run;
 mod verify;
 

@@ -11,6 +11,8 @@ mod examples;
 mod canary;
 #[path = "../support/canary.rs"]
 mod planted;
+#[path = "../support/planting.rs"]
+mod planting;
 mod tokens;
 #[path = "../support/tokens.rs"]
 mod made_up;

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::canary::base64;
+use crate::planted::base64;
 
 pub type Headers = Vec<(String, String)>;
 
