@@ -121,7 +121,7 @@ impl Secret {
     }
 }
 
-/// What the fingerprint that identifies the credential is made of, when the value is a whole secret.
+/// What the credential's fingerprint is made of, when the value is a whole secret.
 pub(super) fn whole_secret(raw: &Raw<'_>) -> Option<String> {
     let text = raw.scalar()?;
     let value = text.trim();

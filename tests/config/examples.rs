@@ -100,7 +100,7 @@ fn the_shipped_examples_show_every_kind_of_ruling() {
         "gitleaks/empty-report.json: suppress empty_report not_an_alert -",
         "okta-system-log/service-app-token-denied.json: suppress rotation-explains-it rotation_in_progress -",
         "okta-system-log/known-by-name-only.json: hold nobody-owns-it unknown_fact high",
-        "okta-system-log/no-event-type.json: dead_letter unreadable bad_field -",
+        "gitleaks/finding-without-a-rule.json: dead_letter unreadable bad_field -",
     ] {
         assert!(rulings.iter().any(|line| line.starts_with(expected)), "{expected}: {rulings:#?}");
     }

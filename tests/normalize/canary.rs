@@ -142,25 +142,23 @@ fn a_token_leaves_from_no_text_of_any_example() {
     let (pipelines, keys) = (shipped(), keys());
     let token = format!("{}_{}", "ghp", "n0tArea1".repeat(5));
     let blob = base64(format!("a key {token}").as_bytes());
+    let label = keys.fingerprint(token.as_bytes());
     let mut seen = 0;
     for Example { detector, topic, name, bytes } in examples() {
         let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { continue };
         for place in texts(&document) {
-            for written in [&token, &blob] {
-                let mut document = document.clone();
-                let text = document.pointer_mut(&place).unwrap();
-                *text = format!("{} {written}", text.as_str().unwrap()).into();
-                let message = serde_json::to_vec(&document).unwrap();
-                let arrivals = pipelines.read(&incoming(&topic, &message), None, &keys);
-                let output = serde_json::to_string(&arrivals).unwrap();
-                let is_hidden = !output.contains(&token) && !output.contains(&blob);
-                assert!(is_hidden, "{detector}/{name}: {place} in {output}");
-                let label = keys.fingerprint(token.as_bytes());
-                seen += usize::from(output.contains(&label));
-            }
+            let mut document = document.clone();
+            let text = document.pointer_mut(&place).unwrap();
+            *text = format!("{} {token} {blob}", text.as_str().unwrap()).into();
+            let message = serde_json::to_vec(&document).unwrap();
+            let arrivals = pipelines.read(&incoming(&topic, &message), None, &keys);
+            let output = serde_json::to_string(&arrivals).unwrap();
+            let is_hidden = !output.contains(&token) && !output.contains(&blob);
+            assert!(is_hidden, "{detector}/{name}: {place} in {output}");
+            seen += usize::from(output.contains(&label));
         }
     }
-    assert!(seen > 500, "the token must have been read, and was {seen} times");
+    assert!(seen > 300, "the token must have been read, and was {seen} times");
 }
 
 /// JSON pointers to every text in a document.
