@@ -74,20 +74,22 @@ fn header_of(text: &str) -> Result<(&str, &[u8]), Failure> {
 }
 
 fn as_json(arrival: &Arrival<'_>, explained: Option<&Explained>) -> serde_json::Value {
-    let mut line = json!({
-        "pipeline": arrival.pipeline, "index": arrival.origin.index, "of": arrival.origin.of,
-    });
+    let mut line = serde_json::Map::new();
+    let mut put = |name: &str, value: serde_json::Value| drop(line.insert(name.to_owned(), value));
+    put("pipeline", json!(arrival.pipeline));
+    put("index", json!(arrival.origin.index));
+    put("of", json!(arrival.origin.of));
     match &arrival.body {
-        Body::Alert(alert) => line["alert"] = json!(alert),
-        Body::Unreadable(unreadable) => line["unreadable"] = json!(unreadable),
+        Body::Alert(alert) => put("alert", json!(alert)),
+        Body::Unreadable(unreadable) => put("unreadable", json!(unreadable)),
     }
     if let Some(Explained { made_of, redacted, unused, .. }) = explained {
         let made_of = made_of.iter().map(|(field, paths)| (field.path(), json!(paths)));
-        line["made_of"] = serde_json::Value::Object(made_of.collect());
-        line["redacted"] = json!(redacted);
-        line["unused"] = json!(unused);
+        put("made_of", serde_json::Value::Object(made_of.collect()));
+        put("redacted", json!(redacted));
+        put("unused", json!(unused));
     }
-    line
+    serde_json::Value::Object(line)
 }
 
 /// Columns of the table, in characters; longer values are cut.

@@ -23,7 +23,8 @@ struct Node {
     values: Option<usize>,
 }
 
-/// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands apart.
+/// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands
+/// apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
     /// For each slot 1 + its place in `first`, or 0: most paths of most texts find nothing.

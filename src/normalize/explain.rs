@@ -10,7 +10,8 @@ use crate::json::{Kind, Leaf, Path, Raw, Step, leaves};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     pub alert_id: Id,
-    /// What each mapped field was made of: paths and headers; nothing when it is the file's own word.
+    /// What each mapped field was made of: paths and headers; nothing when it is the file's own
+    /// word.
     pub made_of: Vec<(Field, Vec<String>)>,
     /// Paths whose values are replaced wherever they occur.
     pub redacted: Vec<String>,

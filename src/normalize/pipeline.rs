@@ -81,16 +81,7 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     let each = each_of(&mut fields, format, problems);
     let kind = fields.require("kind", problems);
     let kind = kind.and_then(|node| kind_of(node, &mut layout, problems));
-    let redact = paths(&mut fields, "redact", problems);
-    let fingerprint = match fields.get("fingerprint") {
-        Some(_) => paths(&mut fields, "fingerprint", problems),
-        None => redact.iter().take(1).cloned().collect(),
-    };
-    let strange =
-        fingerprint.iter().find(|(path, _)| !redact.iter().any(|(known, _)| known == path));
-    if let Some((_, at)) = strange {
-        problems.add(at, "what is fingerprinted must be in `redact` too");
-    }
+    let (redact, fingerprint) = secrets_of(&mut fields, problems);
     let map = fields.require("map", problems);
     let map = map.map(|node| map_of(node, &mut layout, problems));
     let not_an_alert = fields.list("not_an_alert", problems);
@@ -127,6 +118,23 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
         not_an_alert,
     };
     Some((pipeline, at))
+}
+
+type Paths = Vec<(Path, At)>;
+
+/// Where secrets stand, and which of them identifies the credential.
+fn secrets_of(fields: &mut Fields<'_>, problems: &mut Problems) -> (Paths, Paths) {
+    let redact = paths(fields, "redact", problems);
+    let fingerprint = match fields.get("fingerprint") {
+        Some(_) => paths(fields, "fingerprint", problems),
+        None => redact.iter().take(1).cloned().collect(),
+    };
+    let strange =
+        fingerprint.iter().find(|(path, _)| !redact.iter().any(|(known, _)| known == path));
+    if let Some((_, at)) = strange {
+        problems.add(at, "what is fingerprinted must be in `redact` too");
+    }
+    (redact, fingerprint)
 }
 
 fn name_of(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {

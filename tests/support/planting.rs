@@ -58,7 +58,7 @@ struct Items {
 impl Format {
     pub fn of(file: &str) -> Self {
         let file: Value = serde_saphyr::from_str(file).unwrap();
-        let paths = |key: &str| listed(&file[key]).iter().map(|path| parsed(path)).collect();
+        let paths = |key: &str| listed(&file[key]).iter().map(parsed).collect();
         let open = listed(&file["open"]).into_iter().map(|entry| {
             let path = if entry.is_string() { &entry } else { &entry["path"] };
             (parsed(path), entry["as"] == "base64")
