@@ -276,6 +276,7 @@ impl Planting {
 fn a_secret_leaves_in_no_form_wherever_it_is_and_whatever_is_broken() {
     use prop::sample::Index;
     let planting = Planting::new();
+    let label = keys().fingerprint(CANARY.trim().as_bytes());
     let strange = prop_oneof![
         Just(json!(null)),
         Just(json!(1.5e300)),
@@ -328,7 +329,7 @@ fn a_secret_leaves_in_no_form_wherever_it_is_and_whatever_is_broken() {
                 arrivals.retain(|arrival| alert(arrival).is_none());
             }
             let written = serde_json::to_string(&arrivals).unwrap();
-            let is_replaced = written.contains("\"fp:examples:") && is_sound;
+            let is_replaced = written.contains(&label);
             planting.replaced.set(planting.replaced.get() + usize::from(is_replaced));
             prop_assert_eq!(
                 leak(&arrivals),
