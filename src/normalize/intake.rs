@@ -12,7 +12,7 @@ use super::rows::{Report, report};
 use super::when::Seen;
 use super::{FingerprintKeys, Pipelines};
 use crate::case::{Alert, Arrival, Id, Reason};
-use crate::json::{Kind, Malformed, Raw, Slots};
+use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
 
 pub const ALERTS_MAX: usize = 1000;
 
@@ -294,18 +294,29 @@ fn fits(
         Some(items) if is_list => items,
         _ => return Ok(fit(whole, None)),
     };
+    // Reports that hold no alert are known by themselves.
+    let reports = if items.is_empty() { listed(text)? } else { Vec::new() };
+    if items.is_empty() && reports.is_empty() {
+        return Ok(true);
+    }
+    let items = items.iter().map(|item| (item.raw, Some(item)));
     let mut malformed = None;
-    for item in items.iter().filter(|item| item.raw.kind == Kind::Object) {
-        match inside(pipeline, &item.raw) {
-            Ok(here) if fit(&here, Some(item)) => return Ok(true),
+    for (raw, item) in items.chain(reports.into_iter().map(|raw| (raw, None))) {
+        match inside(pipeline, &raw) {
+            _ if raw.kind != Kind::Object => {}
+            Ok(here) if fit(&here, item) => return Ok(true),
             Ok(_) => {}
             Err(fault) => malformed = malformed.or(Some(fault)),
         }
     }
-    // Things that have none of the alerts looked for are no empty report.
-    let inside = text.trim_start().strip_prefix('[').unwrap_or_default();
-    let is_empty = items.is_empty() && inside.trim_start().starts_with(']');
-    malformed.map_or(Ok(is_empty), Err)
+    malformed.map_or(Ok(false), Err)
+}
+
+/// The items of a bare list.
+fn listed(text: &str) -> Result<Vec<Raw<'_>>, Malformed> {
+    let mut walk = Extractor::new(false);
+    let slot = walk.slot(&Path { start: Start::Root, steps: vec![Step::Each], is_key: false });
+    Ok(walk.fill(text)?.all(slot).collect())
 }
 
 /// The walk over one item of a list; faults are placed in the whole message.

@@ -9,7 +9,7 @@ use super::views::{Filter, Forms, Views};
 use crate::json::Raw;
 
 /// LIMIT: searching for more values than this would let one message hold a worker up.
-const VALUES_MAX: usize = 32;
+const VALUES_MAX: usize = 256;
 
 /// What stands for a secret that has no fingerprint.
 pub(super) const REDACTED: &str = "redacted";
