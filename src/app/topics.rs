@@ -254,24 +254,27 @@ fn write_starts(
 fn commit_starts(starts: &Starts, next: &[NextOffset]) -> Result<(), Failure> {
     let until = Instant::now() + MEMBERSHIP_MAX;
     let mut is_told = false;
-    loop {
-        let doubt = match starts.commit(next) {
-            Ok(()) => return Ok(()),
-            Err(doubt) => doubt,
-        };
-        if !matches!(doubt, Doubt::Unsure(_)) || Instant::now() >= until {
-            return Err(Failure::Ended(format!(
-                "starting offsets can't be set while intake runs; stop it first ({doubt})"
-            )));
-        }
-        if !is_told {
-            is_told = true;
-            tracing::warn!(
-                "intake is in its group; waiting for it to be gone, 30 s after it was stopped"
-            );
+    while let Err(doubt) = starts.commit(next) {
+        let is_late = Instant::now() >= until;
+        match doubt {
+            Doubt::Unreachable(_) if !is_late => {}
+            Doubt::Unsure(_) if !is_late && is_told => {}
+            Doubt::Unsure(_) if !is_late => {
+                is_told = true;
+                tracing::warn!(
+                    "intake is in its group; waiting for it to be gone, 30 s after it was stopped"
+                );
+            }
+            Doubt::Unsure(_) => {
+                return Err(Failure::Ended(format!(
+                    "starting offsets can't be set while intake runs; stop it first ({doubt})"
+                )));
+            }
+            other => return Err(other.into()),
         }
         std::thread::sleep(Duration::from_millis(500));
     }
+    Ok(())
 }
 
 /// Compares without changing anything: one line for each difference.

@@ -32,6 +32,7 @@ impl Doubt {
                 | Code::WaitingForCoordinator
                 | Code::CoordinatorNotAvailable
                 | Code::CoordinatorLoadInProgress
+                | Code::NotCoordinator
                 | Code::LeaderNotAvailable
                 | Code::NetworkException,
             ) => Doubt::Unreachable(text),

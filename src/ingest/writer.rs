@@ -1,5 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -13,6 +13,7 @@ use super::producer::NextOffset;
 use super::settings::Settings;
 
 const FLUSH_WAIT: Duration = Duration::from_secs(30);
+const COORDINATOR_WAIT: Duration = Duration::from_secs(60);
 
 /// Writes records outside a transaction: what a person's command starts, and what detectors
 /// publish.
@@ -103,14 +104,21 @@ impl Starts {
         Ok(Self { inner: inner.map_err(|error| Doubt::of("starts", &error))? })
     }
 
-    /// Offset and metadata that the group has committed.
+    /// Offset and metadata that the group has committed. The first group of a new cluster waits for
+    /// its coordinator.
     pub fn committed(&self, topic: &str, partition: i32) -> Result<Option<(i64, String)>, Doubt> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(topic, partition);
-        let found = self
-            .inner
-            .committed_offsets(asked, Duration::from_secs(15))
-            .map_err(|error| Doubt::of("committed offsets", &error))?;
+        let until = Instant::now() + COORDINATOR_WAIT;
+        let found = loop {
+            let answer = self.inner.committed_offsets(asked.clone(), Duration::from_secs(15));
+            match answer.map_err(|error| Doubt::of("committed offsets", &error)) {
+                Err(Doubt::Unreachable(_)) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                answer => break answer?,
+            }
+        };
         Ok(found.find_partition(topic, partition).and_then(|element| match element.offset() {
             Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
             _ => None,
