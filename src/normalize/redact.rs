@@ -192,7 +192,7 @@ mod tests {
     fn a_flood_of_values_is_refused() {
         let text = format!(
             "[{}]",
-            (0..33).map(|n| format!("{}", 1_000_000 + n)).collect::<Vec<_>>().join(",")
+            (0..=VALUES_MAX).map(|n| format!("{}", 1_000_000 + n)).collect::<Vec<_>>().join(",")
         );
         let keys = keys();
         let list = Raw { kind: Kind::List, text: &text, at: 0 };

@@ -190,6 +190,10 @@ impl Scanner {
         while let Some(blob) = next_blob(bytes, from) {
             from = blob.end;
             let characters = bytes.get(blob.clone()).unwrap_or_default();
+            // A hash: base64 of so many characters has others, too.
+            if characters.iter().all(u8::is_ascii_hexdigit) {
+                continue;
+            }
             let sextets: Vec<u8> = characters.iter().filter_map(|byte| sextet(*byte)).collect();
             // The token may begin anywhere in a group of four.
             let inside = (0..4).find_map(|skip| {

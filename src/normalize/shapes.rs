@@ -1,4 +1,5 @@
-//! What tokens look like, by vendor: from the vendors' own pages and what public scanners agree on.
+//! What tokens look like, by vendor: as the vendors document them where they do, else as public
+//! scanners look for them.
 
 /// One family of tokens.
 pub(super) struct Shape {

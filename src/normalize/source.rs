@@ -84,10 +84,13 @@ impl Source {
 
     fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
-        let text = self.shape.apply(self.raw_text(reader));
-        if text.is_none() {
-            reader.trace.borrow_mut().truncate(before);
-        }
+        let text = self.raw_text(reader).and_then(|text| {
+            let text = self.shape.apply(text);
+            if text.is_none() {
+                reader.trace.borrow_mut().truncate(before);
+            }
+            text
+        });
         text.or_else(|| self.shape.default.clone().map(Cow::Owned))
     }
 
@@ -98,7 +101,11 @@ impl Source {
             From::Const(text) => Some(Cow::Owned(text.clone())),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
             From::Join { parts, with } => {
+                let before = reader.trace.borrow().len();
                 let parts: Option<Vec<_>> = parts.iter().map(|part| part.text(reader)).collect();
+                if parts.is_none() {
+                    reader.trace.borrow_mut().truncate(before);
+                }
                 parts.map(|parts| Cow::Owned(parts.join(with)))
             }
             From::Cases(cases) => {
@@ -141,21 +148,23 @@ fn read(of: Type, text: Cow<'_, str>) -> Value<'_> {
 }
 
 impl Shape {
-    fn apply<'a>(&self, text: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
-        let mut text = text.filter(|text| !text.is_empty() && !self.is_absent(text));
+    fn apply<'a>(&self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+        if text.is_empty() || self.is_absent(&text) {
+            return None;
+        }
         if let Some(capture) = &self.capture {
-            text = text.and_then(|text| captured(capture, text));
+            text = captured(capture, text)?;
         }
         if self.lower {
-            text = text.map(|text| Cow::Owned(text.to_lowercase()));
+            text = Cow::Owned(text.to_lowercase());
         }
         if let Some(table) = &self.table {
-            text = text.and_then(|text| table.get(text.as_ref()).cloned()).map(Cow::Owned);
+            text = Cow::Owned(table.get(text.as_ref())?.clone());
         }
         if let Some(ranges) = &self.ranges {
-            text = text.and_then(|text| in_range(ranges, &text)).map(Cow::Owned);
+            text = Cow::Owned(in_range(ranges, &text)?);
         }
-        text
+        Some(text)
     }
 
     fn is_absent(&self, text: &str) -> bool {

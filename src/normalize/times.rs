@@ -1,5 +1,5 @@
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::format::{Item, Parsed, StrftimeItems, parse};
+use chrono::{DateTime, NaiveTime};
 
 use crate::case::Millis;
 
@@ -11,7 +11,7 @@ pub(super) enum TimeFormat {
     EpochS,
     Rfc1123,
     /// In chrono's `%` notation; without a zone it is UTC, without a time of day midnight.
-    Pattern(String),
+    Pattern(Vec<Item<'static>>),
 }
 
 /// 9999-12-31T23:59:59.999Z: the last time that is written with four digits of year.
@@ -26,15 +26,11 @@ impl TimeFormat {
             "epoch_s" => Ok(Self::EpochS),
             "rfc1123" => Ok(Self::Rfc1123),
             pattern => {
-                let is_known = !StrftimeItems::new(pattern).any(|item| item == Item::Error);
-                if pattern.contains('%') && is_known {
-                    Ok(Self::Pattern(pattern.to_owned()))
-                } else {
-                    Err(
-                        "a time format is `rfc3339`, `epoch_ms`, `epoch_s`, `rfc1123` or a pattern \
-                         like `%Y-%m-%d %H:%M:%S`",
-                    )
-                }
+                let items = StrftimeItems::new(pattern).parse_to_owned();
+                items.ok().filter(|_| pattern.contains('%')).map(Self::Pattern).ok_or(
+                    "a time format is `rfc3339`, `epoch_ms`, `epoch_s`, `rfc1123` or a pattern \
+                     like `%Y-%m-%d %H:%M:%S`",
+                )
             }
         }
     }
@@ -48,7 +44,7 @@ impl TimeFormat {
             Self::EpochMs => Millis(text.parse().ok()?),
             Self::EpochS => epoch_seconds(text)?,
             Self::Rfc1123 => Millis(DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis()),
-            Self::Pattern(pattern) => Millis(by_pattern(text, pattern)?),
+            Self::Pattern(items) => Millis(by_pattern(text, items)?),
         };
         (1..=MS_MAX).contains(&time.0).then_some(time)
     }
@@ -64,12 +60,14 @@ fn epoch_seconds(text: &str) -> Option<Millis> {
     milliseconds.checked_add(thousandths.parse().ok()?).map(Millis)
 }
 
-fn by_pattern(text: &str, pattern: &str) -> Option<i64> {
-    if let Ok(time) = DateTime::parse_from_str(text, pattern) {
+fn by_pattern(text: &str, pattern: &[Item<'static>]) -> Option<i64> {
+    let mut parsed = Parsed::new();
+    parse(&mut parsed, text, pattern.iter()).ok()?;
+    if let Ok(time) = parsed.to_datetime() {
         return Some(time.timestamp_millis());
     }
-    let naive = NaiveDateTime::parse_from_str(text, pattern).ok().or_else(|| {
-        let date = NaiveDate::parse_from_str(text, pattern).ok()?;
+    let naive = parsed.to_naive_datetime_with_offset(0).ok().or_else(|| {
+        let date = parsed.to_naive_date().ok()?;
         Some(date.and_time(NaiveTime::MIN))
     });
     naive.map(|time| time.and_utc().timestamp_millis())
