@@ -99,15 +99,35 @@ impl<'t> Iterator for Documents<'t> {
             _ => Err(Malformed { fault: Fault::Syntax, at: 0 }),
         };
         let end = match read {
-            Ok(()) => document.len(),
-            Err(Malformed { fault: Fault::AfterTheEnd, at }) => at,
+            Ok(()) => Ok(document.len()),
+            Err(Malformed { fault: Fault::AfterTheEnd, at }) if !goes_on(document, at) => Ok(at),
+            Err(Malformed { fault: Fault::AfterTheEnd, at }) => {
+                Err(Malformed { fault: Fault::Syntax, at })
+            }
+            Err(malformed) => Err(malformed),
+        };
+        match end {
+            Ok(end) => {
+                self.next = start + end;
+                Some(Ok(Document { text: document.get(..end)?, at: place }))
+            }
             Err(malformed) => {
                 self.next = self.line_after(start, start + malformed.at);
-                return Some(Err(Malformed { at: place + malformed.at, ..malformed }));
+                Some(Err(Malformed { at: place + malformed.at, ..malformed }))
             }
-        };
-        self.next = start + end;
-        Some(Ok(Document { text: document.get(..end)?, at: place }))
+        }
+    }
+}
+
+/// Whether what follows a value, from `at` on, belongs to it: the value ended early because bytes
+/// were lost, and its secrets may stand in what is left.
+fn goes_on(text: &str, at: usize) -> bool {
+    let (value, rest) = text.split_at_checked(at).unwrap_or((text, ""));
+    let is_same_line = !value.trim_end_matches([' ', '\r', '\t']).ends_with('\n');
+    match rest.bytes().next() {
+        None | Some(b'{' | b'[') => false,
+        Some(b'}' | b']' | b',' | b':' | b'"') => true,
+        Some(_) => is_same_line,
     }
 }
 
@@ -140,9 +160,11 @@ mod tests {
             ("{}\n{\"a\":\"cut\n{}", Fault::Syntax, 12),
             ("{}\n{\"a\":1,\n{}", Fault::Syntax, 11),
             ("{}\n2026-11-24 a line of a log\nand 1 more\n{}", Fault::Syntax, 3),
-            ("{},\n{}", Fault::Syntax, 2),
         ] {
             assert_eq!(all(text), [Ok("{}"), Err((fault, at)), Ok("{}")], "{text}");
+        }
+        for text in ["{},\n{}", "{}\n  },\n{}", "{} x\n{}", "{}\n\"a\":1}\n{}"] {
+            let [Err((Fault::Syntax, _)), Ok("{}")] = all(text)[..] else { panic!("{text}") };
         }
         let deep = format!("{}\n{{}}", "[".repeat(100));
         assert_eq!(all(&deep), [Err((Fault::TooDeep, 64)), Ok("{}")]);

@@ -175,7 +175,11 @@ impl Pipelines {
 
     /// Errors: what makes all of the message one unreadable.
     fn message(&self, work: &mut Work<'_, '_>) -> Result<(), Refusal> {
-        let whole = work.reading.text()?;
+        let mut whole = work.reading.text()?;
+        // What scanners in Go write for a list of none.
+        if whole.text.trim() == "null" {
+            whole.text = "[]";
+        }
         let is_json = whole.text.trim_start().starts_with(['{', '[']);
         let has_csv = work.candidates.iter().any(|pipeline| pipeline.format == Format::Csv);
         let format = if has_csv && !is_json { Format::Csv } else { Format::Json };

@@ -293,7 +293,7 @@ fn a_secret_leaves_in_no_form_wherever_it_is_and_whatever_is_broken() {
         any::<[bool; 3]>(),
         damage(),
     );
-    let config = ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
     let run = proptest::test_runner::TestRunner::new(config).run(
         &cases,
         |([example, path, _], copies, strange, [is_packed, is_pretty, is_gzipped], damage)| {

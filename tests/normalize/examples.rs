@@ -6,7 +6,7 @@ use super::*;
 fn an_example_is_known_by_its_shape_alone() {
     let (pipelines, keys) = (shipped(), keys());
     for Example { detector, name, bytes, .. } in examples() {
-        if bytes.starts_with(b"[]") {
+        if bytes.starts_with(b"[]") || bytes.starts_with(b"null") {
             continue;
         }
         let arrivals = pipelines.read(&incoming("some.other.topic", &bytes), None, &keys);
