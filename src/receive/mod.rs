@@ -6,12 +6,16 @@
 //! wrong. Deliberately absent: TLS, which ends at the proxy in front, and what a body means.
 
 mod answer;
+mod claim;
+mod fetch;
 mod memory;
 mod routes;
 mod sender;
 mod signature;
+mod sns;
 
 pub use answer::Delivered;
 pub use memory::Memory;
-pub use routes::{Deliver, Doors, Limits, serve};
+pub use routes::{Deliver, Door, Doors, Limits, serve};
 pub use sender::{Delivery, Headers, Sender, Verified};
+pub use sns::Sns;
