@@ -10,7 +10,7 @@ pub struct SnsTopic {
 const NAME_BYTES_MAX: usize = 256;
 
 impl SnsTopic {
-    /// `arn:aws:sns:eu-west-1:111122223333:name`. Not a FIFO topic's: those have no HTTP subscribers.
+    /// `arn:aws:sns:eu-west-1:111122223333:name`. Not of a FIFO topic: none has HTTP subscribers.
     pub(super) fn parse(arn: &str) -> Option<Self> {
         let parts: Vec<&str> = arn.split(':').collect();
         let &["arn", partition, "sns", region, account, name] = parts.as_slice() else {

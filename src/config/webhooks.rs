@@ -46,7 +46,7 @@ pub struct WebhookSecret {
     pub at: At,
 }
 
-/// How a sender that shares a secret proves who it is; the facts of each stand in `receive::sender`.
+/// How a sender proves that it has a secret; the facts of each stand in `receive::sender`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verify {
     Github,
@@ -137,7 +137,10 @@ fn one(pipeline: &str, at: &At, node: &Node, problems: &mut Problems) -> Option<
     let mut fields = Fields::of(node, &format!("`{pipeline}`"), problems)?;
     let word = fields.require("verify", problems);
     let word = word.and_then(|node| listed(node, "verify", WORDS, problems));
-    let is_sns = matches!(word, Some(Word::AwsSns));
+    let is_sns = match word {
+        Some(word) => matches!(word, Word::AwsSns),
+        None => fields.get("topics").is_some(),
+    };
     let secrets = (!is_sns).then(|| secrets(&mut fields, problems));
     for (key, belongs, help) in [
         ("header", matches!(word, Some(Word::Header)), "`header` goes with `verify: header`"),
@@ -153,10 +156,9 @@ fn one(pipeline: &str, at: &At, node: &Node, problems: &mut Problems) -> Option<
         }
     }
     let verify = match word {
-        Some(Word::AwsSns) => None,
         Some(Word::Is(verify)) => Some(verify.clone()),
         Some(Word::Header) => header_name(&mut fields, problems).map(Verify::Header),
-        None => None,
+        Some(Word::AwsSns) | None => None,
     };
     let proof = match secrets {
         Some(secrets) => verify.map(|verify| Proof::Secret { verify, secrets }),

@@ -141,8 +141,8 @@ impl Fields {
     }
 }
 
-/// What follows the host of the topic's own region; a user, a port or another host is not passed
-/// over.
+/// What follows the host of the topic's own region. As text, so that no parser can be talked into a
+/// user, a port or another host.
 fn path<'u>(url: &'u str, topic: &SnsTopic) -> Option<&'u str> {
     url.strip_prefix(&format!("https://sns.{}.{}/", topic.region, topic.domain))
 }
@@ -157,8 +157,8 @@ fn is_valid(certificate: &X509Ref, now: Millis) -> Result<bool, ErrorStack> {
     Ok(certificate.not_before() <= now && certificate.not_after() >= now)
 }
 
-/// Amazon's certificates share one name, but China, GovCloud and the regions that an account must opt
-/// in to have their own.
+/// Amazon's certificates share one name, but China, GovCloud and the regions that an account must
+/// opt in to have their own.
 fn is_amazons(certificate: &X509Ref, topic: &SnsTopic) -> bool {
     let SnsTopic { region, domain, .. } = topic;
     let known = [

@@ -157,9 +157,11 @@ mod tests {
         stream
             .write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())
             .ok()?;
-        while path == "/trickle.pem" {
-            stream.write_all(b"\n").ok()?;
-            std::thread::sleep(Duration::from_millis(200));
+        if path == "/trickle.pem" {
+            for _ in 0..100 {
+                stream.write_all(b"\n").ok()?;
+                std::thread::sleep(Duration::from_millis(200));
+            }
         }
         stream.write_all(&body).ok()?;
         stream.shutdown().ok().map(drop)

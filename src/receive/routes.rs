@@ -107,7 +107,11 @@ impl<D: Deliver> Doors<D> {
         if length.is_some_and(|length| length > self.limits.max_bytes) {
             return Answer::TooLarge;
         }
-        let Ok(_permit) = self.gate.try_acquire() else { return Answer::Busy };
+        let Ok(_permit) = self.gate.try_acquire() else {
+            // Amazon SNS tries again after no answer of 4xx.
+            let is_sns = matches!(door, Door::Sns(_));
+            return if is_sns { Answer::Unavailable } else { Answer::Busy };
+        };
         // The limit that the router carries ends the reading of a body that names no length.
         let body = match tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &())).await {
             Ok(Ok(body)) => body,
@@ -188,7 +192,7 @@ impl<D: Deliver> Doors<D> {
                 Err(Answer::Unauthorized { challenge: None })
             }
             Err(reason) => {
-                self.tell(pipeline, &format!("Amazon SNS was not reached: {reason}"), now);
+                self.tell(pipeline, &format!("asking Amazon SNS failed: {reason}"), now);
                 Err(Answer::Unavailable)
             }
         }

@@ -107,6 +107,10 @@ fn sns_has_topics_in_place_of_secrets() {
     let Proof::AwsSns(topics) = &right.pipelines[0].proof else { panic!("{right:?}") };
     assert_eq!(topics.iter().map(|topic| topic.arn.as_str()).collect::<Vec<_>>(), [arn]);
     for (wrong, told) in [
+        (
+            "{verify: aws-sqs, topics: ['arn:aws:sns:eu-west-1:111122223333:a']}",
+            "19: `verify` must be one of github, gitguardian, standard-webhooks, bearer, basic, header, aws-sns, did you mean `aws-sns`?",
+        ),
         ("{verify: aws-sns}", "10: `topics` is missing"),
         ("{verify: aws-sns, topics: []}", "10: `topics` needs at least one"),
         ("{verify: aws-sns, topics: x}", "36: `topics` must be a list, not text"),

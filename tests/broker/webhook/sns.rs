@@ -168,7 +168,7 @@ fn a_topic_of_amazon_sns_is_confirmed_and_read() {
     let (directory, port) = site.config(
         "p1",
         &format!(
-            "webhooks:\n  listen: 127.0.0.1:{}\n  pipelines:\n    \
+            "webhooks:\n  listen: 127.0.0.1:{}\n  in_flight: 1\n  pipelines:\n    \
              aws-guardduty: {{verify: aws-sns, topics: ['{ARN}']}}\n",
             hook.0
         ),
@@ -195,6 +195,7 @@ fn a_topic_of_amazon_sns_is_confirmed_and_read() {
     assert_eq!((reply.status, &reply.body["alerts"]), (202, &1.into()), "{reply:?}");
     assert_eq!(post(&hook, &finding).body, json!({"duplicate": true}));
     what_amazon_did_not_sign_is_refused(&hook, &amazon, &finding);
+    one_too_many_is_asked_to_come_back(&hook, &finding);
     assert_eq!(post(&hook, &amazon.confirmation("UnsubscribeConfirmation")).status, 200);
     assert_eq!(amazon.confirmed.load(SeqCst), 1);
 
@@ -204,7 +205,9 @@ fn a_topic_of_amazon_sns_is_confirmed_and_read() {
     assert_eq!(ruling["alert"]["kind"], "token_misuse", "{ruling:#}");
     assert_eq!(ruling["alert"]["nhi"]["id"], "aws:iam:123456789012:user:ci-deployer");
     let log = process.log();
-    for told in ["confirmed the subscription of", "is no longer subscribed to", "was not reached"] {
+    for told in
+        ["confirmed the subscription of", "is no longer subscribed to", "asking Amazon SNS failed"]
+    {
         assert!(log.contains(told), "{told}: {log}");
     }
     assert!(!log.contains(TOKEN), "{log}");
@@ -230,4 +233,11 @@ fn what_amazon_did_not_sign_is_refused(hook: &Hook, amazon: &Amazon, finding: &V
     let mut more = amazon.notification("notification-1", ARN);
     more["detail"] = json!({"type": "UnauthorizedAccess:IAMUser/Forged"});
     assert_eq!(post(hook, &more).body, json!({"duplicate": true}));
+}
+
+fn one_too_many_is_asked_to_come_back(hook: &Hook, finding: &Value) {
+    let begun = hook.begin("aws-guardduty", &vec![], finding.to_string().as_bytes());
+    let is_full = || post(hook, finding).status == 503;
+    assert!(wait_until(PATIENCE, is_full), "it is let in");
+    assert_eq!(begun.finish().expect("an answer").body, json!({"duplicate": true}));
 }
