@@ -10,11 +10,12 @@ use tracing::{error, info, warn};
 use super::cluster::Place;
 use super::run::{Options, Role};
 use super::setup::{Failure, Loaded};
+use crate::config::Proof;
 use crate::ingest::{Publisher, Settings};
 use crate::normalize::FingerprintKeys;
 use crate::observe::Metrics;
 use crate::pipeline::{Drain, Topics, Webhook};
-use crate::receive::{Doors, Limits, Sender, serve};
+use crate::receive::{Door, Doors, Limits, Sender, Sns, serve};
 
 /// Between two looks at whether a drain has started.
 const DRAIN_CHECK: Duration = Duration::from_millis(50);
@@ -43,21 +44,26 @@ impl Webhooks {
             return Ok(None);
         }
         let mut secrets = loaded.secrets()?.webhooks;
-        let senders: BTreeMap<String, Sender> = config
-            .pipelines
-            .iter()
-            .map(|one| {
-                let secrets = secrets.remove(&one.pipeline).unwrap_or_default();
-                let sender = Sender::new(one.verify.clone(), secrets, config.window_ms);
-                (one.pipeline.clone(), sender)
-            })
-            .collect();
+        let mut doors = BTreeMap::new();
+        for one in &config.pipelines {
+            let door = match &one.proof {
+                Proof::Secret { verify, .. } => {
+                    let secrets = secrets.remove(&one.pipeline).unwrap_or_default();
+                    Door::Sender(Sender::new(verify.clone(), secrets, config.window_ms))
+                }
+                Proof::AwsSns(topics) => {
+                    let sns = Sns::new(topics.clone(), config.window_ms);
+                    Door::Sns(sns.map_err(|error| Failure::Ended(error.to_string()))?)
+                }
+            };
+            doors.insert(one.pipeline.clone(), door);
+        }
         let wait = Duration::from_millis(u64::try_from(config.wait_ms).unwrap_or_default());
         let pipelines = Arc::clone(&loaded.checked.pipelines);
         let webhook = Webhook::new(pipelines, Arc::clone(keys), metrics.clone(), wait);
         let limits = Limits { max_bytes: config.max_bytes, in_flight: config.in_flight };
         let clock = Arc::clone(&options.clock);
-        let doors = Doors::new(senders, limits, clock, metrics.clone(), webhook.clone());
+        let doors = Doors::new(doors, limits, clock, metrics.clone(), webhook.clone());
         let address = config.listen;
         let listener = runtime.block_on(crate::observe::listen(address)).map_err(Failure::Ended)?;
         let stop = started(drain.clone());

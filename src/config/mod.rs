@@ -13,6 +13,7 @@ mod files;
 mod load;
 mod secret;
 mod service;
+mod sns;
 mod webhooks;
 mod words;
 
@@ -25,4 +26,5 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
-pub use webhooks::{Verify, WebhookConfig, WebhookSecret, WebhooksConfig};
+pub use sns::SnsTopic;
+pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

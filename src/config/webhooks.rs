@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::secret::{Secret, SecretFrom, fetch, secret_from};
+use super::sns::SnsTopic;
 use super::words::{bytes, duration, listed, number};
 use crate::case::from_base64;
 use crate::normalize::{MESSAGE_BYTES_MAX, Pipelines};
@@ -27,9 +28,16 @@ pub struct WebhooksConfig {
 pub struct WebhookConfig {
     pub pipeline: String,
     pub at: At,
-    pub verify: Verify,
-    /// Any of them is right, so that one can be replaced by the next.
-    pub secrets: Vec<WebhookSecret>,
+    pub proof: Proof,
+}
+
+/// What a delivery has to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Any of the secrets is right, so that one can be replaced by the next.
+    Secret { verify: Verify, secrets: Vec<WebhookSecret> },
+    /// Amazon SNS signs for every topic of every account, so these are those that may send.
+    AwsSns(Vec<SnsTopic>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +46,7 @@ pub struct WebhookSecret {
     pub at: At,
 }
 
-/// How a sender proves who it is; the facts of each stand in `receive::sender`.
+/// How a sender proves that it has a secret; the facts of each stand in `receive::sender`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verify {
     Github,
@@ -55,6 +63,7 @@ pub enum Verify {
 enum Word {
     Is(&'static Verify),
     Header,
+    AwsSns,
 }
 
 const WORDS: &[(&str, Word)] = &[
@@ -64,6 +73,7 @@ const WORDS: &[(&str, Word)] = &[
     ("bearer", Word::Is(&Verify::Bearer)),
     ("basic", Word::Is(&Verify::Basic)),
     ("header", Word::Header),
+    ("aws-sns", Word::AwsSns),
 ];
 
 /// Shorter ones could be tried out over the network.
@@ -127,38 +137,79 @@ fn one(pipeline: &str, at: &At, node: &Node, problems: &mut Problems) -> Option<
     let mut fields = Fields::of(node, &format!("`{pipeline}`"), problems)?;
     let word = fields.require("verify", problems);
     let word = word.and_then(|node| listed(node, "verify", WORDS, problems));
-    let header = fields.get("header");
-    let verify = match (word, header) {
-        (Some(Word::Header), Some(node)) => header_name(node, problems).map(Verify::Header),
-        (Some(Word::Header), None) => {
-            problems.add(&fields.at, "`verify: header` needs the header's name: `header`");
-            None
-        }
-        (Some(Word::Is(_)), Some(node)) => {
-            problems.add(&node.at, "`header` goes with `verify: header`");
-            None
-        }
-        (Some(Word::Is(verify)), None) => Some(verify.clone()),
-        (None, _) => None,
+    let is_sns = match word {
+        Some(word) => matches!(word, Word::AwsSns),
+        None => fields.get("topics").is_some(),
     };
-    fields.require("secrets", problems);
-    let before = problems.len();
-    let nodes = fields.list("secrets", problems);
-    let secrets: Vec<WebhookSecret> = nodes
-        .iter()
-        .filter_map(|node| {
-            let from = secret_from(node, "secrets", problems)?;
-            Some(WebhookSecret { from, at: node.at.clone() })
-        })
-        .collect();
-    if secrets.is_empty() && problems.len() == before {
-        problems.add(&fields.at, "`secrets` needs at least one");
+    let secrets = (!is_sns).then(|| secrets(&mut fields, problems));
+    for (key, belongs, help) in [
+        ("header", matches!(word, Some(Word::Header)), "`header` goes with `verify: header`"),
+        ("topics", is_sns, "`topics` goes with `verify: aws-sns`"),
+        (
+            "secrets",
+            !is_sns,
+            "`verify: aws-sns` has `topics` and no `secrets`: AWS signs by itself",
+        ),
+    ] {
+        if let Some(node) = fields.get(key).filter(|_| word.is_some() && !belongs) {
+            problems.add(&node.at, help);
+        }
     }
+    let verify = match word {
+        Some(Word::Is(verify)) => Some(verify.clone()),
+        Some(Word::Header) => header_name(&mut fields, problems).map(Verify::Header),
+        Some(Word::AwsSns) | None => None,
+    };
+    let proof = match secrets {
+        Some(secrets) => verify.map(|verify| Proof::Secret { verify, secrets }),
+        None => Some(Proof::AwsSns(topics(&mut fields, problems))),
+    };
     fields.finish(problems);
-    Some(WebhookConfig { pipeline: pipeline.to_owned(), at: at.clone(), verify: verify?, secrets })
+    Some(WebhookConfig { pipeline: pipeline.to_owned(), at: at.clone(), proof: proof? })
 }
 
-fn header_name(node: &Node, problems: &mut Problems) -> Option<String> {
+fn secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<WebhookSecret> {
+    let is_secret = |node: &Node, problems: &mut Problems| {
+        let from = secret_from(node, "secrets", problems)?;
+        Some(WebhookSecret { from, at: node.at.clone() })
+    };
+    several(fields, "secrets", is_secret, problems)
+}
+
+fn topics(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<SnsTopic> {
+    let is_topic = |node: &Node, problems: &mut Problems| {
+        let topic = node.text().and_then(SnsTopic::parse);
+        if topic.is_none() {
+            let help = "`topics` lists SNS topics: arn:aws:sns:<region>:<account>:<name>";
+            problems.add(&node.at, help);
+        }
+        topic
+    };
+    several(fields, "topics", is_topic, problems)
+}
+
+/// A required list that needs at least one.
+fn several<T>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    read: impl Fn(&Node, &mut Problems) -> Option<T>,
+    problems: &mut Problems,
+) -> Vec<T> {
+    let before = problems.len();
+    fields.require(key, problems);
+    let nodes = fields.list(key, problems);
+    let found: Vec<T> = nodes.iter().filter_map(|node| read(node, problems)).collect();
+    if found.is_empty() && problems.len() == before {
+        problems.add(&fields.at, format!("`{key}` needs at least one"));
+    }
+    found
+}
+
+fn header_name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+    let Some(node) = fields.get("header") else {
+        problems.add(&fields.at, "`verify: header` needs the header's name: `header`");
+        return None;
+    };
     let is_name = |text: &&str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed)
@@ -200,9 +251,10 @@ impl WebhooksConfig {
         let before = problems.len();
         let mut all = BTreeMap::new();
         for config in &self.pipelines {
-            let secrets = config.secrets.iter().filter_map(|secret| {
+            let Proof::Secret { verify, secrets } = &config.proof else { continue };
+            let secrets = secrets.iter().filter_map(|secret| {
                 let text = fetch(&secret.from, &secret.at, read, problems)?;
-                let found = usable(&config.verify, text);
+                let found = usable(verify, text);
                 let told = |why| problems.add(&secret.at, format!("{} {why}", secret.from));
                 found.map_err(told).ok()
             });

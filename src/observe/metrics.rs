@@ -13,7 +13,7 @@ pub struct Metrics {
     pub unreadable: IntCounterVec,
     /// Alerts left out at a recovery because they were there already.
     pub skipped: IntCounter,
-    /// Requests to webhooks that are configured. Labels: pipeline, what became of it (7 values).
+    /// Requests to webhooks that are configured. Labels: pipeline, what became of it (8 values).
     pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,

@@ -15,6 +15,8 @@ pub struct Delivered {
 pub(super) enum Answer {
     Accepted(Delivered),
     Duplicate,
+    /// A subscription was confirmed or has ended.
+    Noted,
     TooLarge,
     Busy,
     /// The body did not come, or not in time.
@@ -34,6 +36,7 @@ impl Answer {
         match self {
             Self::Accepted(_) => "accepted",
             Self::Duplicate => "duplicate",
+            Self::Noted => "noted",
             Self::TooLarge => "too_large",
             Self::Busy => "busy",
             Self::Incomplete => "incomplete",
@@ -45,6 +48,7 @@ impl Answer {
     fn status(&self) -> StatusCode {
         match self {
             Self::Accepted(_) | Self::Duplicate => StatusCode::ACCEPTED,
+            Self::Noted => StatusCode::OK,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
@@ -59,6 +63,7 @@ impl IntoResponse for Answer {
         let body = match &self {
             Self::Accepted(delivered) => serde_json::to_string(delivered).unwrap_or_default(),
             Self::Duplicate => r#"{"duplicate":true}"#.to_owned(),
+            Self::Noted => r#"{"alerts":0}"#.to_owned(),
             other => format!(r#"{{"error":"{}"}}"#, other.name()),
         };
         let mut response = (self.status(), json(body)).into_response();

@@ -13,11 +13,13 @@ use axum::routing::post;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::answer::{Answer, Delivered, json};
+use super::claim::Letter;
 use super::memory::Memory;
-use super::sender::{Delivery, Sender};
+use super::sender::{Delivery, Headers, Sender};
+use super::sns::Sns;
 use crate::case::{Millis, id_of};
 use crate::config::WEBHOOK_ROOT;
 use crate::observe::Metrics;
@@ -36,9 +38,15 @@ pub struct Limits {
     pub in_flight: usize,
 }
 
+/// Who may send to a pipeline.
+pub enum Door {
+    Sender(Sender),
+    Sns(Sns),
+}
+
 /// Everything that requests share.
 pub struct Doors<D> {
-    senders: BTreeMap<String, Sender>,
+    doors: BTreeMap<String, Door>,
     limits: Limits,
     gate: Semaphore,
     memory: Memory,
@@ -48,6 +56,13 @@ pub struct Doors<D> {
     unnamed: Unnamed,
     /// When a refusal was last put into the log.
     told_at: AtomicI64,
+}
+
+/// What a sender proved to have sent.
+struct Proved {
+    id: Option<String>,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
 }
 
 /// Makes names for deliveries that have none.
@@ -60,11 +75,12 @@ struct Unnamed {
 const BODY_WAIT: Duration = Duration::from_secs(10);
 /// Between two lines about refusals: whoever can reach the port could otherwise fill the disk.
 const TELL_EVERY_MS: i64 = 10_000;
+const FORGED: &str = "it is not signed by whom the configuration names, or not in time";
 const CHALLENGE: &str = "x-okta-verification-challenge";
 
 impl<D: Deliver> Doors<D> {
     pub fn new(
-        senders: BTreeMap<String, Sender>,
+        doors: BTreeMap<String, Door>,
         limits: Limits,
         clock: Arc<dyn Fn() -> Millis + Send + Sync>,
         metrics: Metrics,
@@ -72,7 +88,7 @@ impl<D: Deliver> Doors<D> {
     ) -> Self {
         let seed = [(); 2].map(|()| RandomState::new().hash_one(clock().0));
         Self {
-            senders,
+            doors,
             limits,
             gate: Semaphore::new(limits.in_flight),
             memory: Memory::default(),
@@ -84,14 +100,18 @@ impl<D: Deliver> Doors<D> {
         }
     }
 
-    async fn answer(&self, pipeline: &str, sender: &Sender, request: Request) -> Answer {
+    async fn answer(&self, pipeline: &str, door: &Door, request: Request) -> Answer {
         let headers = request.headers().clone();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let length = length.and_then(|text| text.parse::<usize>().ok());
         if length.is_some_and(|length| length > self.limits.max_bytes) {
             return Answer::TooLarge;
         }
-        let Ok(_permit) = self.gate.try_acquire() else { return Answer::Busy };
+        let Ok(_permit) = self.gate.try_acquire() else {
+            // Amazon SNS tries again after no answer of 4xx.
+            let is_sns = matches!(door, Door::Sns(_));
+            return if is_sns { Answer::Unavailable } else { Answer::Busy };
+        };
         // The limit that the router carries ends the reading of a body that names no length.
         let body = match tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &())).await {
             Ok(Ok(body)) => body,
@@ -102,20 +122,22 @@ impl<D: Deliver> Doors<D> {
         };
         let headers = borrowed(&headers);
         let now = (self.clock)();
-        let Some(verified) = sender.verified(&headers, &body, now) else {
-            self.tell(pipeline, now);
-            return Answer::Unauthorized { challenge: sender.challenge() };
+        let proved = match door {
+            Door::Sender(sender) => self.by_sender(pipeline, sender, &headers, body, now),
+            Door::Sns(sns) => self.by_sns(pipeline, sns, &headers, &body, now).await,
         };
-        let named = verified.id;
+        let Proved { id: named, headers, body } = match proved {
+            Ok(proved) => proved,
+            Err(answer) => return answer,
+        };
         if named.as_ref().is_some_and(|id| self.memory.has(pipeline, id)) {
             return Answer::Duplicate;
         }
-        let passed = sender.passed(&headers).into_iter();
         let delivery = Delivery {
             pipeline: pipeline.to_owned(),
             id: named.clone().unwrap_or_else(|| self.unnamed.next()),
-            headers: passed.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
-            body: body.into(),
+            headers,
+            body,
             received_at: now,
         };
         let Some(delivered) = self.deliver.deliver(delivery).await else {
@@ -127,14 +149,60 @@ impl<D: Deliver> Doors<D> {
         Answer::Accepted(delivered)
     }
 
-    fn tell(&self, pipeline: &str, now: Millis) {
+    fn by_sender(
+        &self,
+        pipeline: &str,
+        sender: &Sender,
+        headers: &Headers<'_>,
+        body: Bytes,
+        now: Millis,
+    ) -> Result<Proved, Answer> {
+        let Some(verified) = sender.verified(headers, &body, now) else {
+            self.tell(pipeline, FORGED, now);
+            return Err(Answer::Unauthorized { challenge: sender.challenge() });
+        };
+        let passed = sender.passed(headers).into_iter();
+        let headers = passed.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+        Ok(Proved { id: verified.id, headers, body: body.into() })
+    }
+
+    /// What is passed on is the message alone: headers and the rest of the body may be anybody's.
+    async fn by_sns(
+        &self,
+        pipeline: &str,
+        sns: &Sns,
+        headers: &Headers<'_>,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<Proved, Answer> {
+        match sns.letter(headers, body, now).await {
+            Ok(Some(Letter::Notification { id, message })) => {
+                Ok(Proved { id: Some(id), headers: Vec::new(), body: message.into() })
+            }
+            Ok(Some(Letter::SubscriptionConfirmation { topic, .. })) => {
+                info!(pipeline, topic, "confirmed the subscription of `{pipeline}` to `{topic}`");
+                Err(Answer::Noted)
+            }
+            Ok(Some(Letter::UnsubscribeConfirmation { topic })) => {
+                warn!(pipeline, topic, "`{pipeline}` is no longer subscribed to `{topic}`");
+                Err(Answer::Noted)
+            }
+            Ok(None) => {
+                self.tell(pipeline, FORGED, now);
+                Err(Answer::Unauthorized { challenge: None })
+            }
+            Err(reason) => {
+                self.tell(pipeline, &format!("asking Amazon SNS failed: {reason}"), now);
+                Err(Answer::Unavailable)
+            }
+        }
+    }
+
+    fn tell(&self, pipeline: &str, reason: &str, now: Millis) {
         let told_at = self.told_at.load(Relaxed);
         let is_due = now.0.saturating_sub(told_at) >= TELL_EVERY_MS;
         if is_due && self.told_at.compare_exchange(told_at, now.0, Relaxed, Relaxed).is_ok() {
-            warn!(
-                pipeline,
-                "a delivery to `{pipeline}` was refused: it is not signed with one of the secrets, or not in time"
-            );
+            warn!(pipeline, reason, "a delivery to `{pipeline}` was refused: {reason}");
         }
     }
 }
@@ -156,10 +224,10 @@ async fn take<D: Deliver>(
     Path(pipeline): Path<String>,
     request: Request,
 ) -> Response {
-    let Some(sender) = doors.senders.get(&pipeline) else {
+    let Some(door) = doors.doors.get(&pipeline) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let answer = doors.answer(&pipeline, sender, request).await;
+    let answer = doors.answer(&pipeline, door, request).await;
     doors.metrics.deliveries.with_label_values(&[pipeline.as_str(), answer.name()]).inc();
     answer.into_response()
 }
@@ -175,11 +243,12 @@ async fn verify<D: Deliver>(
         verification: &'v str,
     }
     let challenge = headers.get(CHALLENGE).and_then(|value| value.to_str().ok());
-    let (Some(sender), Some(verification)) = (doors.senders.get(&pipeline), challenge) else {
+    let (Some(Door::Sender(sender)), Some(verification)) = (doors.doors.get(&pipeline), challenge)
+    else {
         return StatusCode::NOT_FOUND.into_response();
     };
     if sender.is_admitted(&borrowed(&headers)) != Some(true) {
-        doors.tell(&pipeline, (doors.clock)());
+        doors.tell(&pipeline, FORGED, (doors.clock)());
         return Answer::Unauthorized { challenge: sender.challenge() }.into_response();
     }
     let body = serde_json::to_string(&Verification { verification }).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Webhooks on a real broker: who is let in, what an answer promises, and what a fault leaves.
 
 mod client;
+mod sns;
 
 use std::io::Write;
 use std::time::Duration;

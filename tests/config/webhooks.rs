@@ -1,5 +1,5 @@
 use crate::{files, problems};
-use tipstaff::config::{Files, SecretFrom, Verify, WebhooksConfig, load};
+use tipstaff::config::{Files, Proof, SecretFrom, Verify, WebhookSecret, WebhooksConfig, load};
 use tipstaff::text::Problems;
 
 const PIPELINE: &str =
@@ -20,6 +20,13 @@ fn with(webhooks: &str) -> Files {
 
 fn config(webhooks: &str) -> WebhooksConfig {
     load(&with(webhooks)).expect("no problems").service.expect("a service").webhooks.expect("some")
+}
+
+fn shared(config: &WebhooksConfig) -> (&Verify, &[WebhookSecret]) {
+    match &config.pipelines[0].proof {
+        Proof::Secret { verify, secrets } => (verify, secrets),
+        Proof::AwsSns(topics) => panic!("{topics:?}"),
+    }
 }
 
 /// The bytes of the secrets, or what is wrong with them.
@@ -49,15 +56,15 @@ fn what_is_not_said_has_a_default() {
     );
     assert_eq!((least.max_bytes, least.in_flight), (1_048_576, 64));
     assert_eq!((least.window_ms, least.wait_ms), (300_000, 4000));
-    assert_eq!(least.pipelines[0].verify, Verify::Github);
+    assert_eq!(shared(&least).0, &Verify::Github);
     let most = config(
         "  listen: 0.0.0.0:8443\n  max_bytes: 64KiB\n  in_flight: 2\n  window: 1m\n  wait: 2s\n  \
          pipelines: {one: {verify: header, header: X-Gitlab-Token, secrets: [{env: A}, {env: B}]}}\n",
     );
     assert_eq!((most.max_bytes, most.in_flight), (65_536, 2));
     assert_eq!((most.window_ms, most.wait_ms), (60_000, 2000));
-    assert_eq!(most.pipelines[0].verify, Verify::Header("x-gitlab-token".to_owned()));
-    assert_eq!(most.pipelines[0].secrets.len(), 2);
+    let (verify, secrets) = shared(&most);
+    assert_eq!((verify, secrets.len()), (&Verify::Header("x-gitlab-token".to_owned()), 2));
 }
 
 #[test]
@@ -80,7 +87,7 @@ fn every_mistake_is_told_at_its_place() {
             "tipstaff.yaml:5:14: `max_bytes` must be from 1024 to 1048576 bytes, as in 512KiB or 1MiB",
             "tipstaff.yaml:6:14: `in_flight` must be from 1 to 1024",
             "tipstaff.yaml:7:11: `window` must be a duration from 10s to 1h",
-            "tipstaff.yaml:9:19: `verify` must be one of github, gitguardian, standard-webhooks, bearer, basic, header, did you mean `github`?",
+            "tipstaff.yaml:9:19: `verify` must be one of github, gitguardian, standard-webhooks, bearer, basic, header, aws-sns, did you mean `github`?",
             "tipstaff.yaml:9:37: `secrets` is a secret: write `{env: NAME}` or `{file: path}`",
             "tipstaff.yaml:10:10: `secrets` needs at least one",
             "tipstaff.yaml:10:35: `header` goes with `verify: header`",
@@ -90,6 +97,42 @@ fn every_mistake_is_told_at_its_place() {
             "tipstaff.yaml:13:36: `header` must be a header's name: letters, digits, `-` or `_`",
         ]
     );
+}
+
+#[test]
+fn sns_has_topics_in_place_of_secrets() {
+    let arn = "arn:aws:sns:eu-west-1:111122223333:guardduty";
+    let webhooks = |one: &str| format!("  listen: 127.0.0.1:1\n  pipelines:\n    one: {one}\n");
+    let right = config(&webhooks(&format!("{{verify: aws-sns, topics: ['{arn}']}}")));
+    let Proof::AwsSns(topics) = &right.pipelines[0].proof else { panic!("{right:?}") };
+    assert_eq!(topics.iter().map(|topic| topic.arn.as_str()).collect::<Vec<_>>(), [arn]);
+    for (wrong, told) in [
+        (
+            "{verify: aws-sqs, topics: ['arn:aws:sns:eu-west-1:111122223333:a']}",
+            "19: `verify` must be one of github, gitguardian, standard-webhooks, bearer, basic, header, aws-sns, did you mean `aws-sns`?",
+        ),
+        ("{verify: aws-sns}", "10: `topics` is missing"),
+        ("{verify: aws-sns, topics: []}", "10: `topics` needs at least one"),
+        ("{verify: aws-sns, topics: x}", "36: `topics` must be a list, not text"),
+        (
+            "{verify: aws-sns, topics: ['arn:aws:sqs:eu-west-1:111122223333:a']}",
+            "37: `topics` lists SNS topics: arn:aws:sns:<region>:<account>:<name>",
+        ),
+        (
+            "{verify: aws-sns, topics: ['arn:aws:sns:eu-west-1:111122223333:a'], secrets: [{env: A}]}",
+            "87: `verify: aws-sns` has `topics` and no `secrets`: AWS signs by itself",
+        ),
+        (
+            "{verify: aws-sns, topics: ['arn:aws:sns:eu-west-1:111122223333:a'], header: X}",
+            "86: `header` goes with `verify: header`",
+        ),
+        (
+            "{verify: github, secrets: [{env: A}], topics: [a]}",
+            "56: `topics` goes with `verify: aws-sns`",
+        ),
+    ] {
+        assert_eq!(problems(&with(&webhooks(wrong))), [format!("tipstaff.yaml:6:{told}")]);
+    }
 }
 
 #[test]

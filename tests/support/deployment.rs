@@ -68,19 +68,27 @@ pub struct Process {
     roles: &'static str,
     port: u16,
     more: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
 impl Process {
     pub fn start(config: &Path, roles: &'static str, port: u16) -> Self {
-        Self::start_with(config, roles, port, &[])
+        Self::start_with(config, roles, port, &[], &[])
     }
 
-    /// With more arguments.
-    pub fn start_with(config: &Path, roles: &'static str, port: u16, more: &[&str]) -> Self {
+    /// With more arguments and variables of the environment.
+    pub fn start_with(
+        config: &Path,
+        roles: &'static str,
+        port: u16,
+        more: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Self {
         let name = config.file_name().unwrap().to_string_lossy().into_owned();
         let more = more.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut process = Self { name, config: config.to_owned(), roles, port, more, child: None };
+        let (config, environment) = (config.to_owned(), environment.to_vec());
+        let mut process = Self { name, config, roles, port, more, environment, child: None };
         process.resume();
         process
     }
@@ -99,6 +107,7 @@ impl Process {
             .args(["run", "--role", self.roles, "--config"])
             .arg(&self.config)
             .args(&self.more)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -9,7 +9,7 @@ const COLUMNS_MAX: usize = 100;
 
 /// Crates that touch the world.
 const SHELL_CRATES: &[&str] =
-    &["tokio", "reqwest", "moka", "axum", "prometheus", "rdkafka", "tracing", "clap"];
+    &["tokio", "reqwest", "moka", "openssl", "axum", "prometheus", "rdkafka", "tracing", "clap"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -127,7 +127,7 @@ fn activated(site: &Site, roles: &'static str) -> Process {
     let text = fs::read_to_string(directory.join("tipstaff.yaml")).unwrap();
     let port = text.split("127.0.0.1:").last().unwrap().lines().next().unwrap();
     let mut process =
-        Process::start_with(&directory, roles, port.parse().unwrap(), &["--activate"]);
+        Process::start_with(&directory, roles, port.parse().unwrap(), &["--activate"], &[]);
     site.wait_ready(&mut process);
     process
 }
