@@ -24,6 +24,8 @@ pub struct Metrics {
     pub alert_age_seconds: Histogram,
     /// Lookups of one batch.
     pub lookup_seconds: Histogram,
+    /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
+    pub table_reads: IntCounterVec,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -92,6 +94,11 @@ impl Metrics {
             lookup_seconds: histogram(
                 "tipstaff_lookup_seconds",
                 "Time for the lookups of one batch",
+            )?,
+            table_reads: counters(
+                "tipstaff_table_reads_total",
+                "Tables whose files changed, by whether they were right",
+                &["table", "result"],
             )?,
             workers,
             registry,
