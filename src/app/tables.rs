@@ -20,7 +20,7 @@ const ALIASES: &str = "pipelines/aliases.csv";
 
 /// What can be read again.
 enum Table {
-    Enricher(EnricherConfig),
+    Enricher(Box<EnricherConfig>),
     Aliases,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn watch(loaded: &Loaded, metrics: &Metrics, drain: &Drain) {
     let enrichers = loaded.checked.enrichers.iter();
     let enrichers = enrichers.map(|config| {
         let files = config.files().into_iter().map(str::to_owned).collect();
-        (Table::Enricher(config.clone()), files)
+        (Table::Enricher(Box::new(config.clone())), files)
     });
     let aliases = watch.files.get(ALIASES).map(|_| (Table::Aliases, vec![ALIASES.to_owned()]));
     let mut all: Vec<Watched> = enrichers.chain(aliases).map(|each| watch.watched(each)).collect();

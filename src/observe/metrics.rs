@@ -30,6 +30,8 @@ pub struct Metrics {
     pub workers: IntGaugeVec,
 }
 
+const TABLE_READS: &str = "tipstaff_table_reads_total";
+
 impl Metrics {
     /// Errors: when two metrics have one name, which is a defect.
     pub fn new() -> Result<Self, prometheus::Error> {
@@ -95,11 +97,7 @@ impl Metrics {
                 "tipstaff_lookup_seconds",
                 "Time for the lookups of one batch",
             )?,
-            table_reads: counters(
-                "tipstaff_table_reads_total",
-                "Tables whose files changed, by whether they were right",
-                &["table", "result"],
-            )?,
+            table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             workers,
             registry,
         })
