@@ -4,6 +4,7 @@ mod cluster;
 mod policies;
 mod run;
 mod setup;
+mod tables;
 mod topics;
 mod webhooks;
 

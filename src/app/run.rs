@@ -360,6 +360,7 @@ pub fn run(
             error!(reason = %problem, "metrics and health are not served any more");
         }
     });
+    super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
     let Some(running) = started(place, loaded, &keys, options, shared)? else {
         return Ok(());

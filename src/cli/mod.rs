@@ -7,6 +7,7 @@ mod check;
 mod decide;
 mod demo;
 mod lines;
+mod lookup;
 mod map;
 mod screen;
 mod verify;
@@ -50,6 +51,8 @@ enum Verb {
     /// Write the first version of a new pipeline
     #[command(subcommand)]
     Pipeline(PipelineVerb),
+    /// Look one key up and show the fact: its values, where they are from and how old they are
+    Lookup(lookup::Lookup),
     /// Check every file and report every problem, touching no network
     Check(Config),
     /// Run the tests that the playbooks carry
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Verb::Decide(decide) => decide.run(),
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
+        Verb::Lookup(lookup) => lookup.run(),
         Verb::Check(config) => check::check(&config),
         Verb::Test(config) => check::test(&config),
         Verb::Verify(verify) => verify.run(),

@@ -254,7 +254,7 @@ fn why_text(why: &Value) -> &'static str {
     Why::deserialize(why).unwrap_or(Why::Error).about()
 }
 
-fn age_text(age_ms: i64) -> String {
+pub(super) fn age_text(age_ms: i64) -> String {
     let rounded = match age_ms {
         ..60_000 => age_ms.max(0) / 1000 * 1000,
         60_000..3_600_000 => age_ms / 60_000 * 60_000,

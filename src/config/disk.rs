@@ -34,6 +34,17 @@ impl Files {
         files
     }
 
+    /// Some of them, as they are now.
+    pub fn again(&self, names: &[&str]) -> Self {
+        let mut files = Self::default();
+        for name in names {
+            if let Some(file) = self.get(name) {
+                files.take(Path::new(&*file.source.path), name);
+            }
+        }
+        files
+    }
+
     fn walk(&mut self, folder: &Path, name: &str, depth: usize) {
         if depth > DEPTH_MAX {
             return self.cannot_read(folder, "folders are nested too deep");

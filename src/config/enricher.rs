@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
+use super::addresses::{AddressSource, addresses};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
 
-/// One `enrichers/<name>/enricher.yaml`: which facts, looked up by what, in which table.
+/// One `enrichers/<name>/enricher.yaml`: which facts, looked up by what, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnricherConfig {
     pub name: Arc<str>,
@@ -14,10 +15,22 @@ pub struct EnricherConfig {
     /// The fact's fields in the order in which rows hold them.
     pub provides: Vec<(String, Type)>,
     pub key: KeySpec,
-    pub source: TableSource,
+    pub source: SourceConfig,
     /// A lookup that takes longer is `unknown(timeout)`, whatever the batch would allow.
     pub timeout_ms: Option<i64>,
     pub at: At,
+}
+
+impl EnricherConfig {
+    /// What its source reads, from the root of the configuration.
+    pub fn files(&self) -> Vec<&str> {
+        match &self.source {
+            SourceConfig::Table(table) => vec![&table.file],
+            SourceConfig::Addresses(source) => {
+                source.lists.iter().map(|list| list.file.as_str()).collect()
+            }
+        }
+    }
 }
 
 /// Which fields of an alert make the key of the lookup.
@@ -27,6 +40,12 @@ pub enum KeySpec {
     All(Vec<Field>),
     /// The first that the alert has.
     First(Vec<Field>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceConfig {
+    Table(TableSource),
+    Addresses(AddressSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +105,7 @@ fn rest(
     let owner = fields.require_text("owner", problems);
     let key = fields.require("key", problems).and_then(|node| key(node, problems));
     let source = fields.require("source", problems);
-    let source = source.and_then(|node| table(node, folder, &shape.provides, problems));
+    let source = source.and_then(|node| source_of(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
     for later in ["combine", "cache"] {
         if let Some(node) = fields.get(later) {
@@ -95,7 +114,7 @@ fn rest(
     }
     fields.finish(problems);
     let (key, source) = (key?, source?);
-    check_columns(&key, &source, problems);
+    check_parts(&key, &source, &at, problems);
     Some(EnricherConfig {
         name: shape.name.clone(),
         title: title?.to_owned(),
@@ -204,24 +223,38 @@ fn key_field(path: &str, at: &At, problems: &mut Problems) -> Option<Field> {
     Some(field)
 }
 
-fn table(
+fn source_of(
     node: &Node,
     folder: &str,
     provides: &[(String, Type)],
     problems: &mut Problems,
-) -> Option<TableSource> {
+) -> Option<SourceConfig> {
     let mut kinds = Fields::of(node, "`source`", problems)?;
-    let table = kinds.get("table");
+    let (of_table, of_addresses) = (kinds.get("table"), kinds.get("addresses"));
     for later in ["http", "topic"] {
         if let Some(node) = kinds.get(later) {
             problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
         }
     }
     kinds.finish(problems);
-    let Some(table) = table else {
-        problems.add(&node.at, "`source` must have a `table`");
-        return None;
-    };
+    match (of_table, of_addresses) {
+        (Some(node), None) => table(node, folder, provides, problems).map(SourceConfig::Table),
+        (None, Some(node)) => {
+            addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
+        }
+        _ => {
+            problems.add(&node.at, "`source` must have one of `table`, `addresses`");
+            None
+        }
+    }
+}
+
+fn table(
+    table: &Node,
+    folder: &str,
+    provides: &[(String, Type)],
+    problems: &mut Problems,
+) -> Option<TableSource> {
     let mut fields = Fields::of(table, "`table`", problems)?;
     let file = fields.require("file", problems);
     let format = format(&mut fields, file, problems);
@@ -243,7 +276,7 @@ fn table(
 }
 
 /// A policy that is shipped or shared holds all it reads: no path leads out of its folder.
-fn inside(folder: &str, file: &str) -> Option<String> {
+pub(super) fn inside(folder: &str, file: &str) -> Option<String> {
     let plain = !file.is_empty()
         && !file.contains('\\')
         && file.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
@@ -296,17 +329,23 @@ fn columns(
     columns
 }
 
-fn check_columns(key: &KeySpec, table: &TableSource, problems: &mut Problems) {
+fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Problems) {
     let wanted = match key {
         KeySpec::All(fields) => fields.len(),
         KeySpec::First(_) => 1,
     };
-    if !table.key.is_empty() && table.key.len() != wanted {
-        let have = table.key.len();
-        problems.add(
-            &table.at,
-            format!("the key has {wanted} parts, but the table {have} key columns"),
-        );
+    match source {
+        SourceConfig::Table(table) if !table.key.is_empty() && table.key.len() != wanted => {
+            let have = table.key.len();
+            problems.add(
+                &table.at,
+                format!("the key has {wanted} parts, but the table {have} key columns"),
+            );
+        }
+        SourceConfig::Addresses(_) if wanted != 1 => {
+            problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        _ => {}
     }
 }
 

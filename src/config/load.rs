@@ -71,7 +71,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     );
     let bundle: Vec<(String, String)> = files
         .iter()
-        .filter(|(path, _)| part(path) != Part::Other)
+        .filter(|(path, _)| !matches!(part(path), Part::Other | Part::Aliases))
         .map(|(path, file)| (path.to_owned(), file.source.text.clone()))
         .collect();
     let policy_hash = policy_hash(&bundle);

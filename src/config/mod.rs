@@ -5,6 +5,7 @@
 //! Tables of enrichers are data, not policy: `enrich` reads them, and their rows carry their own
 //! version.
 
+mod addresses;
 #[cfg(feature = "shell")]
 mod disk;
 mod enricher;
@@ -18,7 +19,8 @@ mod webhooks;
 mod words;
 
 pub use crate::normalize::WEBHOOK_ROOT;
-pub use enricher::{EnricherConfig, KeySpec, TableFormat, TableSource};
+pub use addresses::{AddressList, AddressSource, Given, ListFormat};
+pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};
 pub use secret::{ResolvedSecrets, Secret, SecretFrom};

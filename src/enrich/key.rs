@@ -14,6 +14,11 @@ pub enum Key<'a> {
     Joined,
 }
 
+/// The key of its parts.
+pub fn joined(parts: &[&str]) -> String {
+    parts.join(JOINT.encode_utf8(&mut [0; 4]))
+}
+
 pub fn key_of<'a>(alert: &'a Alert<'a>, spec: &KeySpec, joined: &mut String) -> Key<'a> {
     let part = |field: &Field| alert.text(*field).filter(|text| !text.is_empty());
     match spec {

@@ -4,19 +4,22 @@
 //! a failed source are unknown, never absent (INV-4, INV-11). Whether a fact is too old is for the
 //! ruling to say, which knows the playbook's `max_age`.
 
+mod addresses;
 mod key;
+mod lists;
 mod rows;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{EnricherConfig, Files, KeySpec};
+use crate::config::{EnricherConfig, Files, KeySpec, SourceConfig};
 use crate::text::{Problem, Problems};
 
-pub use key::{Key, key_of};
+pub use addresses::Addresses;
+pub use key::{Key, joined, key_of};
 pub use table::Table;
 
 /// Where facts come from. One row for each key, in order; a row that cannot be had by the deadline
@@ -25,16 +28,18 @@ pub trait Lookup: Send + Sync {
     fn fetch(&self, keys: &[&str], deadline: Instant) -> Vec<Arc<FactRow>>;
 }
 
-/// Every enricher of the configuration, ready to be asked.
+/// Every enricher of the configuration, ready to be asked, in its order.
 pub struct Enrichers {
     enrichers: Vec<Enricher>,
 }
 
 /// One enricher: how its key is made and whom to ask.
 struct Enricher {
+    name: Arc<str>,
     key: KeySpec,
     timeout: Option<Duration>,
-    lookup: Box<dyn Lookup>,
+    /// A batch asks the one that is there when it begins.
+    lookup: RwLock<Arc<dyn Lookup>>,
     no_key: Arc<FactRow>,
     failed: Arc<FactRow>,
 }
@@ -54,9 +59,8 @@ impl Enrichers {
         let mut problems = Problems::default();
         let mut enrichers = Vec::new();
         for config in configs {
-            if let Some(table) = Table::read(config, files, now, &mut problems) {
-                enrichers.push(Enricher::new(config, Box::new(table)));
-            }
+            let lookup = read(config, files, now, &mut problems);
+            enrichers.extend(lookup.map(|lookup| Enricher::new(config, lookup)));
         }
         if problems.is_empty() { Ok(Self { enrichers }) } else { Err(problems.into_sorted()) }
     }
@@ -67,12 +71,40 @@ impl Enrichers {
         Self { enrichers: enrichers.collect() }
     }
 
+    /// Reads the files of one enricher again. Whole or not at all: on any mistake it goes on with
+    /// what it had.
+    ///
+    /// Errors: every cell and line that does not fit.
+    pub fn renew(
+        &self,
+        config: &EnricherConfig,
+        files: &Files,
+        now: Millis,
+    ) -> Result<(), Vec<Problem>> {
+        let mut problems = Problems::default();
+        let Some(lookup) = read(config, files, now, &mut problems) else {
+            return Err(problems.into_sorted());
+        };
+        let known = self.enrichers.iter().find(|enricher| enricher.name == config.name);
+        if let Some(enricher) = known {
+            *enricher.lookup.write().unwrap_or_else(PoisonError::into_inner) = Arc::from(lookup);
+        }
+        Ok(())
+    }
+
     pub fn len(&self) -> usize {
         self.enrichers.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.enrichers.is_empty()
+    }
+
+    /// One key of one enricher, for a person. Nothing when there is no such enricher.
+    pub fn fact(&self, enricher: &str, key: &str, deadline: Instant) -> Option<Arc<FactRow>> {
+        let enricher = self.enrichers.iter().find(|each| *each.name == *enricher)?;
+        let lookup = Arc::clone(&enricher.lookup.read().unwrap_or_else(PoisonError::into_inner));
+        Some(lookup.fetch(&[key], deadline).into_iter().next().unwrap_or(enricher.failed.clone()))
     }
 
     /// For each alert a slot for each enricher, filled where it was wanted.
@@ -89,6 +121,25 @@ impl Enrichers {
     }
 }
 
+/// Errors: adds what does not fit in the source's files, and returns nothing.
+fn read(
+    config: &EnricherConfig,
+    files: &Files,
+    now: Millis,
+    problems: &mut Problems,
+) -> Option<Box<dyn Lookup>> {
+    match &config.source {
+        SourceConfig::Table(table) => {
+            let table = Table::read(config, table, files, now, problems)?;
+            Some(Box::new(table))
+        }
+        SourceConfig::Addresses(source) => {
+            let addresses = Addresses::read(config, source, files, now, problems)?;
+            Some(Box::new(addresses))
+        }
+    }
+}
+
 impl Enricher {
     fn new(config: &EnricherConfig, lookup: Box<dyn Lookup>) -> Self {
         let unknown = |why| {
@@ -96,12 +147,13 @@ impl Enricher {
             Arc::new(FactRow::new(names, "", None, FactState::Unknown(why), (&[], Vec::new())))
         };
         Self {
+            name: config.name.clone(),
             key: config.key.clone(),
             timeout: config
                 .timeout_ms
                 .and_then(|ms| u64::try_from(ms).ok())
                 .map(Duration::from_millis),
-            lookup,
+            lookup: RwLock::new(Arc::from(lookup)),
             no_key: unknown(Why::NoKey),
             failed: unknown(Why::Error),
         }
@@ -126,7 +178,8 @@ impl Enricher {
             Some(timeout) => deadline.min(Instant::now() + timeout),
             None => deadline,
         };
-        let rows = if keys.is_empty() { Vec::new() } else { self.lookup.fetch(&keys, deadline) };
+        let lookup = Arc::clone(&self.lookup.read().unwrap_or_else(PoisonError::into_inner));
+        let rows = if keys.is_empty() { Vec::new() } else { lookup.fetch(&keys, deadline) };
         for (place, number) in asked {
             let row = match number {
                 None => &self.no_key,

@@ -9,7 +9,7 @@ use super::Lookup;
 use super::key::JOINT;
 use super::rows::{Row, each_row};
 use crate::case::{FactRow, FactState, Millis, Type, Value, Why, hex};
-use crate::config::{EnricherConfig, Files};
+use crate::config::{EnricherConfig, Files, TableSource};
 use crate::text::{Problems, Source};
 
 /// A table in memory, its rows ready made.
@@ -32,33 +32,28 @@ impl Table {
     /// Errors: adds each cell that does not fit, up to a limit, and returns nothing.
     pub fn read(
         config: &EnricherConfig,
+        table: &TableSource,
         files: &Files,
         now: Millis,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let Some(file) = files.get(&config.source.file) else {
-            let message = format!("there is no file `{}`", config.source.file);
-            problems.add(&config.source.at, message);
+        let Some(file) = files.get(&table.file) else {
+            problems.add(&table.at, format!("there is no file `{}`", table.file));
             return None;
         };
         let before = problems.len();
-        let names = names(config, &file.source);
+        let names = names(config, table, &file.source);
         let mut loading = Loading {
             config,
+            table,
             read_at: file.modified.unwrap_or(now),
             rows: HashMap::new(),
             names,
             newest: None,
         };
-        let columns: Vec<&str> = config
-            .source
-            .key
-            .iter()
-            .chain(&config.source.columns)
-            .chain(&config.source.as_of)
-            .map(String::as_str)
-            .collect();
-        each_row(&file.source, config.source.format, &columns, problems, &mut |row, problems| {
+        let columns = table.key.iter().chain(&table.columns).chain(&table.as_of);
+        let columns: Vec<&str> = columns.map(String::as_str).collect();
+        each_row(&file.source, table.format, &columns, problems, &mut |row, problems| {
             loading.take(row, problems);
             let is_too_long = loading.rows.len() > ROWS_MAX;
             if is_too_long {
@@ -96,14 +91,15 @@ impl Lookup for Table {
     }
 }
 
-fn names(config: &EnricherConfig, source: &Source) -> Names {
+fn names(config: &EnricherConfig, table: &TableSource, source: &Source) -> Names {
     let version = hex(&Sha256::digest(&source.text)).chars().take(16).collect::<String>();
-    let file = config.source.file.rsplit('/').next().unwrap_or_default();
+    let file = table.file.rsplit('/').next().unwrap_or_default();
     (config.name.clone(), format!("table:{file}").into(), version.into())
 }
 
 struct Loading<'l> {
     config: &'l EnricherConfig,
+    table: &'l TableSource,
     read_at: Millis,
     rows: HashMap<Box<str>, Arc<FactRow>>,
     names: Names,
@@ -142,9 +138,9 @@ impl Loading<'_> {
 
     fn key(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Box<str>> {
         let mut key = String::new();
-        let parts = self.config.source.key.len();
+        let parts = self.table.key.len();
         for (index, cell) in row.cells.iter().take(parts).enumerate() {
-            let column = self.config.source.key.get(index).map_or("", String::as_str);
+            let column = self.table.key.get(index).map_or("", String::as_str);
             let Some(text) = cell else {
                 problems
                     .add(&row.at(Some(index)), format!("the row has no key: `{column}` is empty"));
@@ -163,7 +159,7 @@ impl Loading<'_> {
     }
 
     fn values(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Vec<Value<'static>>> {
-        let first = self.config.source.key.len();
+        let first = self.table.key.len();
         let mut values = Vec::with_capacity(self.config.provides.len());
         let mut fits = true;
         for (index, (name, of)) in self.config.provides.iter().enumerate() {
@@ -181,7 +177,7 @@ impl Loading<'_> {
     }
 
     fn as_of(&self, row: &Row<'_>, problems: &mut Problems) -> Option<Millis> {
-        if self.config.source.as_of.is_none() {
+        if self.table.as_of.is_none() {
             return Some(self.read_at);
         }
         let index = row.cells.len().saturating_sub(1);

@@ -82,7 +82,7 @@ impl Pipelines {
         keys: &FingerprintKeys,
         alert_id: &Id,
     ) {
-        if let Some(aliases) = &self.aliases {
+        if let Some(aliases) = self.aliases() {
             aliases.resolve(alert, secret, keys);
         }
         if alert.text(Field::NhiId).is_some() {

@@ -42,13 +42,16 @@ pub use pipeline::{Pipeline, WEBHOOK_ROOT};
 pub use reading::{Incoming, MESSAGE_BYTES_MAX};
 pub use secret::canonical;
 
-use crate::text::{At, Problems, Source};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::text::{At, Problem, Problems, Source};
 
 /// Every pipeline, and the table that says whose key is whose.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Pipelines {
     list: Vec<Pipeline>,
-    aliases: Option<alias::Aliases>,
+    /// A message is read with the one that is there when it begins.
+    aliases: RwLock<Option<Arc<alias::Aliases>>>,
 }
 
 /// Reads all pipeline files and the alias table.
@@ -67,9 +70,10 @@ pub fn compile(
             check_pair(earlier, pipeline, at, problems);
         }
     }
-    let aliases = aliases.map(|source| alias::Aliases::compile(source, problems));
+    let aliases = aliases.and_then(|source| alias::Aliases::compile(source, problems));
+    let aliases = RwLock::new(aliases.map(Arc::new));
     let list = compiled.into_iter().map(|(pipeline, _)| pipeline).collect();
-    (problems.len() == before).then(|| Pipelines { list, aliases: aliases.flatten() })
+    (problems.len() == before).then_some(Pipelines { list, aliases })
 }
 
 fn check_pair(earlier: &Pipeline, later: &Pipeline, at: &At, problems: &mut Problems) {
@@ -93,6 +97,22 @@ impl Pipelines {
     /// The detector topics that are read, each once.
     pub fn topics(&self) -> std::collections::BTreeSet<&str> {
         self.list.iter().map(|pipeline| pipeline.topic.as_str()).collect()
+    }
+
+    /// Reads the alias table again, whole or not at all.
+    ///
+    /// Errors: every row that does not fit; the old table stays.
+    pub fn renew_aliases(&self, source: &Source) -> Result<(), Vec<Problem>> {
+        let mut problems = Problems::default();
+        let Some(aliases) = alias::Aliases::compile(source, &mut problems) else {
+            return Err(problems.into_sorted());
+        };
+        *self.aliases.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(aliases));
+        Ok(())
+    }
+
+    fn aliases(&self) -> Option<Arc<alias::Aliases>> {
+        self.aliases.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn list(&self) -> &[Pipeline] {

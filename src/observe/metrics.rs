@@ -24,9 +24,13 @@ pub struct Metrics {
     pub alert_age_seconds: Histogram,
     /// Lookups of one batch.
     pub lookup_seconds: Histogram,
+    /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
+    pub table_reads: IntCounterVec,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
+
+const TABLE_READS: &str = "tipstaff_table_reads_total";
 
 impl Metrics {
     /// Errors: when two metrics have one name, which is a defect.
@@ -93,6 +97,7 @@ impl Metrics {
                 "tipstaff_lookup_seconds",
                 "Time for the lookups of one batch",
             )?,
+            table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             workers,
             registry,
         })

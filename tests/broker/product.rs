@@ -6,9 +6,10 @@ mod lifecycle;
 mod policy;
 mod remade;
 mod setup;
+mod tables;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -62,6 +63,16 @@ impl Site {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains(from), "`{from}` is not in {text}");
         std::fs::write(&file, text.replace(from, to)).unwrap();
+    }
+
+    /// Gives an instance one of the three folders as its own, which it may change.
+    pub fn own(&self, instance: &str, folder: &str) -> PathBuf {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let own = self.deployment.directory.join(folder);
+        copy(&shipped, &own);
+        let place = |path: &Path| format!("{folder}: {}", path.display());
+        self.edit(instance, &place(&shipped), &place(&own));
+        own
     }
 
     /// Runs a verb on the configuration `instance`, made before.
@@ -135,6 +146,15 @@ impl Site {
         let found = self.records("ruling");
         assert_eq!(found.len(), count, "{}", process.log());
         found
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { copy(&path, &to) } else { std::fs::copy(&path, &to).map(drop).unwrap() }
     }
 }
 

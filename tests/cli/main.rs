@@ -15,6 +15,7 @@ mod check;
 mod decide;
 mod demo;
 mod general;
+mod lookup;
 mod map;
 #[path = "../support/canary.rs"]
 mod planted;

@@ -8,6 +8,7 @@
     reason = "a test may end where it fails"
 )]
 
+mod addresses;
 mod examples;
 mod files;
 mod service;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::files;
 use tipstaff::case::{Alert, FactRow, FactState, Field, Millis, Value, Why};
-use tipstaff::config::{EnricherConfig, Files, load};
+use tipstaff::config::{EnricherConfig, Files, SourceConfig, load};
 use tipstaff::enrich::{Enrichers, Lookup, Table};
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -207,7 +207,8 @@ fn a_column_that_is_not_there_is_a_mistake_and_not_an_absence() {
     }
     let (configs, files) = with_table(ENRICHER, "other.csv", CSV);
     let mut configs = configs;
-    configs[0].source.file = "enrichers/rotation/no.csv".to_owned();
+    let SourceConfig::Table(table) = &mut configs[0].source else { panic!("a table") };
+    table.file = "enrichers/rotation/no.csv".to_owned();
     assert!(Enrichers::new(&configs, &files, NOW).is_err());
 }
 
@@ -238,7 +239,8 @@ fn counting(key: &str, table: &str) -> (Enrichers, Arc<Mutex<Vec<Vec<String>>>>)
     let text = text.replace("KEY", key).replace("COLUMNS", columns);
     let (mut configs, files) = with_table(&text, "t.csv", table);
     let mut problems = Default::default();
-    let table = Table::read(&configs[0], &files, NOW, &mut problems).expect("a right table");
+    let SourceConfig::Table(source) = &configs[0].source else { panic!("a table") };
+    let table = Table::read(&configs[0], source, &files, NOW, &mut problems).expect("right");
     let asked = Arc::new(Mutex::new(Vec::new()));
     let source: Box<dyn Lookup> = Box::new(Counting(asked.clone(), table));
     (Enrichers::with([(configs.remove(0), source)]), asked)

@@ -1,5 +1,4 @@
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
@@ -23,22 +22,9 @@ fn a_policy_and_a_gap_are_on_record() {
 
 /// An instance with playbooks of its own, which it may change.
 fn own_playbooks(site: &Site) -> Process {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks");
-    let own = site.deployment.directory.join("playbooks");
-    copy(&shipped, &own);
     let (directory, port) = site.config("p1", "");
-    let places = |path: &Path| format!("playbooks: {}", path.display());
-    site.edit("p1", &places(&shipped), &places(&own));
+    site.own("p1", "playbooks");
     Process::start(&directory, "intake,triage", port)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() { copy(&path, &to) } else { fs::copy(&path, &to).map(drop).unwrap() }
-    }
 }
 
 /// Policy records as chain partition, hash and generation.
