@@ -26,6 +26,28 @@ impl FactState {
     }
 }
 
+/// Where an answer of a system that is asked over the network comes from. Tables have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheState {
+    /// Asked for this very batch.
+    Fetched,
+    /// Within its lifetime.
+    Hit,
+    /// Past its lifetime, and asked again meanwhile.
+    Stale,
+}
+
+impl CacheState {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// The answer of one enricher for one key, shared by every alert with that key.
 #[derive(Debug, Clone)]
 pub struct FactRow {
@@ -40,6 +62,9 @@ pub struct FactRow {
     pub state: FactState,
     /// In the order of the enricher's `provides`; empty unless known.
     pub values: Vec<Value<'static>>,
+    pub cache: Option<CacheState>,
+    /// For people: why it is unknown, which values contradict, what was filled in by whom.
+    pub detail: Option<Box<str>>,
     json: Box<RawValue>,
 }
 
@@ -89,7 +114,39 @@ impl FactRow {
             values: &values,
         };
         let json = serde_json::value::to_raw_value(&body).unwrap_or_default();
-        Self { enricher, source, version, key: key.into(), as_of, state, values, json }
+        let (cache, detail) = (None, None);
+        Self {
+            enricher,
+            source,
+            version,
+            key: key.into(),
+            as_of,
+            state,
+            values,
+            cache,
+            detail,
+            json,
+        }
+    }
+
+    /// The same answer, with how it was come by. For a row that says nothing of it yet.
+    #[must_use]
+    pub fn told(mut self, cache: Option<CacheState>, detail: Option<&str>) -> Self {
+        debug_assert!(self.cache.is_none() && self.detail.is_none(), "told twice");
+        let mut text = self.json.get().to_owned();
+        text.pop();
+        if let Some(cache) = cache {
+            text.push_str(&format!(",\"cache\":\"{}\"", cache.code()));
+        }
+        if let Some(detail) = detail {
+            text.push_str(",\"detail\":");
+            text.push_str(&serde_json::to_string(detail).unwrap_or_default());
+        }
+        text.push('}');
+        self.json = RawValue::from_string(text).unwrap_or(self.json);
+        self.cache = cache;
+        self.detail = detail.map(Into::into);
+        self
     }
 
     /// Reads a row back as it stands in records, so that a ruling can be made again from its record
@@ -117,7 +174,11 @@ impl FactRow {
             _ => Vec::new(),
         };
         let names = (shape.name.clone(), Arc::from(&*read.source), Arc::from(&*read.version));
-        Some(Self::new(names, &read.key, read.as_of, state, (&shape.provides, values)))
+        let row = Self::new(names, &read.key, read.as_of, state, (&shape.provides, values));
+        Some(match (read.cache, read.detail) {
+            (None, None) => row,
+            (cache, detail) => row.told(cache, detail.as_deref()),
+        })
     }
 
     /// The row as it stands in records.
@@ -156,10 +217,15 @@ struct ReadRow<'r> {
     why: Option<Why>,
     #[serde(borrow, default)]
     values: BTreeMap<Cow<'r, str>, &'r RawValue>,
+    #[serde(default)]
+    cache: Option<CacheState>,
+    #[serde(borrow, default)]
+    detail: Option<Cow<'r, str>>,
 }
 
 /// Written once when the row is made:
-/// `{"enricher","source","version","key","as_of","state","values"}`.
+/// `{"enricher","source","version","key","as_of","state","why","values"}`, and after them `cache`
+/// and `detail` where [`FactRow::told`] adds them.
 struct RowJson<'r> {
     enricher: &'r str,
     source: &'r str,
@@ -243,11 +309,15 @@ mod tests {
             row(FactState::Known, none),
             row(FactState::Absent, Vec::new()),
             row(FactState::Unknown(Why::NoKey), Vec::new()),
+            row(FactState::Absent, Vec::new()).told(Some(CacheState::Hit), None),
+            row(FactState::Unknown(Why::Error), Vec::new())
+                .told(Some(CacheState::Fetched), Some("\"503\" {} \u{1}")),
         ] {
             let read = FactRow::read(written.json(), &shape()).expect("a row");
             assert_eq!(read.json().get(), written.json().get());
             assert_eq!((&read.values, read.state), (&written.values, written.state));
             assert_eq!((read.as_of, &read.key), (written.as_of, &written.key));
+            assert_eq!((read.cache, &read.detail), (written.cache, &written.detail));
         }
     }
 

@@ -16,7 +16,7 @@ mod techniques;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub(crate) use digits::{from_base64, from_hex, hex};
-pub use fact::{Counters, EnricherShape, FactRow, FactState, Facts};
+pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, field_named};
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;

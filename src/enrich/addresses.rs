@@ -1,13 +1,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::Lookup;
 use super::lists::{Listed, each_network};
+use super::{Answer, Lookup};
 use crate::case::{FactRow, FactState, Millis, Type, Value, Why, hex};
 use crate::config::{AddressSource, EnricherConfig, Files, Given};
 use crate::text::Problems;
@@ -139,7 +138,7 @@ fn value(given: Given, found: &[(IpNet, &[Entry])], names: &BTreeSet<&str>) -> V
 }
 
 impl Lookup for Addresses {
-    fn fetch(&self, keys: &[&str], _deadline: Instant) -> Vec<Arc<FactRow>> {
-        keys.iter().map(|key| Arc::new(self.row(key))).collect()
+    fn ask(&self, keys: &[&str]) -> Vec<Answer> {
+        keys.iter().map(|key| Answer::Now(Arc::new(self.row(key)))).collect()
     }
 }

@@ -5,9 +5,11 @@
 //! ruling to say, which knows the playbook's `max_age`.
 
 mod addresses;
+mod answer;
 mod key;
 mod lists;
 mod rows;
+mod service;
 mod table;
 
 use std::collections::HashMap;
@@ -19,18 +21,21 @@ use crate::config::{EnricherConfig, Files, KeySpec, SourceConfig};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
+pub use answer::{Answer, Changes, Flight};
 pub use key::{Key, joined, key_of};
+pub use service::{Call, Failure, Fault, Reply, Service};
 pub use table::Table;
 
-/// Where facts come from. One row for each key, in order; a row that cannot be had by the deadline
-/// is `unknown(timeout)`, one that fails is `unknown(error)`.
+/// Where facts come from.
 pub trait Lookup: Send + Sync {
-    fn fetch(&self, keys: &[&str], deadline: Instant) -> Vec<Arc<FactRow>>;
+    /// Begins to look, without waiting for anything. One answer for each key, in order.
+    fn ask(&self, keys: &[&str]) -> Vec<Answer>;
 }
 
 /// Every enricher of the configuration, ready to be asked, in its order.
 pub struct Enrichers {
     enrichers: Vec<Enricher>,
+    changes: Changes,
 }
 
 /// One enricher: how its key is made and whom to ask.
@@ -62,13 +67,18 @@ impl Enrichers {
             let lookup = read(config, files, now, &mut problems);
             enrichers.extend(lookup.map(|lookup| Enricher::new(config, lookup)));
         }
-        if problems.is_empty() { Ok(Self { enrichers }) } else { Err(problems.into_sorted()) }
+        let changes = Changes::default();
+        if problems.is_empty() {
+            Ok(Self { enrichers, changes })
+        } else {
+            Err(problems.into_sorted())
+        }
     }
 
     /// With sources of the caller's, in the order of the configurations.
     pub fn with(sources: impl IntoIterator<Item = (EnricherConfig, Box<dyn Lookup>)>) -> Self {
         let enrichers = sources.into_iter().map(|(config, lookup)| Enricher::new(&config, lookup));
-        Self { enrichers: enrichers.collect() }
+        Self { enrichers: enrichers.collect(), changes: Changes::default() }
     }
 
     /// Reads the files of one enricher again. Whole or not at all: on any mistake it goes on with
@@ -89,7 +99,13 @@ impl Enrichers {
         if let Some(enricher) = known {
             *enricher.lookup.write().unwrap_or_else(PoisonError::into_inner) = Arc::from(lookup);
         }
+        self.changes.tell();
         Ok(())
+    }
+
+    /// Moves whenever a fact that was unknown may be known now.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
     }
 
     pub fn len(&self) -> usize {
@@ -103,8 +119,8 @@ impl Enrichers {
     /// One key of one enricher, for a person. Nothing when there is no such enricher.
     pub fn fact(&self, enricher: &str, key: &str, deadline: Instant) -> Option<Arc<FactRow>> {
         let enricher = self.enrichers.iter().find(|each| *each.name == *enricher)?;
-        let lookup = Arc::clone(&enricher.lookup.read().unwrap_or_else(PoisonError::into_inner));
-        Some(lookup.fetch(&[key], deadline).into_iter().next().unwrap_or(enricher.failed.clone()))
+        let answer = enricher.lookup().ask(&[key]).into_iter().next();
+        Some(answer.map_or_else(|| enricher.failed.clone(), |answer| answer.by(deadline)))
     }
 
     /// For each alert a slot for each enricher, filled where it was wanted.
@@ -114,8 +130,15 @@ impl Enrichers {
         deadline: Instant,
     ) -> Vec<Vec<Option<Arc<FactRow>>>> {
         let mut facts: Vec<_> = alerts.iter().map(|_| vec![None; self.enrichers.len()]).collect();
-        for (index, enricher) in self.enrichers.iter().enumerate() {
-            enricher.fill(index, alerts, &mut facts, deadline);
+        let enrichers = self.enrichers.iter().enumerate();
+        // All are asked before the first is waited for.
+        let asked: Vec<_> =
+            enrichers.map(|(index, enricher)| (index, enricher.ask(index, alerts))).collect();
+        let began = Instant::now();
+        for (enricher, (index, asked)) in self.enrichers.iter().zip(asked) {
+            let own = enricher.timeout.map(|timeout| began + timeout);
+            let deadline = own.map_or(deadline, |own| own.min(deadline));
+            enricher.fill(index, &asked, &mut facts, deadline);
         }
         facts
     }
@@ -159,37 +182,49 @@ impl Enricher {
         }
     }
 
-    fn fill(
-        &self,
-        index: usize,
-        alerts: &[Wanted<'_>],
-        facts: &mut [Vec<Option<Arc<FactRow>>>],
-        deadline: Instant,
-    ) {
+    fn lookup(&self) -> Arc<dyn Lookup> {
+        Arc::clone(&self.lookup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ask(&self, index: usize, alerts: &[Wanted<'_>]) -> Asked {
         let mut distinct = Distinct::for_alerts(&self.key, alerts.len());
-        let mut asked: Vec<(usize, Option<usize>)> = Vec::new();
+        let mut places: Vec<(usize, Option<usize>)> = Vec::new();
         for (place, (alert, wanted)) in alerts.iter().enumerate() {
             if wanted.contains(&index) {
-                asked.push((place, distinct.number(alert, &self.key)));
+                places.push((place, distinct.number(alert, &self.key)));
             }
         }
         let keys = distinct.keys();
-        let deadline = match self.timeout {
-            Some(timeout) => deadline.min(Instant::now() + timeout),
-            None => deadline,
-        };
-        let lookup = Arc::clone(&self.lookup.read().unwrap_or_else(PoisonError::into_inner));
-        let rows = if keys.is_empty() { Vec::new() } else { lookup.fetch(&keys, deadline) };
-        for (place, number) in asked {
+        let answers = if keys.is_empty() { Vec::new() } else { self.lookup().ask(&keys) };
+        Asked { places, answers }
+    }
+
+    fn fill(
+        &self,
+        index: usize,
+        asked: &Asked,
+        facts: &mut [Vec<Option<Arc<FactRow>>>],
+        deadline: Instant,
+    ) {
+        let rows: Vec<_> = asked.answers.iter().map(|answer| answer.by(deadline)).collect();
+        for (place, number) in &asked.places {
             let row = match number {
                 None => &self.no_key,
-                Some(number) => rows.get(number).unwrap_or(&self.failed),
+                Some(number) => rows.get(*number).unwrap_or(&self.failed),
             };
-            if let Some(slot) = facts.get_mut(place).and_then(|slots| slots.get_mut(index)) {
+            if let Some(slot) = facts.get_mut(*place).and_then(|slots| slots.get_mut(index)) {
                 *slot = Some(row.clone());
             }
         }
     }
+}
+
+/// What one enricher was asked for a batch.
+struct Asked {
+    /// Of each alert that wants it: its place in the batch and the number of its key, if it has
+    /// one.
+    places: Vec<(usize, Option<usize>)>,
+    answers: Vec<Answer>,
 }
 
 /// The keys of one batch, each once, numbered as they were first seen.

@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use super::Lookup;
 use super::key::JOINT;
 use super::rows::{Row, each_row};
+use super::{Answer, Lookup};
 use crate::case::{FactRow, FactState, Millis, Type, Value, Why, hex};
 use crate::config::{EnricherConfig, Files, TableSource};
 use crate::text::{Problems, Source};
@@ -79,13 +78,14 @@ impl Table {
 }
 
 impl Lookup for Table {
-    fn fetch(&self, keys: &[&str], _deadline: Instant) -> Vec<Arc<FactRow>> {
+    fn ask(&self, keys: &[&str]) -> Vec<Answer> {
         let found = keys.iter().map(|key| {
-            self.rows.get(*key).cloned().unwrap_or_else(|| {
+            let row = self.rows.get(*key).cloned().unwrap_or_else(|| {
                 let nothing = (self.provides.as_slice(), Vec::new());
                 let names = self.names.clone();
                 Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
-            })
+            });
+            Answer::Now(row)
         });
         found.collect()
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use crate::files;
 use tipstaff::case::{Alert, FactRow, FactState, Field, Millis, Value, Why};
 use tipstaff::config::{EnricherConfig, Files, SourceConfig, load};
-use tipstaff::enrich::{Enrichers, Lookup, Table};
+use tipstaff::enrich::{Answer, Enrichers, Lookup, Table};
 
 const NOW: Millis = Millis(1_800_000_000_000);
 
@@ -223,12 +223,12 @@ fn mistakes_of_one_table_have_a_limit() {
 struct Counting(Arc<Mutex<Vec<Vec<String>>>>, Table);
 
 impl Lookup for Counting {
-    fn fetch(&self, keys: &[&str], deadline: Instant) -> Vec<Arc<FactRow>> {
+    fn ask(&self, keys: &[&str]) -> Vec<Answer> {
         self.0.lock().unwrap().push(keys.iter().map(ToString::to_string).collect());
-        let mut rows = self.1.fetch(keys, deadline);
-        // A source that breaks off gives fewer rows than keys.
-        rows.retain(|row| &*row.key != "broken");
-        rows
+        let mut answers = self.1.ask(keys);
+        // A source that breaks off gives fewer answers than keys.
+        answers.truncate(keys.iter().take_while(|key| **key != "broken").count());
+        answers
     }
 }
 
