@@ -181,6 +181,11 @@ impl FactRow {
         })
     }
 
+    /// A fact from the future is as doubtful as an old one; one without a time is never fresh.
+    pub fn is_fresh(&self, now: Millis, max_age_ms: i64) -> bool {
+        self.as_of.is_some_and(|as_of| now.since(as_of).saturating_abs() <= max_age_ms)
+    }
+
     /// The row as it stands in records.
     pub fn json(&self) -> &RawValue {
         &self.json

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
+    /// Rulings made again. Labels: why (3 values), ruling.
+    pub revisions: IntCounterVec,
     pub duplicates: IntCounter,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,
@@ -80,6 +82,11 @@ impl Metrics {
                 &["pipeline", "result"],
             )?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
+            revisions: counters(
+                "tipstaff_revisions_total",
+                "Rulings made again",
+                &["why", "ruling"],
+            )?,
             duplicates: counter(
                 "tipstaff_duplicate_alerts_total",
                 "Alerts that had a ruling already",

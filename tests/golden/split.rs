@@ -76,8 +76,8 @@ fn genesis() -> (Chain, State, Vec<u8>) {
         ..Record::new(Kind::Genesis, Millis(0), engine, actor)
     };
     let (mut chain, mut state, mut line) = (Chain::new(CHAIN, None), State::default(), Vec::new());
-    chain.append(&mut first, &mut line).unwrap();
-    state.apply(&first);
+    let appended = chain.append(&mut first, &mut line).unwrap();
+    state.apply(&first, appended.hash);
     (chain, state, line)
 }
 
@@ -99,6 +99,7 @@ fn records(
     for end in ends {
         let mut cases: Vec<Case<'_>> = (from..end)
             .map(|at| Case {
+                bytes: &[],
                 offset: i64::try_from(at).unwrap(),
                 received_at: now(),
                 arrival: Some(arrivals[at].clone()),
