@@ -83,17 +83,9 @@ pub fn resume<S: Folded>(
     let Some(Some(last)) = parsed.get(leaf) else {
         return Resume::Refuse("the chain has no head".to_owned());
     };
-    let head = Head {
-        seq: last.record.seq,
-        hash: last.hash,
-        at: last.record.at,
-        next_in: last
-            .record
-            .next_in
-            .iter()
-            .map(|(t, n)| (t.to_string(), *n))
-            .collect::<BTreeMap<_, _>>(),
-    };
+    let next_in = last.record.next_in.iter().map(|(t, n)| (t.to_string(), *n));
+    let next_in: BTreeMap<String, i64> = next_in.collect();
+    let head = Head { seq: last.record.seq, hash: last.hash, at: last.record.at, next_in };
     let next_in = head.next_in.get(input).copied().unwrap_or(0);
     let emit_again = emit_again(&parsed, &ancestors, committed, next_in);
     let covers =

@@ -58,8 +58,8 @@ impl Visits {
 }
 
 impl Triage {
-    /// Rules again what waits and has its facts now, or has waited as long as it may. True: there is
-    /// something to commit.
+    /// Rules again what waits and has its facts now, or has waited as long as it may. True: there
+    /// is something to commit.
     pub(super) fn revisit(&mut self, out: &mut Outbox<'_>) -> bool {
         let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
         let now = (self.clock)();
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn few_stretches_hold_all_that_is_wanted_and_still_there() {
         assert_eq!(ranges(&[], 0), []);
-        assert_eq!(ranges(&[1, 5, 6], 5), [5..7]);
+        assert_eq!(ranges(&[1, 5, 6, 3000], 5), [5..7, 3000..3001]);
         assert_eq!(ranges(&[5, 1000, 9000], 0), [5..1001, 9000..9001]);
     }
 }

@@ -19,7 +19,7 @@ use super::{now, shipped};
 
 const CHAIN: &str = "test/offline.decisions/0/0";
 
-fn terms(loaded: &Loaded) -> Terms {
+pub(super) fn terms(loaded: &Loaded) -> Terms {
     Terms {
         policy: Arc::clone(&loaded.checked.policy),
         generation: 1,
@@ -60,7 +60,7 @@ fn arrivals(
     all
 }
 
-fn genesis() -> (Chain, State, Vec<u8>) {
+pub(super) fn genesis() -> (Chain, State, Vec<u8>) {
     let engine = Engine { version: "1".into(), build: "test".into() };
     let actor = Actor { service: "tipstaff".into(), instance: "test".into() };
     let mut first = Record {
