@@ -46,6 +46,15 @@ impl CacheState {
             Self::Stale => "stale",
         }
     }
+
+    /// For people, behind an age.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Fetched => ", asked for this",
+            Self::Hit => ", from the cache",
+            Self::Stale => ", from the cache past its lifetime, asked for again",
+        }
+    }
 }
 
 /// The answer of one enricher for one key, shared by every alert with that key.

@@ -6,7 +6,7 @@ use clap::Args;
 use super::screen::age_text;
 use super::{Config, say};
 use crate::app::{Failure, system_clock};
-use crate::case::{FactRow, FactState, Millis, Value, duration_text};
+use crate::case::{CacheState, FactRow, FactState, Millis, Value, duration_text};
 use crate::config::{EnricherConfig, KeySpec};
 use crate::text::suggestion;
 
@@ -82,8 +82,15 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
     });
     let mut lines = vec![
         format!("{:16} {state}", config.name),
-        format!("{:16} {} version {}{age}", "from", row.source, row.version),
+        format!(
+            "{:16} {} version {}{age}{}",
+            "from",
+            row.source,
+            row.version,
+            row.cache.map_or("", CacheState::about)
+        ),
     ];
+    lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "")));
     for ((name, _), value) in config.provides.iter().zip(&row.values) {
         let value = match value {
             Value::Absent | Value::Unknown(_) => "-".to_owned(),
