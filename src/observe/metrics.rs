@@ -88,7 +88,7 @@ impl Metrics {
                 "Time for the lookups of one batch",
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
-            lookups: LookupMetrics::new(&registry)?,
+            lookups: LookupMetrics::new(&register.0)?,
             workers,
             registry: register.0,
         })
