@@ -31,14 +31,21 @@ pub(super) struct Visits {
     looked: Instant,
     asked: Instant,
     changes: u64,
-    /// By partition, the first ruling that was looked at last.
-    cursors: HashMap<i32, u64>,
+    sweeps: HashMap<i32, Sweep>,
+}
+
+/// One look at all that waits in a partition, in several turns.
+#[derive(Default)]
+struct Sweep {
+    /// The number of the first ruling that was looked at last.
+    cursor: u64,
+    left: usize,
 }
 
 impl Default for Visits {
     fn default() -> Self {
         let now = Instant::now();
-        Self { looked: now, asked: now, changes: 0, cursors: HashMap::new() }
+        Self { looked: now, asked: now, changes: 0, sweeps: HashMap::new() }
     }
 }
 
@@ -68,8 +75,11 @@ impl Triage {
         partitions.sort_unstable();
         for partition in partitions {
             let Some(open) = self.lanes.get(&partition) else { continue };
-            let cursor = self.visits.cursors.entry(partition).or_default();
-            let chosen = chosen(&open.lane, now, has_changed, cursor);
+            let sweep = self.visits.sweeps.entry(partition).or_default();
+            if has_changed {
+                sweep.left = open.lane.waits().len();
+            }
+            let chosen = chosen(&open.lane, now, sweep);
             if !chosen.is_empty() {
                 wrote |= self.look_again(partition, &chosen, now, out);
             }
@@ -125,24 +135,22 @@ fn is_over(waiting: &Waiting, now: Millis) -> bool {
 }
 
 /// What of a lane to look at: holds that are over, and what may have its facts now, in turns.
-fn chosen(lane: &Lane, now: Millis, has_changed: bool, cursor: &mut u64) -> Vec<Waiting> {
+fn chosen(lane: &Lane, now: Millis, sweep: &mut Sweep) -> Vec<Waiting> {
     let waits = lane.waits();
     let is_full = waits.held() > HELD_MAX;
     let over = waits.iter().filter(|each| is_over(each, now) || (is_full && each.standing.is_held));
     let mut chosen: Vec<Waiting> = over.take(LOOK_AT_MOST).cloned().collect();
-    if !has_changed {
-        return chosen;
-    }
-    let start = *cursor;
+    let (start, turn) = (sweep.cursor, sweep.left.min(LOOK_AT_MOST));
+    sweep.left -= turn;
     let (behind, ahead): (Vec<&Waiting>, Vec<&Waiting>) = waits
         .iter()
         .filter(|each| !each.facts.is_empty())
         .partition(|each| each.cause.seq <= start);
-    for waiting in ahead.into_iter().chain(behind).take(LOOK_AT_MOST) {
+    for waiting in ahead.into_iter().chain(behind).take(turn) {
         if chosen.iter().all(|each| each.alert_id != waiting.alert_id) {
             chosen.push(waiting.clone());
         }
-        *cursor = waiting.cause.seq;
+        sweep.cursor = waiting.cause.seq;
     }
     chosen
 }
