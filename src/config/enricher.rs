@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::addresses::{AddressSource, addresses};
+use super::combine::{CombineSource, Part, combine};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
 use crate::clause::Schema;
@@ -24,10 +25,24 @@ pub struct EnricherConfig {
 impl EnricherConfig {
     /// What its source reads, from the root of the configuration.
     pub fn files(&self) -> Vec<&str> {
-        match &self.source {
-            SourceConfig::Table(table) => vec![&table.file],
-            SourceConfig::Addresses(source) => {
-                source.lists.iter().map(|list| list.file.as_str()).collect()
+        self.source.files()
+    }
+
+    /// One part of a combined source, as an enricher of its own.
+    #[must_use]
+    pub fn of_part(&self, part: &Part) -> Self {
+        let provides = part.gives.iter().filter_map(|index| self.provides.get(*index));
+        Self { provides: provides.cloned().collect(), source: part.source.clone(), ..self.clone() }
+    }
+}
+
+impl SourceConfig {
+    fn files(&self) -> Vec<&str> {
+        match self {
+            Self::Table(table) => vec![&table.file],
+            Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
+            Self::Combine(source) => {
+                source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
         }
     }
@@ -46,6 +61,7 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+    Combine(CombineSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,10 +123,8 @@ fn rest(
     let source = fields.require("source", problems);
     let source = source.and_then(|node| source_of(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
-    for later in ["combine", "cache"] {
-        if let Some(node) = fields.get(later) {
-            problems.add(&node.at, format!("`{later}` is not supported yet"));
-        }
+    if let Some(node) = fields.get("cache") {
+        problems.add(&node.at, "`cache` is not supported yet");
     }
     fields.finish(problems);
     let (key, source) = (key?, source?);
@@ -230,20 +244,35 @@ fn source_of(
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
     let mut kinds = Fields::of(node, "`source`", problems)?;
+    if let Some(node) = kinds.get("combine") {
+        kinds.finish(problems);
+        return combine(node, folder, provides, problems).map(SourceConfig::Combine);
+    }
+    let source = one_source(&mut kinds, folder, provides, problems);
+    kinds.finish(problems);
+    source
+}
+
+/// Of the one kind that `kinds` names; what else stands there is the caller's.
+pub(super) fn one_source(
+    kinds: &mut Fields<'_>,
+    folder: &str,
+    provides: &[(String, Type)],
+    problems: &mut Problems,
+) -> Option<SourceConfig> {
     let (of_table, of_addresses) = (kinds.get("table"), kinds.get("addresses"));
     for later in ["http", "topic"] {
         if let Some(node) = kinds.get(later) {
             problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
         }
     }
-    kinds.finish(problems);
     match (of_table, of_addresses) {
         (Some(node), None) => table(node, folder, provides, problems).map(SourceConfig::Table),
         (None, Some(node)) => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
         _ => {
-            problems.add(&node.at, "`source` must have one of `table`, `addresses`");
+            problems.add(&kinds.at, "a source must be one of `table`, `addresses`");
             None
         }
     }
@@ -344,6 +373,9 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         }
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        SourceConfig::Combine(source) => {
+            source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));
         }
         _ => {}
     }

@@ -6,6 +6,7 @@
 //! version.
 
 mod addresses;
+mod combine;
 #[cfg(feature = "shell")]
 mod disk;
 mod enricher;
@@ -20,6 +21,7 @@ mod words;
 
 pub use crate::normalize::WEBHOOK_ROOT;
 pub use addresses::{AddressList, AddressSource, Given, ListFormat};
+pub use combine::{CombineSource, Part, WhenUnknown};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};

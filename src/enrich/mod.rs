@@ -6,6 +6,7 @@
 
 mod addresses;
 mod answer;
+mod combine;
 mod key;
 mod lists;
 mod rows;
@@ -21,7 +22,8 @@ use crate::config::{EnricherConfig, Files, KeySpec, SourceConfig};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
-pub use answer::{Answer, Changes, Flight};
+pub use answer::{Answer, Changes, Flight, Merge};
+pub use combine::Combined;
 pub use key::{Key, joined, key_of};
 pub use service::{Call, Failure, Fault, Reply, Service};
 pub use table::Table;
@@ -159,6 +161,13 @@ fn read(
         SourceConfig::Addresses(source) => {
             let addresses = Addresses::read(config, source, files, now, problems)?;
             Some(Box::new(addresses))
+        }
+        SourceConfig::Combine(source) => {
+            let parts = source.parts.iter().map(|part| config.of_part(part));
+            // All are read, so that all their mistakes are told.
+            let parts: Vec<_> = parts.map(|part| read(&part, files, now, problems)).collect();
+            let is_whole = parts.iter().all(Option::is_some);
+            is_whole.then(|| -> Box<dyn Lookup> { Box::new(Combined::new(config, source, parts)) })
         }
     }
 }
