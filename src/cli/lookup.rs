@@ -39,6 +39,7 @@ impl Lookup {
         };
         let parts: Vec<&str> = self.key.iter().map(String::as_str).collect();
         let key = key_of(config, &parts)?;
+        let _services = loaded.connect_alone(now)?;
         let Some(row) = loaded.enrichers.fact(&config.name, &key, Instant::now() + PATIENCE) else {
             return Err(Failure::Ended(format!("`{}` gave no answer", config.name)));
         };

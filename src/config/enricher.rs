@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::addresses::{AddressSource, addresses};
-use super::combine::{CombineSource, Part, combine};
+use super::cache::{CacheConfig, cache};
+use super::combine::{CombineSource, combine};
 use super::words::{duration, listed};
-use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
 
@@ -19,6 +22,10 @@ pub struct EnricherConfig {
     pub source: SourceConfig,
     /// A lookup that takes longer is `unknown(timeout)`, whatever the batch would allow.
     pub timeout_ms: Option<i64>,
+    /// Of a source that is asked over the network.
+    pub cache: CacheConfig,
+    /// Of its file: what is cached under another one is not used.
+    pub digest: Arc<str>,
     pub at: At,
 }
 
@@ -30,9 +37,15 @@ impl EnricherConfig {
 
     /// One part of a combined source, as an enricher of its own.
     #[must_use]
-    pub fn of_part(&self, part: &Part) -> Self {
+    pub fn of_part(&self, source: &CombineSource, index: usize) -> Self {
+        let Some(part) = source.parts.get(index) else { return self.clone() };
         let provides = part.gives.iter().filter_map(|index| self.provides.get(*index));
-        Self { provides: provides.cloned().collect(), source: part.source.clone(), ..self.clone() }
+        Self {
+            provides: provides.cloned().collect(),
+            source: part.source.clone(),
+            digest: format!("{}.{index}", self.digest).into(),
+            ..self.clone()
+        }
     }
 }
 
@@ -62,6 +75,23 @@ pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
     Combine(CombineSource),
+}
+
+impl SourceConfig {
+    /// Whether it is asked over the network, and so cached.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Table(_) | Self::Addresses(_) => false,
+            Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
+        }
+    }
+
+    /// The one of `services:` that it asks, as its only one.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Self::Table(_) | Self::Addresses(_) | Self::Combine(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,14 +136,15 @@ pub fn enricher(
     let name = name(&mut fields, folder, problems).or_else(|| folder.rsplit('/').next());
     let provides = provides(&mut fields, problems);
     let shape = EnricherShape { name: name.unwrap_or_default().into(), provides };
-    let config = rest(&shape, fields, folder, problems);
+    let digest = hex(&Sha256::digest(&source.text)).chars().take(16).collect::<String>();
+    let config = rest(&shape, fields, (folder, digest.into()), problems);
     (Some(shape), config.filter(|_| problems.len() == before))
 }
 
 fn rest(
     shape: &EnricherShape,
     mut fields: Fields<'_>,
-    folder: &str,
+    (folder, digest): (&str, Arc<str>),
     problems: &mut Problems,
 ) -> Option<EnricherConfig> {
     let at = fields.at.clone();
@@ -123,10 +154,13 @@ fn rest(
     let source = fields.require("source", problems);
     let source = source.and_then(|node| source_of(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
-    if let Some(node) = fields.get("cache") {
-        problems.add(&node.at, "`cache` is not supported yet");
-    }
+    let cached = fields.get("cache").map(|node| (&node.at, cache(node, problems)));
     fields.finish(problems);
+    if let (Some((at, _)), Some(source)) = (&cached, &source)
+        && !source.is_remote()
+    {
+        problems.add(at, "`cache` goes with a source that is asked over the network");
+    }
     let (key, source) = (key?, source?);
     check_parts(&key, &source, &at, problems);
     Some(EnricherConfig {
@@ -137,6 +171,8 @@ fn rest(
         key,
         source,
         timeout_ms,
+        cache: cached.map(|(_, cache)| cache).unwrap_or_default(),
+        digest,
         at,
     })
 }

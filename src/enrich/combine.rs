@@ -10,7 +10,7 @@ use crate::config::{CombineSource, EnricherConfig, WhenUnknown};
 
 /// Sources that are asked together.
 pub struct Combined {
-    parts: Vec<Box<dyn Lookup>>,
+    parts: Vec<Arc<dyn Lookup>>,
     merging: Arc<Merging>,
     merge: Arc<Merge>,
 }
@@ -21,7 +21,7 @@ impl Combined {
     pub fn new(
         config: &EnricherConfig,
         source: &CombineSource,
-        parts: Vec<Option<Box<dyn Lookup>>>,
+        parts: Vec<Option<Arc<dyn Lookup>>>,
     ) -> Self {
         let (mut lookups, mut places) = (Vec::new(), Vec::new());
         for (part, lookup) in source.parts.iter().zip(parts) {
@@ -57,6 +57,10 @@ impl Lookup for Combined {
         }
         let merged = |all| Answer::Merged(all, Arc::clone(&self.merge));
         answers.into_iter().map(merged).collect()
+    }
+
+    fn forget(&self, key: &str) {
+        self.parts.iter().for_each(|part| part.forget(key));
     }
 }
 

@@ -3,6 +3,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::LookupMetrics;
+
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
 pub struct Metrics {
@@ -26,6 +28,7 @@ pub struct Metrics {
     pub lookup_seconds: Histogram,
     /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
     pub table_reads: IntCounterVec,
+    pub lookups: LookupMetrics,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -98,6 +101,7 @@ impl Metrics {
                 "Time for the lookups of one batch",
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
+            lookups: LookupMetrics::new(&registry)?,
             workers,
             registry,
         })

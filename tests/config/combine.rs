@@ -123,7 +123,7 @@ fn says(name: &str, state: FactState, values: &[Value<'static>]) -> FactRow {
 
 fn combined(config: &EnricherConfig, parts: [Option<FactRow>; 2]) -> Arc<FactRow> {
     let SourceConfig::Combine(source) = &config.source else { panic!("combined") };
-    let parts = parts.map(|row| row.map(|row| -> Box<dyn Lookup> { Box::new(Says(row)) }));
+    let parts = parts.map(|row| row.map(|row| -> Arc<dyn Lookup> { Arc::new(Says(row)) }));
     let combined = Combined::new(config, source, parts.into());
     combined.ask(&["k"]).remove(0).by(soon())
 }
@@ -193,7 +193,7 @@ fn a_part_that_is_not_configured_says_nothing() {
         .replace("as_of: seen}}", "as_of: seen}, gives: [tier, on_call]}");
     let config = load(&files(&[(PATH, &text)])).expect("no problems").enrichers.remove(0);
     let SourceConfig::Combine(source) = &config.source else { panic!("combined") };
-    let table = Box::new(Says(says("a", KNOWN, &[Value::Absent, Value::Absent])));
+    let table = Arc::new(Says(says("a", KNOWN, &[Value::Absent, Value::Absent])));
     let combined = Combined::new(&config, source, vec![Some(table), None, None]);
     let row = combined.ask(&["k"]).remove(0).by(soon());
     assert_eq!(row.values[0], Value::Unknown(Why::Error));
@@ -224,15 +224,15 @@ impl Lookup for Late {
 fn a_part_that_is_late_or_breaks_off_is_unknown_in_its_own_place() {
     let config = config("");
     let SourceConfig::Combine(source) = &config.source else { panic!("combined") };
-    let known = || Box::new(Says(says("low", KNOWN, &[text("a"), Value::Absent])));
+    let known = || Arc::new(Says(says("low", KNOWN, &[text("a"), Value::Absent])));
     for (first, second, expected) in [
-        (Box::new(Silent) as Box<dyn Lookup>, known() as Box<dyn Lookup>, FAILED),
-        (Box::new(Late), known(), FactState::Unknown(Why::Timeout)),
+        (Arc::new(Silent) as Arc<dyn Lookup>, known() as Arc<dyn Lookup>, FAILED),
+        (Arc::new(Late), known(), FactState::Unknown(Why::Timeout)),
     ] {
         let combined = Combined::new(&config, source, vec![Some(first), Some(second)]);
         assert_eq!(combined.ask(&["k"]).remove(0).by(soon()).state, expected);
     }
-    let combined = Combined::new(&config, source, vec![Some(known()), Some(Box::new(Late))]);
+    let combined = Combined::new(&config, source, vec![Some(known()), Some(Arc::new(Late))]);
     let row = combined.ask(&["k"]).remove(0).by(Instant::now() + Duration::from_millis(20));
     assert_eq!(row.values, [text("a"), Value::Unknown(Why::Timeout)]);
 }
