@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::addresses::{AddressSource, addresses};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
+use super::http::{HttpConfig, http};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
@@ -54,6 +55,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
+            Self::Http(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -74,6 +76,7 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+    Http(HttpConfig),
     Combine(CombineSource),
 }
 
@@ -82,6 +85,7 @@ impl SourceConfig {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Table(_) | Self::Addresses(_) => false,
+            Self::Http(_) => true,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
         }
     }
@@ -90,6 +94,7 @@ impl SourceConfig {
     pub fn service(&self) -> Option<&str> {
         match self {
             Self::Table(_) | Self::Addresses(_) | Self::Combine(_) => None,
+            Self::Http(http) => Some(&http.service),
         }
     }
 }
@@ -296,19 +301,21 @@ pub(super) fn one_source(
     provides: &[(String, Type)],
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
-    let (of_table, of_addresses) = (kinds.get("table"), kinds.get("addresses"));
-    for later in ["http", "topic"] {
-        if let Some(node) = kinds.get(later) {
-            problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
-        }
+    if let Some(node) = kinds.get("topic") {
+        problems.add(&node.at, "a source of kind `topic` is not supported yet");
     }
-    match (of_table, of_addresses) {
-        (Some(node), None) => table(node, folder, provides, problems).map(SourceConfig::Table),
-        (None, Some(node)) => {
+    let [of_table, of_addresses, of_http] =
+        ["table", "addresses", "http"].map(|kind| kinds.get(kind));
+    match (of_table, of_addresses, of_http) {
+        (Some(node), None, None) => {
+            table(node, folder, provides, problems).map(SourceConfig::Table)
+        }
+        (None, Some(node), None) => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
+        (None, None, Some(node)) => http(node, provides, problems).map(SourceConfig::Http),
         _ => {
-            problems.add(&kinds.at, "a source must be one of `table`, `addresses`");
+            problems.add(&kinds.at, "a source must be one of `table`, `addresses`, `http`");
             None
         }
     }
@@ -409,6 +416,12 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         }
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        SourceConfig::Http(http) if http.key.len() != wanted => {
+            let have = http.key.len();
+            let message =
+                format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
+            problems.add(&http.at, message);
         }
         SourceConfig::Combine(source) => {
             source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));

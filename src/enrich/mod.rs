@@ -6,6 +6,8 @@
 
 mod addresses;
 mod answer;
+mod codeowners;
+mod http;
 mod cache;
 mod combine;
 mod key;
@@ -22,16 +24,18 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig};
+use crate::config::{CombineSource, EnricherConfig, Files, HttpConfig, KeySpec, SourceConfig};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight, Merge};
 pub use cache::Cached;
 pub use combine::Combined;
+pub use http::HttpSource;
 pub use key::{Key, joined, key_of};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
+use remotes::Unconfigured;
 pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
@@ -226,8 +230,19 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::Http(source) => Some(self.http(config, source)),
             SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
+    }
+
+    fn http(&self, config: &EnricherConfig, source: &HttpConfig) -> Arc<dyn Lookup> {
+        let known = self.remotes.and_then(|all| Some((all, all.service(&source.service)?)));
+        let Some((remotes, service)) = known else {
+            return Arc::new(Unconfigured::new(config, &source.service));
+        };
+        let provides = config.provides.as_slice();
+        let remote = HttpSource::new(source.clone(), provides, Arc::clone(&service));
+        remotes.cached((config, "http"), provides, &service, self.changes, remote)
     }
 
     /// What is not asked here, as its service is not configured, is left out.
