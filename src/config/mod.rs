@@ -15,6 +15,7 @@ mod load;
 mod secret;
 mod service;
 mod sns;
+mod traces;
 mod webhooks;
 mod words;
 
@@ -29,4 +30,5 @@ pub use service::{
     WorkersConfig,
 };
 pub use sns::SnsTopic;
+pub use traces::TracesConfig;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

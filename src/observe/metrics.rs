@@ -26,6 +26,8 @@ pub struct Metrics {
     pub lookup_seconds: Histogram,
     /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
     pub table_reads: IntCounterVec,
+    /// Spans that were recorded. Label: what became of them (3 values).
+    pub spans: IntCounterVec,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -98,6 +100,7 @@ impl Metrics {
                 "Time for the lookups of one batch",
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
+            spans: counters("tipstaff_spans_total", "Spans of traces, by fate", &["result"])?,
             workers,
             registry,
         })

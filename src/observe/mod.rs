@@ -1,11 +1,13 @@
-//! What can be seen from outside: every metric's name, the health answers, the log's form.
+//! What can be seen from outside: every metric's name, the health answers, the log's form, spans.
 //!
 //! Labels are closed lists of ours; nothing that an alert says ever becomes one.
 
 mod health;
 mod logs;
 mod metrics;
+mod traces;
 
 pub use health::{Health, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use metrics::Metrics;
+pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

@@ -1,0 +1,108 @@
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status};
+use opentelemetry_sdk::trace::Span;
+
+use super::{Carried, Traces, Tracing, names};
+
+thread_local! {
+    /// For whom this thread works just now.
+    static HERE: RefCell<Here> = const { RefCell::new(Here(None)) };
+}
+
+/// The span for which something is done; nothing when it is not traced. It can be taken to another
+/// thread or into a task.
+#[derive(Clone, Default)]
+pub struct Here(Option<(Arc<Tracing>, SpanContext)>);
+
+/// While it lives, its thread works for a [`Here`].
+#[must_use = "it ends when it is dropped"]
+pub struct Within {
+    before: Option<Here>,
+}
+
+impl Here {
+    pub fn now() -> Self {
+        HERE.with_borrow(Self::clone)
+    }
+
+    pub(super) fn at(span: Option<(&Arc<Tracing>, &SpanContext)>) -> Self {
+        Self(span.map(|(tracing, context)| (Arc::clone(tracing), context.clone())))
+    }
+
+    pub fn enter(&self) -> Within {
+        if self.0.is_none() {
+            return Within { before: None };
+        }
+        Within { before: Some(HERE.replace(self.clone())) }
+    }
+
+    /// A future that works for it, whichever thread polls it.
+    pub fn around<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        Around { here: self, future: Box::pin(future) }
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            HERE.set(before);
+        }
+    }
+}
+
+struct Around<F> {
+    here: Here,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Around<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _within = self.here.enter();
+        self.future.as_mut().poll(context)
+    }
+}
+
+/// One request to a system that facts are asked of. Its span, if it has one, ends with it.
+#[derive(Default)]
+pub struct CallSpan(Option<Span>);
+
+impl Traces {
+    /// Begins a request for whom this thread works just now.
+    pub fn call(enricher: &str, service: &str) -> CallSpan {
+        let Here(Some((tracing, parent))) = Here::now() else { return CallSpan(None) };
+        let builder = SpanBuilder::from_name(format!("{} {enricher}", names::LOOKUP))
+            .with_kind(SpanKind::Client)
+            .with_attributes([
+                KeyValue::new(names::ENRICHER, enricher.to_owned()),
+                KeyValue::new(names::SERVICE, service.to_owned()),
+            ]);
+        CallSpan(Some(tracing.start(builder, Some(&parent))))
+    }
+}
+
+impl CallSpan {
+    /// The headers of the request, so that who is asked can go on with the trace.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let carried = self.0.as_ref().map(|span| Carried::of(span.span_context()));
+        carried.map(|carried| carried.pairs()).unwrap_or_default()
+    }
+
+    pub fn replied(&mut self, status: u16) {
+        let Some(span) = &mut self.0 else { return };
+        span.set_attribute(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
+    }
+
+    /// Why it is of no use: one of a closed list of names.
+    pub fn failed(&mut self, fault: &'static str) {
+        let Some(span) = &mut self.0 else { return };
+        span.set_attribute(KeyValue::new(names::ERROR_TYPE, fault));
+        span.set_status(Status::error(fault));
+    }
+}
