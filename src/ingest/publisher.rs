@@ -58,7 +58,8 @@ impl Publisher {
         &self,
         topic: &str,
         partition: i32,
-        (key, value, headers): (&[u8], &[u8], &[(&str, &[u8])]),
+        (key, value): (&[u8], &[u8]),
+        headers: &[(&str, &[u8])],
     ) -> Result<Receipt, Doubt> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.client().fatal_error().is_some() {

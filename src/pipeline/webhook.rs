@@ -129,8 +129,8 @@ impl Parts {
             let partition = partition_of(key, topics.partitions);
             let trace = traced.alert(&topics.alerts);
             let send = |headers: &[(&str, &[u8])]| {
-                let record = (key.as_bytes(), line.as_slice(), headers);
-                publisher.send(&topics.alerts, partition, record)
+                let record = (key.as_bytes(), line.as_slice());
+                publisher.send(&topics.alerts, partition, record, headers)
             };
             let receipt = match &trace {
                 None => send(&[]),

@@ -29,12 +29,14 @@ const STATE: &str = "vendor=opaque";
 const TOKEN: &str = "Bearer notareal-collector-token";
 const SECRET: &str = "notareal-secret-of-today";
 
+type Pairs<'p> = Vec<(&'p str, &'p str)>;
+
 fn traceparent(trace: &str, flags: &str) -> String {
     format!("00-{trace}-{PARENT}-{flags}")
 }
 
 /// Each message with its headers, all to one partition.
-fn publish_with(bootstrap: &str, messages: &[(Vec<u8>, Vec<(&str, &str)>)]) {
+fn publish_with(bootstrap: &str, messages: &[(Vec<u8>, Pairs<'_>)]) {
     let producer: ThreadedProducer<DefaultProducerContext> =
         ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
     for (value, headers) in messages {

@@ -106,3 +106,59 @@ impl CallSpan {
         span.set_status(Status::error(fault));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Work;
+
+    /// Spans that go nowhere.
+    fn traces() -> Traces {
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::default();
+        Traces::of(provider, 1_000_000)
+    }
+
+    fn trace(call: &CallSpan) -> Option<String> {
+        let (name, value) = call.headers().into_iter().next()?;
+        assert_eq!(name, "traceparent");
+        value.split('-').nth(1).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_batch_that_its_thread_works_for() {
+        let messages = [std::iter::empty()];
+        let batch = traces().batch(Work::Triage, "t.alerts", messages.into_iter());
+        assert_eq!(trace(&Traces::call("owner", "cmdb")), None);
+        let within = batch.enter();
+        let first = trace(&Traces::call("owner", "cmdb"));
+        assert!(first.is_some());
+        let other = traces().batch(Work::Triage, "t.alerts", [std::iter::empty()].into_iter());
+        let inner = other.enter();
+        assert_ne!(trace(&Traces::call("owner", "cmdb")), first);
+        drop(inner);
+        assert_eq!(trace(&Traces::call("vault", "vault")), first);
+        let here = Here::now();
+        drop(within);
+        assert_eq!(trace(&Traces::call("owner", "cmdb")), None);
+
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+        let task = here.around(async {
+            tokio::task::yield_now().await;
+            trace(&Traces::call("owner", "cmdb"))
+        });
+        let told = runtime.unwrap().block_on(async { tokio::spawn(task).await.unwrap() });
+        assert_eq!(told, first);
+        assert_eq!(trace(&Traces::call("owner", "cmdb")), None);
+    }
+
+    #[test]
+    fn without_a_configuration_nothing_is_traced() {
+        let headers =
+            || [("traceparent", &b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..])];
+        let messages = [headers().into_iter()];
+        let mut batch = Traces::default().batch(Work::Intake, "t.alerts", messages.into_iter());
+        let _within = batch.enter();
+        assert!(batch.alert(0, ("t.alerts", 0, 0)).is_none());
+        assert_eq!(trace(&Traces::call("owner", "cmdb")), None);
+    }
+}

@@ -1,8 +1,8 @@
 //! Spans over OTLP, and the W3C trace context that an alert carries through the topics.
 //!
 //! Whether an alert is traced is decided once: by whoever sent it, or else by chance where it comes
-//! in (intake, a webhook). Every later stage does as the headers say. A span is made only of what is
-//! traced, so that all other alerts cost a look at their headers, and nothing at all without
+//! in (intake, a webhook). Every later stage does as the headers say. A span is made only of what
+//! is traced, so that all other alerts cost a look at their headers, and nothing at all without
 //! `traces` in the configuration. Spans are a view: nothing waits for them or rests on them.
 
 mod call;
@@ -70,13 +70,17 @@ impl Traces {
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let provider = export::provider(config, headers, instance, metrics)?;
+        Ok(Self::of(provider, config.sample_ppm))
+    }
+
+    fn of(provider: SdkTracerProvider, sample_ppm: u32) -> Self {
         let scope = InstrumentationScope::builder(names::SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(names::SCHEMA_URL)
             .build();
         let tracer = provider.tracer_with_scope(scope);
-        let (sample_ppm, chance) = (u64::from(config.sample_ppm), RandomIdGenerator::default());
-        Ok(Self(Some(Arc::new(Tracing { provider, tracer, sample_ppm, chance }))))
+        let (sample_ppm, chance) = (u64::from(sample_ppm), RandomIdGenerator::default());
+        Self(Some(Arc::new(Tracing { provider, tracer, sample_ppm, chance })))
     }
 
     /// Sends what is left, for so long at most. No span is made after it.
