@@ -345,9 +345,8 @@ pub fn run(
     let listen = loaded.service()?.listen;
     let place = Place::of(loaded)?;
     let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
+    let runtime = super::setup::runtime()?;
+    loaded.connect(runtime.handle(), &metrics, (options.clock)())?;
     let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
     let keys = Arc::new(keys);
     let traces = traces(loaded, options, &metrics)?;

@@ -2,12 +2,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, Runtime};
+
 use crate::case::Millis;
 use crate::config::{Checked, Files, ResolvedSecrets, ServiceConfig, load as check};
-use crate::enrich::Enrichers;
+use crate::enrich::{Enrichers, Remotes, Service};
 use crate::ingest::{Brokers, Doubt, Settings};
 use crate::normalize::FingerprintKeys;
-use crate::text::Problem;
+use crate::observe::Metrics;
+use crate::text::{Problem, Problems};
 
 /// Why a command ended without doing its work.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,42 @@ impl Loaded {
         self.service()?.secrets(directory).map_err(Failure::Configuration)
     }
 
+    /// Lets the enrichers ask the services that `tipstaff.yaml` names; until then they ask nobody.
+    pub fn connect(&self, runtime: &Handle, metrics: &Metrics, now: Millis) -> Result<(), Failure> {
+        let (files, checked) = (&self.files, &self.checked);
+        let systems = checked.service.as_ref().map(|service| service.services.as_slice());
+        let directory = self.directory.as_deref().unwrap_or_else(|| Path::new("."));
+        let secrets = checked.service.as_ref().map(|service| service.service_secrets(directory));
+        let mut secrets = secrets.transpose().map_err(Failure::Configuration)?.unwrap_or_default();
+        let (mut services, mut problems) = (Vec::new(), Problems::default());
+        for system in systems.unwrap_or_default() {
+            let Some(secrets) = secrets.remove(&system.name) else { continue };
+            match Service::new(system, secrets, &metrics.lookups) {
+                Ok(service) => services.push(service),
+                Err(why) => problems.add(&system.at, why),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Failure::Configuration(problems.into_sorted()));
+        }
+        let remotes = Remotes::new(runtime.clone(), services, metrics.lookups.clone());
+        let connected = self.enrichers.connect(&checked.enrichers, files, now, Arc::new(remotes));
+        connected.map_err(Failure::Configuration)
+    }
+
+    /// The same for a command that runs no workers. What is on its way ends with what is returned.
+    pub fn connect_alone(&self, now: Millis) -> Result<Option<Runtime>, Failure> {
+        let has_services =
+            self.checked.service.as_ref().is_some_and(|service| !service.services.is_empty());
+        if !has_services {
+            return Ok(None);
+        }
+        let runtime = runtime()?;
+        let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
+        self.connect(runtime.handle(), &metrics, now)?;
+        Ok(Some(runtime))
+    }
+
     /// Client settings; a property that may not be set is a problem at its place in the file.
     pub fn settings(&self, secrets: &ResolvedSecrets) -> Result<Settings, Failure> {
         let mut properties = BTreeMap::new();
@@ -95,6 +134,13 @@ impl Loaded {
             Some(_) => Ok(self.secrets()?.fingerprints),
         }
     }
+}
+
+/// For what waits for others: services, webhooks, metrics.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))
 }
 
 /// Fingerprints made with these are equal on every machine and protect nothing; the shipped tables

@@ -6,7 +6,7 @@ use clap::Args;
 use super::screen::age_text;
 use super::{Config, say};
 use crate::app::{Failure, system_clock};
-use crate::case::{FactRow, FactState, Millis, Value, duration_text};
+use crate::case::{CacheState, FactRow, FactState, Millis, Value, duration_text};
 use crate::config::{EnricherConfig, KeySpec};
 use crate::text::suggestion;
 
@@ -39,6 +39,7 @@ impl Lookup {
         };
         let parts: Vec<&str> = self.key.iter().map(String::as_str).collect();
         let key = key_of(config, &parts)?;
+        let _services = loaded.connect_alone(now)?;
         let Some(row) = loaded.enrichers.fact(&config.name, &key, Instant::now() + PATIENCE) else {
             return Err(Failure::Ended(format!("`{}` gave no answer", config.name)));
         };
@@ -82,8 +83,15 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
     });
     let mut lines = vec![
         format!("{:16} {state}", config.name),
-        format!("{:16} {} version {}{age}", "from", row.source, row.version),
+        format!(
+            "{:16} {} version {}{age}{}",
+            "from",
+            row.source,
+            row.version,
+            row.cache.map_or("", CacheState::about)
+        ),
     ];
+    lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "")));
     for ((name, _), value) in config.provides.iter().zip(&row.values) {
         let value = match value {
             Value::Absent | Value::Unknown(_) => "-".to_owned(),

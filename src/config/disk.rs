@@ -5,6 +5,7 @@ use std::{env, fs, io};
 use super::files::{Files, SERVICE_FILE};
 use super::secret::{ResolvedSecrets, SecretFrom};
 use super::service::{Paths, ServiceConfig};
+use super::systems::AllSystemSecrets;
 use crate::case::Millis;
 use crate::text::{At, Problem, Problems, Source};
 
@@ -102,15 +103,26 @@ impl ServiceConfig {
     /// Errors: every secret that is missing or too short, by the place that names it.
     pub fn secrets(&self, directory: &Path) -> Result<ResolvedSecrets, Vec<Problem>> {
         let mut problems = Problems::default();
-        let resolved = self.resolve(
-            &|from: &SecretFrom| match from {
-                SecretFrom::Env(name) => env::var(name).map_err(|_| "it is not set".to_owned()),
-                SecretFrom::File(path) => fs::read_to_string(directory.join(path))
-                    .map_err(|error| error.kind().to_string()),
-            },
-            &mut problems,
-        );
+        let resolved = self.resolve(&|from| kept(directory, from), &mut problems);
         resolved.ok_or_else(|| problems.into_sorted())
+    }
+
+    /// Only what the systems are shown that facts are asked of.
+    ///
+    /// Errors: every secret that is missing, by the place that names it.
+    pub fn service_secrets(&self, directory: &Path) -> Result<AllSystemSecrets, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let secrets = self.resolve_services(&|from| kept(directory, from), &mut problems);
+        if problems.is_empty() { Ok(secrets) } else { Err(problems.into_sorted()) }
+    }
+}
+
+fn kept(directory: &Path, from: &SecretFrom) -> Result<String, String> {
+    match from {
+        SecretFrom::Env(name) => env::var(name).map_err(|_| "it is not set".to_owned()),
+        SecretFrom::File(path) => {
+            fs::read_to_string(directory.join(path)).map_err(|error| error.kind().to_string())
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::addresses::{AddressSource, addresses};
+use super::cache::{CacheConfig, cache};
 use super::words::{duration, listed};
-use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, read, suggestion};
 
@@ -18,6 +21,10 @@ pub struct EnricherConfig {
     pub source: SourceConfig,
     /// A lookup that takes longer is `unknown(timeout)`, whatever the batch would allow.
     pub timeout_ms: Option<i64>,
+    /// Of a source that is asked over the network.
+    pub cache: CacheConfig,
+    /// Of its file: what is cached under another one is not used.
+    pub digest: Arc<str>,
     pub at: At,
 }
 
@@ -46,6 +53,15 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+}
+
+impl SourceConfig {
+    /// Whether it is asked over the network, and so cached.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Table(_) | Self::Addresses(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +106,15 @@ pub fn enricher(
     let name = name(&mut fields, folder, problems).or_else(|| folder.rsplit('/').next());
     let provides = provides(&mut fields, problems);
     let shape = EnricherShape { name: name.unwrap_or_default().into(), provides };
-    let config = rest(&shape, fields, folder, problems);
+    let digest = hex(&Sha256::digest(&source.text)).chars().take(16).collect::<String>();
+    let config = rest(&shape, fields, (folder, digest.into()), problems);
     (Some(shape), config.filter(|_| problems.len() == before))
 }
 
 fn rest(
     shape: &EnricherShape,
     mut fields: Fields<'_>,
-    folder: &str,
+    (folder, digest): (&str, Arc<str>),
     problems: &mut Problems,
 ) -> Option<EnricherConfig> {
     let at = fields.at.clone();
@@ -107,12 +124,16 @@ fn rest(
     let source = fields.require("source", problems);
     let source = source.and_then(|node| source_of(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
-    for later in ["combine", "cache"] {
-        if let Some(node) = fields.get(later) {
-            problems.add(&node.at, format!("`{later}` is not supported yet"));
-        }
+    if let Some(node) = fields.get("combine") {
+        problems.add(&node.at, "`combine` is not supported yet");
     }
+    let cached = fields.get("cache").map(|node| (&node.at, cache(node, problems)));
     fields.finish(problems);
+    if let (Some((at, _)), Some(source)) = (&cached, &source)
+        && !source.is_remote()
+    {
+        problems.add(at, "`cache` goes with a source that is asked over the network");
+    }
     let (key, source) = (key?, source?);
     check_parts(&key, &source, &at, problems);
     Some(EnricherConfig {
@@ -123,6 +144,8 @@ fn rest(
         key,
         source,
         timeout_ms,
+        cache: cached.map(|(_, cache)| cache).unwrap_or_default(),
+        digest,
         at,
     })
 }

@@ -6,29 +6,38 @@
 //! version.
 
 mod addresses;
+mod cache;
 #[cfg(feature = "shell")]
 mod disk;
 mod enricher;
 mod examples;
 mod files;
 mod load;
+mod reach;
 mod secret;
 mod service;
 mod sns;
+mod systems;
 mod traces;
 mod webhooks;
 mod words;
 
 pub use crate::normalize::WEBHOOK_ROOT;
 pub use addresses::{AddressList, AddressSource, Given, ListFormat};
+pub use cache::CacheConfig;
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};
+pub use reach::Reach;
 pub use secret::{ResolvedSecrets, Secret, SecretFrom};
 pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
 pub use sns::SnsTopic;
+pub use systems::{
+    AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,
+    SystemLimits, SystemSecrets,
+};
 pub use traces::TracesConfig;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::service::{FingerprintConfig, Property, ServiceConfig};
+use super::systems::AllSystemSecrets;
 use crate::case::from_hex;
 use crate::normalize::FingerprintKeys;
 use crate::text::{At, Data, Fields, Node, Problems};
@@ -111,6 +112,20 @@ impl ServiceConfig {
         let traces = traces.unwrap_or_else(|| Some(BTreeMap::new()));
         let (webhooks, traces) = (webhooks?, traces?);
         complete.then_some(ResolvedSecrets { kafka, fingerprints, webhooks, traces })
+    }
+}
+
+impl ServiceConfig {
+    /// Fetches what the systems that facts are asked of are shown, in the same way.
+    pub fn resolve_services(
+        &self,
+        read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+        problems: &mut Problems,
+    ) -> AllSystemSecrets {
+        let systems = self.services.iter();
+        systems
+            .filter_map(|system| Some((system.name.clone(), system.secrets(read, problems)?)))
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use super::secret::{SecretFrom, secret_from};
+use super::systems::{SystemConfig, systems};
 use super::traces::{TracesConfig, traces};
 use super::webhooks::{WebhooksConfig, webhooks};
 use super::words::{duration, listed, number};
@@ -21,6 +22,10 @@ pub struct ServiceConfig {
     /// Metrics and health.
     pub listen: SocketAddr,
     pub webhooks: Option<WebhooksConfig>,
+    /// Systems that facts are asked of.
+    pub services: Vec<SystemConfig>,
+    /// Where cached answers are kept over a restart; from the directory of the file.
+    pub snapshot: Option<String>,
     pub fingerprint: FingerprintConfig,
     /// The key before the last rotation, while old fingerprints are still in tables.
     pub previous: Option<FingerprintConfig>,
@@ -135,6 +140,8 @@ impl ServiceConfig {
         let batch = batch(fields.get("batch"), problems);
         let listen = listen(fields.get("listen"), problems);
         let webhooks = fields.get("webhooks").map(|node| webhooks(node, listen, problems));
+        let services = fields.get("services").map(|node| systems(node, problems));
+        let snapshot = fields.get("cache").and_then(|node| snapshot(node, problems));
         let keys = fields.require("fingerprint", problems);
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
@@ -152,6 +159,8 @@ impl ServiceConfig {
             batch,
             listen,
             webhooks: webhooks.flatten(),
+            services: services.unwrap_or_default(),
+            snapshot,
             fingerprint,
             previous,
             paths,
@@ -299,6 +308,13 @@ fn listen(node: Option<&Node>, problems: &mut Problems) -> SocketAddr {
         problems.add(&node.at, "`listen` must be an address and a port: 127.0.0.1:9464");
     }
     SocketAddr::from(LISTEN)
+}
+
+fn snapshot(node: &Node, problems: &mut Problems) -> Option<String> {
+    let mut fields = Fields::of(node, "`cache`", problems)?;
+    let directory = fields.require_text("snapshot", problems).map(str::to_owned);
+    fields.finish(problems);
+    directory
 }
 
 fn fingerprint(

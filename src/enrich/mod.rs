@@ -6,14 +6,18 @@
 
 mod addresses;
 mod answer;
+mod cache;
 mod key;
 mod lists;
+mod remote;
+mod remotes;
 mod rows;
 mod service;
+mod sourced;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
@@ -22,20 +26,29 @@ use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight};
+pub use cache::Cached;
 pub use key::{Key, joined, key_of};
+pub use remote::{BoxFuture, Found, Remote};
+pub use remotes::Remotes;
 pub use service::{Call, Failure, Fault, Reply, Service};
+pub use sourced::Sourced;
 pub use table::Table;
 
 /// Where facts come from.
 pub trait Lookup: Send + Sync {
     /// Begins to look, without waiting for anything. One answer for each key, in order.
     fn ask(&self, keys: &[&str]) -> Vec<Answer>;
+
+    /// Keeps no answer for this key, so that it is asked for again.
+    fn forget(&self, _: &str) {}
 }
 
 /// Every enricher of the configuration, ready to be asked, in its order.
 pub struct Enrichers {
     enrichers: Vec<Enricher>,
     changes: Changes,
+    /// Set once, by those who may ask over the network.
+    remotes: OnceLock<Arc<Remotes>>,
 }
 
 /// One enricher: how its key is made and whom to ask.
@@ -62,14 +75,14 @@ impl Enrichers {
         now: Millis,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let mut enrichers = Vec::new();
+        let (mut enrichers, changes) = (Vec::new(), Changes::default());
         for config in configs {
-            let lookup = read(config, files, now, &mut problems);
+            let reading = Reading { files, now, remotes: None, changes: &changes };
+            let lookup = reading.read(config, &mut problems);
             enrichers.extend(lookup.map(|lookup| Enricher::new(config, lookup)));
         }
-        let changes = Changes::default();
         if problems.is_empty() {
-            Ok(Self { enrichers, changes })
+            Ok(Self { enrichers, changes, remotes: OnceLock::new() })
         } else {
             Err(problems.into_sorted())
         }
@@ -77,8 +90,46 @@ impl Enrichers {
 
     /// With sources of the caller's, in the order of the configurations.
     pub fn with(sources: impl IntoIterator<Item = (EnricherConfig, Box<dyn Lookup>)>) -> Self {
-        let enrichers = sources.into_iter().map(|(config, lookup)| Enricher::new(&config, lookup));
-        Self { enrichers: enrichers.collect(), changes: Changes::default() }
+        let of = |(config, lookup)| Enricher::new(&config, Arc::from(lookup));
+        let enrichers = sources.into_iter().map(of);
+        Self {
+            enrichers: enrichers.collect(),
+            changes: Changes::default(),
+            remotes: OnceLock::new(),
+        }
+    }
+
+    /// From now on sources may be asked over the network: those that were left out until now are
+    /// put in.
+    ///
+    /// Errors: what does not fit in files that are read again for it.
+    pub fn connect(
+        &self,
+        configs: &[EnricherConfig],
+        files: &Files,
+        now: Millis,
+        remotes: Arc<Remotes>,
+    ) -> Result<(), Vec<Problem>> {
+        let remotes = self.remotes.get_or_init(|| remotes);
+        let mut problems = Problems::default();
+        let reading = Reading { files, now, remotes: Some(remotes), changes: &self.changes };
+        for config in configs.iter().filter(|config| config.source.is_remote()) {
+            if let Some(lookup) = reading.read(config, &mut problems) {
+                self.put(config, lookup);
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.into_sorted()) }
+    }
+
+    pub fn remotes(&self) -> Option<&Arc<Remotes>> {
+        self.remotes.get()
+    }
+
+    fn put(&self, config: &EnricherConfig, lookup: Arc<dyn Lookup>) {
+        let known = self.enrichers.iter().find(|enricher| enricher.name == config.name);
+        if let Some(enricher) = known {
+            *enricher.lookup.write().unwrap_or_else(PoisonError::into_inner) = lookup;
+        }
     }
 
     /// Reads the files of one enricher again. Whole or not at all: on any mistake it goes on with
@@ -92,13 +143,12 @@ impl Enrichers {
         now: Millis,
     ) -> Result<(), Vec<Problem>> {
         let mut problems = Problems::default();
-        let Some(lookup) = read(config, files, now, &mut problems) else {
+        let remotes = self.remotes.get().map(Arc::as_ref);
+        let reading = Reading { files, now, remotes, changes: &self.changes };
+        let Some(lookup) = reading.read(config, &mut problems) else {
             return Err(problems.into_sorted());
         };
-        let known = self.enrichers.iter().find(|enricher| enricher.name == config.name);
-        if let Some(enricher) = known {
-            *enricher.lookup.write().unwrap_or_else(PoisonError::into_inner) = Arc::from(lookup);
-        }
+        self.put(config, lookup);
         self.changes.tell();
         Ok(())
     }
@@ -123,6 +173,15 @@ impl Enrichers {
         Some(answer.map_or_else(|| enricher.failed.clone(), |answer| answer.by(deadline)))
     }
 
+    /// Keeps no answer for one key of one enricher. False when there is no such enricher.
+    pub fn forget(&self, enricher: &str, key: &str) -> bool {
+        let enricher = self.enrichers.iter().find(|each| *each.name == *enricher);
+        let Some(enricher) = enricher else { return false };
+        enricher.lookup().forget(key);
+        self.changes.tell();
+        true
+    }
+
     /// For each alert a slot for each enricher, filled where it was wanted.
     pub fn facts(
         &self,
@@ -144,27 +203,33 @@ impl Enrichers {
     }
 }
 
-/// Errors: adds what does not fit in the source's files, and returns nothing.
-fn read(
-    config: &EnricherConfig,
-    files: &Files,
+/// What sources are made of.
+struct Reading<'r> {
+    files: &'r Files,
     now: Millis,
-    problems: &mut Problems,
-) -> Option<Box<dyn Lookup>> {
-    match &config.source {
-        SourceConfig::Table(table) => {
-            let table = Table::read(config, table, files, now, problems)?;
-            Some(Box::new(table))
-        }
-        SourceConfig::Addresses(source) => {
-            let addresses = Addresses::read(config, source, files, now, problems)?;
-            Some(Box::new(addresses))
+    /// Nothing while nobody may be asked.
+    remotes: Option<&'r Remotes>,
+    changes: &'r Changes,
+}
+
+impl Reading<'_> {
+    /// Errors: adds what does not fit in the source's files, and returns nothing.
+    fn read(&self, config: &EnricherConfig, problems: &mut Problems) -> Option<Arc<dyn Lookup>> {
+        match &config.source {
+            SourceConfig::Table(table) => {
+                let table = Table::read(config, table, self.files, self.now, problems)?;
+                Some(Arc::new(table))
+            }
+            SourceConfig::Addresses(source) => {
+                let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
+                Some(Arc::new(addresses))
+            }
         }
     }
 }
 
 impl Enricher {
-    fn new(config: &EnricherConfig, lookup: Box<dyn Lookup>) -> Self {
+    fn new(config: &EnricherConfig, lookup: Arc<dyn Lookup>) -> Self {
         let unknown = |why| {
             let names = (config.name.clone(), Arc::from("none"), Arc::from("none"));
             Arc::new(FactRow::new(names, "", None, FactState::Unknown(why), (&[], Vec::new())))
@@ -176,7 +241,7 @@ impl Enricher {
                 .timeout_ms
                 .and_then(|ms| u64::try_from(ms).ok())
                 .map(Duration::from_millis),
-            lookup: RwLock::new(Arc::from(lookup)),
+            lookup: RwLock::new(lookup),
             no_key: unknown(Why::NoKey),
             failed: unknown(Why::Error),
         }

@@ -4,10 +4,12 @@
 
 mod health;
 mod logs;
+mod lookups;
 mod metrics;
 mod traces;
 
 pub use health::{Health, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
+pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

@@ -1,9 +1,20 @@
 //! A system that facts are asked of over HTTP, as `services:` in `tipstaff.yaml` names it.
+//!
+//! What must stay true: nothing is sent to an address that the service may not be at; nothing that
+//! is no reply of the service passes for one; an outage is neither multiplied nor waited for.
+
+mod breaker;
+mod pace;
+mod reply;
+mod resolver;
+mod send;
 
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method};
+use reqwest::Method;
+
+pub(super) use pace::jittered;
+pub use send::Service;
 
 /// One request. Path and query are percent-encoded already.
 #[derive(Debug, Clone)]
@@ -47,6 +58,25 @@ pub enum Fault {
     Open,
 }
 
+impl Fault {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Address => "address",
+            Self::Redirect => "redirect",
+            Self::TooLarge => "too_large",
+            Self::ContentType => "content_type",
+            Self::Denied => "denied",
+            Self::Limited => "limited",
+            Self::Server => "server",
+            Self::Status => "status",
+            Self::Malformed => "malformed",
+            Self::Open => "open",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub fault: Fault,
@@ -56,35 +86,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
-pub struct Service {
-    url: String,
-    client: Client,
-}
-
-impl Service {
-    pub fn new(url: &str) -> Result<Self, reqwest::Error> {
-        let client = Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { url: url.to_owned(), client })
-    }
-
-    /// Any status but a redirect, 401, 403, 429 and 5xx is a reply.
-    pub async fn send(&self, call: Call) -> Result<Reply, Failure> {
-        let url = format!("{}{}", self.url, call.path);
-        let mut request = self.client.request(call.method, url);
-        for (name, value) in call.headers {
-            request = request.header(name, value);
-        }
-        if let Some(body) = call.body {
-            request = request.body(body);
-        }
-        let failed = |error: reqwest::Error| Failure {
-            fault: Fault::Connect,
-            detail: error.without_url().to_string(),
-            retry_after: None,
-        };
-        let reply = request.send().await.map_err(failed)?;
-        let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
-        let body = reply.bytes().await.map_err(failed)?.to_vec();
-        Ok(Reply { status, headers, body })
+impl Failure {
+    pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
+        Self { fault, detail: detail.into(), retry_after: None }
     }
 }

@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use super::answer::{Answer, Changes};
+use super::cache::Cached;
+use super::remote::Remote;
+use super::service::Service;
+use super::{Lookup, Sourced};
+use crate::case::{Type, Why, hex};
+use crate::config::EnricherConfig;
+use crate::observe::LookupMetrics;
+
+/// What it takes to ask others over the network: the services of this deployment, and the caches in
+/// front of them, which outlive the enrichers that use them.
+pub struct Remotes {
+    runtime: Handle,
+    services: BTreeMap<String, Arc<Service>>,
+    metrics: LookupMetrics,
+    caches: Mutex<Vec<Arc<Cached>>>,
+}
+
+impl Remotes {
+    pub fn new(
+        runtime: Handle,
+        services: impl IntoIterator<Item = Service>,
+        metrics: LookupMetrics,
+    ) -> Self {
+        let services = services.into_iter();
+        let services = services.map(|service| (service.name().to_owned(), Arc::new(service)));
+        Self { runtime, services: services.collect(), metrics, caches: Mutex::default() }
+    }
+
+    pub fn service(&self, name: &str) -> Option<Arc<Service>> {
+        self.services.get(name).cloned()
+    }
+
+    /// The cache in front of one remote source of an enricher: the one that is there, if it is of
+    /// the same configuration. `part` tells apart the sources of one enricher; `provides` are the
+    /// fields that this one gives.
+    pub fn cached<R: Remote>(
+        &self,
+        (config, part): (&EnricherConfig, &str),
+        provides: &[(String, Type)],
+        service: &Service,
+        changes: &Changes,
+        remote: R,
+    ) -> Arc<Cached> {
+        let version = version(&[&config.digest, part, service.name(), service.url()]);
+        let rows = Sourced {
+            enricher: Arc::clone(&config.name),
+            source: format!("http:{}", service.name()).into(),
+            version,
+            provides: provides.to_vec(),
+        };
+        let mut caches = self.caches();
+        let is_same = |cached: &&Arc<Cached>| {
+            let known = cached.rows();
+            (&known.enricher, &known.version) == (&rows.enricher, &rows.version)
+        };
+        if let Some(cached) = caches.iter().find(is_same) {
+            return Arc::clone(cached);
+        }
+        let metrics = self.metrics.cache(&config.name, service.name());
+        let shared = (self.runtime.clone(), changes.clone(), metrics);
+        let cached = Arc::new(Cached::new(rows, config.cache, remote, shared));
+        caches.push(Arc::clone(&cached));
+        cached
+    }
+
+    pub(super) fn caches(&self) -> MutexGuard<'_, Vec<Arc<Cached>>> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the gauges of the caches up to date.
+    pub fn observe(&self) {
+        let mut sizes: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+        let caches = self.caches();
+        for cached in caches.iter() {
+            let size = sizes.entry(Arc::clone(&cached.rows().enricher)).or_default();
+            let (entries, bytes) = cached.size();
+            *size = (size.0 + entries, size.1 + bytes);
+        }
+        for cached in caches.iter() {
+            if let Some((entries, bytes)) = sizes.get(&cached.rows().enricher) {
+                cached.metrics().entries.set(i64::try_from(*entries).unwrap_or(i64::MAX));
+                cached.metrics().bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+/// Each part with its length in front, so that no two configurations hash alike.
+fn version(parts: &[&str]) -> Arc<str> {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize()).chars().take(16).collect::<String>().into()
+}
+
+/// A source whose service this deployment does not have.
+pub(super) struct Unconfigured {
+    rows: Sourced,
+    told: String,
+}
+
+impl Unconfigured {
+    pub fn new(config: &EnricherConfig, service: &str) -> Self {
+        let rows = Sourced {
+            enricher: Arc::clone(&config.name),
+            source: format!("http:{service}").into(),
+            version: Arc::clone(&config.digest),
+            provides: config.provides.clone(),
+        };
+        Self { rows, told: format!("no service `{service}` is configured") }
+    }
+}
+
+impl Lookup for Unconfigured {
+    fn ask(&self, keys: &[&str]) -> Vec<Answer> {
+        let told = (None, Some(self.told.as_str()));
+        keys.iter().map(|key| Answer::Now(self.rows.unknown(key, Why::Error, told))).collect()
+    }
+}
