@@ -2,6 +2,7 @@
 //! that does not care whether anybody takes the spans.
 
 mod collector;
+mod lookups;
 
 use std::collections::BTreeSet;
 

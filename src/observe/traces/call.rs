@@ -34,6 +34,12 @@ impl Here {
         Self(span.map(|(tracing, context)| (Arc::clone(tracing), context.clone())))
     }
 
+    /// The headers of a request that is made for it, so that who is asked can go on with the trace.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let carried = self.0.as_ref().map(|(_, context)| Carried::of(context));
+        carried.map(|carried| carried.pairs()).unwrap_or_default()
+    }
+
     pub fn enter(&self) -> Within {
         if self.0.is_none() {
             return Within { before: None };
@@ -69,39 +75,33 @@ impl<F: Future> Future for Around<F> {
     }
 }
 
-/// One request to a system that facts are asked of. Its span, if it has one, ends with it.
-#[derive(Default)]
-pub struct CallSpan(Option<Span>);
+/// One key's question to another system. Its span, if it has one, ends with it.
+pub struct CallSpan(Option<(Arc<Tracing>, Span)>);
 
 impl Traces {
-    /// Begins a request for whom this thread works just now.
-    pub fn call(enricher: &str, service: &str) -> CallSpan {
+    /// Begins a question for whom this thread works just now.
+    pub fn call(enricher: &str, source: &str) -> CallSpan {
         let Here(Some((tracing, parent))) = Here::now() else { return CallSpan(None) };
         let builder = SpanBuilder::from_name(format!("{} {enricher}", names::LOOKUP))
             .with_kind(SpanKind::Client)
             .with_attributes([
                 KeyValue::new(names::ENRICHER, enricher.to_owned()),
-                KeyValue::new(names::SERVICE, service.to_owned()),
+                KeyValue::new(names::SOURCE, source.to_owned()),
             ]);
-        CallSpan(Some(tracing.start(builder, Some(&parent))))
+        let span = tracing.start(builder, Some(&parent));
+        CallSpan(Some((tracing, span)))
     }
 }
 
 impl CallSpan {
-    /// The headers of the request, so that who is asked can go on with the trace.
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let carried = self.0.as_ref().map(|span| Carried::of(span.span_context()));
-        carried.map(|carried| carried.pairs()).unwrap_or_default()
+    /// For the requests that it takes.
+    pub fn here(&self) -> Here {
+        Here::at(self.0.as_ref().map(|(tracing, span)| (tracing, span.span_context())))
     }
 
-    pub fn replied(&mut self, status: u16) {
-        let Some(span) = &mut self.0 else { return };
-        span.set_attribute(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
-    }
-
-    /// Why it is of no use: one of a closed list of names.
+    /// Why there is no answer: one of a closed list of names.
     pub fn failed(&mut self, fault: &'static str) {
-        let Some(span) = &mut self.0 else { return };
+        let Some((_, span)) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new(names::ERROR_TYPE, fault));
         span.set_status(Status::error(fault));
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn trace(call: &CallSpan) -> Option<String> {
-        let (name, value) = call.headers().into_iter().next()?;
+        let (name, value) = call.here().headers().into_iter().next()?;
         assert_eq!(name, "traceparent");
         value.split('-').nth(1).map(str::to_owned)
     }

@@ -30,7 +30,7 @@ pub const PLAYBOOK: &str = "tipstaff.playbook";
 pub const REASON: &str = "tipstaff.reason";
 pub const RULE: &str = "tipstaff.rule";
 pub const RULING: &str = "tipstaff.ruling";
-pub const SERVICE: &str = "tipstaff.service";
+pub const SOURCE: &str = "tipstaff.source";
 
 /// One alert from its place on the alerts topic to its ruling.
 pub const RULE_ALERT: &str = "rule alert";
