@@ -69,7 +69,8 @@ pub struct FactRow {
     /// When the source last knew this to be so. Unknown facts have none.
     pub as_of: Option<Millis>,
     pub state: FactState,
-    /// In the order of the enricher's `provides`; empty unless known.
+    /// In the order of the enricher's `provides`; empty unless known. A field may be unknown by
+    /// itself: where sources contradict each other in it alone.
     pub values: Vec<Value<'static>>,
     pub cache: Option<CacheState>,
     /// For people: why it is unknown, which values contradict, what was filled in by whom.
@@ -201,8 +202,19 @@ impl FactRow {
     }
 }
 
-/// Flags and numbers stand bare, everything else in quotes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadUnknown {
+    unknown: Why,
+}
+
+/// Flags and numbers stand bare, everything else in quotes; a field that is unknown by itself is
+/// an object.
 fn read_value(of: Type, json: &str) -> Option<Value<'static>> {
+    if json.starts_with('{') {
+        let read: ReadUnknown = serde_json::from_str(json).ok()?;
+        return Some(Value::Unknown(read.unknown));
+    }
     match of {
         Type::Bool | Type::Int => Value::read(of, json).map(Value::into_owned),
         Type::Time | Type::Duration | Type::Text => {
@@ -318,8 +330,12 @@ mod tests {
             Value::Text("a\"b\\u00e9".into()),
         ];
         let none = vec![Value::Absent; 5];
+        let mut some = all.clone();
+        some[0] = Value::Unknown(Why::Conflict);
+        some[4] = Value::Unknown(Why::Timeout);
         for written in [
             row(FactState::Known, all),
+            row(FactState::Known, some),
             row(FactState::Known, none),
             row(FactState::Absent, Vec::new()),
             row(FactState::Unknown(Why::NoKey), Vec::new()),
@@ -347,6 +363,7 @@ mod tests {
             ("\"known\"", "\"unknown\""),
             ("\"known\"", "\"maybe\""),
             ("\"flag\":true", "\"flag\":1"),
+            ("\"flag\":true", "\"flag\":{\"unknown\":\"maybe\"}"),
             ("\"flag\"", "\"other\""),
             ("\"key\"", "\"keys\""),
         ] {

@@ -91,10 +91,11 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
             row.cache.map_or("", CacheState::about)
         ),
     ];
-    lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "")));
+    lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "because")));
     for ((name, _), value) in config.provides.iter().zip(&row.values) {
         let value = match value {
-            Value::Absent | Value::Unknown(_) => "-".to_owned(),
+            Value::Absent => "-".to_owned(),
+            Value::Unknown(why) => format!("unknown ({}): {}", why.code(), why.about()),
             Value::Bool(value) => value.to_string(),
             Value::Int(value) => value.to_string(),
             Value::Time(value) => value.to_string(),

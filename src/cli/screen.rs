@@ -217,7 +217,10 @@ impl Page {
                 "known" => {
                     let values = fact["values"].as_object();
                     let values = values.into_iter().flatten();
-                    let values = values.map(|(name, value)| format!("{name} {}", plain(value)));
+                    let values = values.map(|(name, value)| match value.get("unknown") {
+                        Some(why) => format!("{name} UNKNOWN: {}", why_text(why)),
+                        None => format!("{name} {}", plain(value)),
+                    });
                     values.collect::<Vec<_>>().join(", ")
                 }
                 "absent" => "the source was asked and has no entry".to_owned(),

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::addresses::{AddressSource, addresses};
 use super::cache::{CacheConfig, cache};
+use super::combine::{CombineSource, combine};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
@@ -31,10 +32,30 @@ pub struct EnricherConfig {
 impl EnricherConfig {
     /// What its source reads, from the root of the configuration.
     pub fn files(&self) -> Vec<&str> {
-        match &self.source {
-            SourceConfig::Table(table) => vec![&table.file],
-            SourceConfig::Addresses(source) => {
-                source.lists.iter().map(|list| list.file.as_str()).collect()
+        self.source.files()
+    }
+
+    /// One part of a combined source, as an enricher of its own.
+    #[must_use]
+    pub fn of_part(&self, source: &CombineSource, index: usize) -> Self {
+        let Some(part) = source.parts.get(index) else { return self.clone() };
+        let provides = part.gives.iter().filter_map(|index| self.provides.get(*index));
+        Self {
+            provides: provides.cloned().collect(),
+            source: part.source.clone(),
+            digest: format!("{}.{index}", self.digest).into(),
+            ..self.clone()
+        }
+    }
+}
+
+impl SourceConfig {
+    fn files(&self) -> Vec<&str> {
+        match self {
+            Self::Table(table) => vec![&table.file],
+            Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
+            Self::Combine(source) => {
+                source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
         }
     }
@@ -53,6 +74,7 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+    Combine(CombineSource),
 }
 
 impl SourceConfig {
@@ -60,6 +82,14 @@ impl SourceConfig {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Table(_) | Self::Addresses(_) => false,
+            Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
+        }
+    }
+
+    /// The one of `services:` that it asks, as its only one.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Self::Table(_) | Self::Addresses(_) | Self::Combine(_) => None,
         }
     }
 }
@@ -124,9 +154,6 @@ fn rest(
     let source = fields.require("source", problems);
     let source = source.and_then(|node| source_of(node, folder, &shape.provides, problems));
     let timeout_ms = fields.get("limits").and_then(|node| timeout(node, problems));
-    if let Some(node) = fields.get("combine") {
-        problems.add(&node.at, "`combine` is not supported yet");
-    }
     let cached = fields.get("cache").map(|node| (&node.at, cache(node, problems)));
     fields.finish(problems);
     if let (Some((at, _)), Some(source)) = (&cached, &source)
@@ -253,20 +280,35 @@ fn source_of(
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
     let mut kinds = Fields::of(node, "`source`", problems)?;
+    if let Some(node) = kinds.get("combine") {
+        kinds.finish(problems);
+        return combine(node, folder, provides, problems).map(SourceConfig::Combine);
+    }
+    let source = one_source(&mut kinds, folder, provides, problems);
+    kinds.finish(problems);
+    source
+}
+
+/// Of the one kind that `kinds` names; what else stands there is the caller's.
+pub(super) fn one_source(
+    kinds: &mut Fields<'_>,
+    folder: &str,
+    provides: &[(String, Type)],
+    problems: &mut Problems,
+) -> Option<SourceConfig> {
     let (of_table, of_addresses) = (kinds.get("table"), kinds.get("addresses"));
     for later in ["http", "topic"] {
         if let Some(node) = kinds.get(later) {
             problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
         }
     }
-    kinds.finish(problems);
     match (of_table, of_addresses) {
         (Some(node), None) => table(node, folder, provides, problems).map(SourceConfig::Table),
         (None, Some(node)) => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
         _ => {
-            problems.add(&node.at, "`source` must have one of `table`, `addresses`");
+            problems.add(&kinds.at, "a source must be one of `table`, `addresses`");
             None
         }
     }
@@ -367,6 +409,9 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         }
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        SourceConfig::Combine(source) => {
+            source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));
         }
         _ => {}
     }

@@ -6,6 +6,7 @@
 //! version.
 
 mod addresses;
+mod combine;
 mod cache;
 #[cfg(feature = "shell")]
 mod disk;
@@ -25,6 +26,7 @@ mod words;
 pub use crate::normalize::WEBHOOK_ROOT;
 pub use addresses::{AddressList, AddressSource, Given, ListFormat};
 pub use cache::CacheConfig;
+pub use combine::{CombineSource, Part, WhenUnknown};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use load::{Checked, load};

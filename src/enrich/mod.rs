@@ -7,6 +7,7 @@
 mod addresses;
 mod answer;
 mod cache;
+mod combine;
 mod key;
 mod lists;
 mod remote;
@@ -21,12 +22,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{EnricherConfig, Files, KeySpec, SourceConfig};
+use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
-pub use answer::{Answer, Changes, Flight};
+pub use answer::{Answer, Changes, Flight, Merge};
 pub use cache::Cached;
+pub use combine::Combined;
 pub use key::{Key, joined, key_of};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
@@ -224,7 +226,29 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
+    }
+
+    /// What is not asked here, as its service is not configured, is left out.
+    fn combine(
+        &self,
+        config: &EnricherConfig,
+        source: &CombineSource,
+        problems: &mut Problems,
+    ) -> Option<Arc<dyn Lookup>> {
+        let (mut parts, mut is_whole) = (Vec::new(), true);
+        // All are read, so that all their mistakes are told.
+        for index in 0..source.parts.len() {
+            let part = config.of_part(source, index);
+            let is_there = part.source.service().is_none_or(|name| {
+                self.remotes.is_some_and(|remotes| remotes.service(name).is_some())
+            });
+            let lookup = if is_there { self.read(&part, problems) } else { None };
+            is_whole &= !is_there || lookup.is_some();
+            parts.push(lookup);
+        }
+        is_whole.then(|| -> Arc<dyn Lookup> { Arc::new(Combined::new(config, source, parts)) })
     }
 }
 

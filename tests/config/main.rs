@@ -9,6 +9,7 @@
 )]
 
 mod addresses;
+mod combine;
 mod examples;
 mod files;
 mod service;
