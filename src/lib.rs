@@ -28,7 +28,7 @@ pub mod config;
 
 // ── the shell: everything that touches the world ─────────────────────────────────────────────────
 
-/// Metrics, health, logs.
+/// Metrics, health, logs, spans.
 #[cfg(feature = "shell")]
 pub mod observe;
 /// Lookups: keys of a batch in, facts out by a deadline.

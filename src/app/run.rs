@@ -12,7 +12,7 @@ use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use crate::normalize::{FingerprintKeys, Pipelines};
-use crate::observe::{Health, Metrics};
+use crate::observe::{Health, Metrics, Traces};
 use crate::pipeline::{
     AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules,
     Stage, Terms, Triage, WorkerConfig, worker,
@@ -53,12 +53,16 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 const STUCK_AFTER_MS: u64 = 120_000;
 const ENDS_EVERY: Duration = Duration::from_secs(2);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
+/// For the last spans: what the drain leaves of its own time, and a little in any case.
+const SPANS_PATIENCE_MIN: Duration = Duration::from_secs(1);
+const SPANS_PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Workers that were started. They end when the drain starts, or by themselves with a reason.
 pub struct Running {
     workers: Vec<(String, Arc<Progress>, JoinHandle<Ended>)>,
     pub metrics: Metrics,
     pub drain: Drain,
+    traces: Traces,
 }
 
 pub fn system_clock() -> Clock {
@@ -75,12 +79,12 @@ pub fn start(
     loaded: &Loaded,
     keys: Arc<FingerprintKeys>,
     options: &Options,
-    (drain, metrics): (Drain, Metrics),
+    (drain, metrics, traces): (Drain, Metrics, Traces),
 ) -> Result<Running, Failure> {
     let admin = Admin::connect(&cluster.settings)?;
     let expected = cluster.expected(&admin)?;
     let checked = &loaded.checked;
-    let mut running = Running { workers: Vec::new(), metrics, drain };
+    let mut running = Running { workers: Vec::new(), metrics, traces, drain };
     let mut generation = 0;
     if options.roles.contains(&Role::Triage) {
         cluster.check_outputs(&admin, &checked.policy)?;
@@ -129,7 +133,7 @@ impl Running {
                 (Arc::clone(pipelines), Arc::clone(keys)),
                 cluster.topics.clone(),
                 (Admin::connect(&cluster.settings)?, ends.clone()),
-                self.metrics.clone(),
+                (self.metrics.clone(), self.traces.clone()),
             );
             self.spawn(stage, cluster, options, (Role::Intake, number), topics.clone())?;
         }
@@ -158,7 +162,7 @@ impl Running {
                 (Arc::clone(&loaded.enrichers), lookup),
                 expected.clone(),
                 Arc::clone(&options.clock),
-                self.metrics.clone(),
+                (self.metrics.clone(), self.traces.clone()),
             );
             let topics = vec![cluster.topics.alerts.clone()];
             self.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
@@ -345,7 +349,8 @@ pub fn run(
     loaded.connect(runtime.handle(), &metrics, (options.clock)())?;
     let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
     let keys = Arc::new(keys);
-    let shared = (&drain, &metrics);
+    let traces = traces(loaded, options, &metrics)?;
+    let shared = (&drain, &metrics, &traces);
     let webhooks = Webhooks::listen((loaded, &keys), &place, options, &runtime, shared)?;
     let brokers = place.settings.bootstrap().to_owned();
     let takes_webhooks: Box<dyn Fn() -> bool + Send + Sync> = match &webhooks {
@@ -378,7 +383,22 @@ pub fn run(
     if let Some(webhooks) = webhooks {
         webhooks.stop(&runtime, until.saturating_duration_since(Instant::now()));
     }
+    let left = until.saturating_duration_since(Instant::now()) + SPANS_PATIENCE_MIN;
+    if let Err(reason) = traces.end(left.min(SPANS_PATIENCE_MAX)) {
+        warn!(reason, "the last spans could not be sent");
+    }
     stopped
+}
+
+/// Before any thread of the runtime could do it, which must not.
+fn traces(loaded: &Loaded, options: &Options, metrics: &Metrics) -> Result<Traces, Failure> {
+    let Some(config) = &loaded.service()?.traces else { return Ok(Traces::default()) };
+    let headers = loaded.secrets()?.traces;
+    let traces = Traces::start(config, &headers, &options.instance, metrics);
+    let traces = traces.map_err(Failure::Ended)?;
+    let endpoint = &config.endpoint;
+    info!(endpoint, sample_ppm = config.sample_ppm, "spans are sent to {endpoint}");
+    Ok(traces)
 }
 
 /// Waits for the brokers as long as it takes; nothing when the drain comes first.
@@ -387,14 +407,14 @@ fn started(
     loaded: &Loaded,
     keys: &Arc<FingerprintKeys>,
     options: &Options,
-    (drain, metrics): (&Drain, &Metrics),
+    (drain, metrics, traces): (&Drain, &Metrics, &Traces),
 ) -> Result<Option<Running>, Failure> {
     let cluster = match Cluster::wait(place, drain) {
         Err(_) if drain.is_started() => return Ok(None),
         other => other?,
     };
     loop {
-        let shared = (drain.clone(), metrics.clone());
+        let shared = (drain.clone(), metrics.clone(), traces.clone());
         match start(&cluster, loaded, Arc::clone(keys), options, shared) {
             Err(Failure::Kafka(_)) if drain.is_started() => return Ok(None),
             Err(Failure::Kafka(doubt @ (Doubt::Unreachable(_) | Doubt::Unsure(_)))) => {

@@ -13,7 +13,7 @@ use super::setup::{Failure, Loaded};
 use crate::config::Proof;
 use crate::ingest::{Publisher, Settings};
 use crate::normalize::FingerprintKeys;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::pipeline::{Drain, Topics, Webhook};
 use crate::receive::{Door, Doors, Limits, Sender, Sns, serve};
 
@@ -37,7 +37,7 @@ impl Webhooks {
         place: &Place,
         options: &Options,
         runtime: &Runtime,
-        (drain, metrics): (&Drain, &Metrics),
+        (drain, metrics, traces): (&Drain, &Metrics, &Traces),
     ) -> Result<Option<Self>, Failure> {
         let Some(config) = &loaded.service()?.webhooks else { return Ok(None) };
         if !options.roles.contains(&Role::Intake) {
@@ -60,7 +60,8 @@ impl Webhooks {
         }
         let wait = Duration::from_millis(u64::try_from(config.wait_ms).unwrap_or_default());
         let pipelines = Arc::clone(&loaded.checked.pipelines);
-        let webhook = Webhook::new(pipelines, Arc::clone(keys), metrics.clone(), wait);
+        let watched = (metrics.clone(), traces.clone());
+        let webhook = Webhook::new(pipelines, Arc::clone(keys), watched, wait);
         let limits = Limits { max_bytes: config.max_bytes, in_flight: config.in_flight };
         let clock = Arc::clone(&options.clock);
         let doors = Doors::new(doors, limits, clock, metrics.clone(), webhook.clone());

@@ -15,7 +15,7 @@ use crate::case::Millis;
 use crate::config::{BatchConfig, Start, WorkersConfig};
 use crate::ingest::{Admin, Brokers, Doubt, Embedded, LogReader, Settings, Writer};
 use crate::normalize::Incoming;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::pipeline::{Drain, Topics};
 
 #[derive(Args)]
@@ -63,7 +63,7 @@ impl Demo {
         };
         let keys = Arc::new(app::offline_keys()?);
         let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
-        let shared = (Drain::default(), metrics);
+        let shared = (Drain::default(), metrics, Traces::default());
         let running = app::start(&cluster, &loaded, keys, &options, shared)?;
         let until = Instant::now() + PATIENCE;
         while !running.is_ready() && !running.has_ended() && Instant::now() < until {

@@ -23,6 +23,7 @@ mod service;
 mod sns;
 mod systems;
 mod template;
+mod traces;
 mod webhooks;
 mod words;
 
@@ -48,4 +49,5 @@ pub use systems::{
     SystemLimits, SystemSecrets,
 };
 pub use template::{Piece, Template};
+pub use traces::TracesConfig;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

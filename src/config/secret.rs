@@ -56,6 +56,8 @@ pub struct ResolvedSecrets {
     pub fingerprints: FingerprintKeys,
     /// Of each pipeline that has a webhook; any of them is right.
     pub webhooks: BTreeMap<String, Vec<Secret>>,
+    /// Headers that go with exported spans.
+    pub traces: BTreeMap<String, Secret>,
 }
 
 /// Shorter keys could be guessed, and with them the secrets behind the fingerprints.
@@ -106,7 +108,10 @@ impl ServiceConfig {
             keys.map_err(|error| problems.add(&self.fingerprint.at, error.to_string())).ok()?;
         let webhooks = self.webhooks.as_ref().map(|config| config.secrets(read, problems));
         let webhooks = webhooks.unwrap_or_else(|| Some(BTreeMap::new()));
-        complete.then_some(ResolvedSecrets { kafka, fingerprints, webhooks: webhooks? })
+        let traces = self.traces.as_ref().map(|config| config.secrets(read, problems));
+        let traces = traces.unwrap_or_else(|| Some(BTreeMap::new()));
+        let (webhooks, traces) = (webhooks?, traces?);
+        complete.then_some(ResolvedSecrets { kafka, fingerprints, webhooks, traces })
     }
 }
 

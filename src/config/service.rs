@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use super::secret::{SecretFrom, secret_from};
 use super::systems::{SystemConfig, systems};
+use super::traces::{TracesConfig, traces};
 use super::webhooks::{WebhooksConfig, webhooks};
 use super::words::{duration, listed, number};
 use crate::case::Millis;
@@ -33,6 +34,8 @@ pub struct ServiceConfig {
     /// Whether each ruling is written as an OCSF Detection Finding, too.
     pub findings: bool,
     pub log: LogConfig,
+    /// Without it nothing is traced and no trace is passed on.
+    pub traces: Option<TracesConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +148,7 @@ impl ServiceConfig {
         let start = start(fields.get("start"), problems);
         let findings = fields.bool("findings", problems).unwrap_or(false);
         let log = log(fields.get("log"), problems);
+        let traces = fields.get("traces").and_then(|node| traces(node, problems));
         fields.finish(problems);
         let ((fingerprint, previous), kafka) = (keys?, kafka?);
         (problems.len() == before).then_some(Self {
@@ -163,6 +167,7 @@ impl ServiceConfig {
             start,
             findings,
             log,
+            traces,
         })
     }
 

@@ -13,7 +13,7 @@ use super::service::{Failure, Fault, jittered};
 use super::{Lookup, Sourced};
 use crate::case::{CacheState, FactRow, FactState, Millis, Why};
 use crate::config::CacheConfig;
-use crate::observe::CacheMetrics;
+use crate::observe::{CacheMetrics, CallSpan, Traces};
 
 /// Stands in front of one remote source: keeps its answers, asks once for all who ask the same, and
 /// never waits.
@@ -201,7 +201,8 @@ impl Shared {
             flight: Arc::clone(&flight),
             is_down: false,
         };
-        shared.runtime.spawn(landing.fly());
+        let call = Traces::call(&shared.rows.enricher, &shared.rows.source);
+        shared.runtime.spawn(call.here().around(landing.fly(call)));
         Answer::Later(flight)
     }
 
@@ -256,9 +257,13 @@ struct Landing {
 }
 
 impl Landing {
-    async fn fly(mut self) {
+    async fn fly(mut self, mut call: CallSpan) {
         let asked_at = wall_clock();
         let found = self.shared.remote.fetch(&self.key).await;
+        if let Err(failure) = &found {
+            call.failed(failure.fault.code());
+        }
+        drop(call);
         self.land(asked_at, found);
     }
 

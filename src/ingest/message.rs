@@ -1,4 +1,6 @@
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{
+    BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders,
+};
 
 /// One record of a topic. It borrows the client's own buffer and lives no longer than its batch.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +69,19 @@ impl<'a> Headers<'a> {
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
+}
+
+/// Of a record that is sent.
+pub(super) fn owned(headers: &[(&str, &[u8])]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let all = OwnedHeaders::new_with_capacity(headers.len());
+    Some(
+        headers
+            .iter()
+            .fold(all, |all, (key, value)| all.insert(Header { key, value: Some(*value) })),
+    )
 }
 
 impl std::fmt::Debug for Headers<'_> {

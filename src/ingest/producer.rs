@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -9,6 +8,7 @@ use super::binding;
 use super::client::Logged;
 use super::consumer::Membership;
 use super::error::Doubt;
+use super::message::owned;
 use super::settings::Settings;
 
 const INIT_WAIT: Duration = Duration::from_secs(15);
@@ -121,11 +121,7 @@ impl Txn<'_> {
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition);
         record.key = key;
         record.payload = value;
-        if !headers.is_empty() {
-            record.headers = Some(headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-                all.insert(Header { key, value: Some(*value) })
-            }));
-        }
+        record.headers = owned(headers);
         let began = Instant::now();
         loop {
             match self.producer.inner.send(record) {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::client::{log_error, log_line};
 use super::error::Doubt;
+use super::message::owned;
 use super::settings::Settings;
 
 /// Writes records outside a transaction and tells of each when all in-sync replicas have it. No
@@ -57,8 +58,8 @@ impl Publisher {
         &self,
         topic: &str,
         partition: i32,
-        key: &[u8],
-        value: &[u8],
+        (key, value): (&[u8], &[u8]),
+        headers: &[(&str, &[u8])],
     ) -> Result<Receipt, Doubt> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.client().fatal_error().is_some() {
@@ -67,10 +68,11 @@ impl Publisher {
             std::thread::spawn(move || drop(broken));
         }
         let (told, receipt) = oneshot::channel();
-        let record = BaseRecord::with_opaque_to(topic, Box::new(told))
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(told))
             .partition(partition)
             .key(key)
             .payload(value);
+        record.headers = owned(headers);
         inner.send(record).map_err(|(error, _)| Doubt::of("write", &error))?;
         Ok(Receipt(receipt))
     }

@@ -31,6 +31,8 @@ pub struct Metrics {
     /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
     pub table_reads: IntCounterVec,
     pub lookups: LookupMetrics,
+    /// Spans that were recorded. Label: what became of them (3 values).
+    pub spans: IntCounterVec,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -89,6 +91,7 @@ impl Metrics {
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             lookups: LookupMetrics::new(&register.0)?,
+            spans: counters("tipstaff_spans_total", "Spans of traces, by fate", &["result"])?,
             workers,
             registry: register.0,
         })

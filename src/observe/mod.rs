@@ -1,4 +1,4 @@
-//! What can be seen from outside: every metric's name, the health answers, the log's form.
+//! What can be seen from outside: every metric's name, the health answers, the log's form, spans.
 //!
 //! Labels are closed lists of ours; nothing that an alert says ever becomes one.
 
@@ -6,8 +6,10 @@ mod health;
 mod logs;
 mod lookups;
 mod metrics;
+mod traces;
 
 pub use health::{Health, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
+pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

@@ -11,7 +11,7 @@ use super::stage::{Batch, Hint, Stage, Start};
 use crate::case::{Body, Id, Millis, Origin, Reason};
 use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
-use crate::observe::Metrics;
+use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
 
 /// Stands for a topic's id on a cluster that gives none.
 const NO_IDS: &str = "-";
@@ -28,12 +28,15 @@ pub struct Intake {
     admin: Admin,
     ends: AlertEnds,
     metrics: Metrics,
+    traces: Traces,
     sources: BTreeMap<(String, i32), Source>,
     already: HashSet<Id>,
     /// Where `already` was read from; committed until everything read again was passed.
     already_from: Vec<i64>,
     line: Vec<u8>,
     counted: Counted,
+    /// Of the open transaction.
+    traced: TracedBatch,
 }
 
 /// What the open transaction holds; told to the metrics when it is committed.
@@ -113,7 +116,7 @@ impl Intake {
         (pipelines, keys): (Arc<Pipelines>, Arc<FingerprintKeys>),
         topics: Topics,
         (admin, ends): (Admin, AlertEnds),
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
     ) -> Self {
         Self {
             pipelines,
@@ -122,11 +125,13 @@ impl Intake {
             admin,
             ends,
             metrics,
+            traces,
             sources: BTreeMap::new(),
             already: HashSet::new(),
             already_from: Vec::new(),
             line: Vec::new(),
             counted: Counted::default(),
+            traced: TracedBatch::default(),
         }
     }
 
@@ -208,7 +213,7 @@ impl Intake {
         Ok(())
     }
 
-    fn take(&mut self, message: &Message<'_>, out: &mut Outbox<'_>) {
+    fn take(&mut self, place: usize, message: &Message<'_>, out: &mut Outbox<'_>) {
         let Some(source) = self.sources.get_mut(&(message.topic.to_owned(), message.partition))
         else {
             let place = format!("{}/{}", message.topic, message.partition);
@@ -239,7 +244,9 @@ impl Intake {
                 return out.fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
             }
             let partition = partition_of(key, self.topics.partitions);
-            out.send(&self.topics.alerts, partition, Some(key.as_bytes()), Some(&self.line));
+            let at = (self.topics.alerts.as_str(), message.partition, message.offset);
+            out.traced(self.traced.alert(place, at));
+            out.pass_on(&self.topics.alerts, partition, key.as_bytes(), &self.line);
             self.counted.alerts += 1;
         }
     }
@@ -253,6 +260,7 @@ impl Stage for Intake {
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.sources.clear();
         self.counted = Counted::default();
+        std::mem::take(&mut self.traced).not_committed();
         let lows = (0..self.topics.partitions).map(|p| log.low(&self.topics.alerts, p));
         let lows = lows.collect::<Result<Vec<_>, _>>()?;
         let mut starts = Vec::with_capacity(assigned.len());
@@ -309,9 +317,13 @@ impl Stage for Intake {
         } else {
             self.ends.0.iter().map(|end| end.load(Relaxed)).collect()
         };
-        for message in batch.messages {
-            self.take(message, out);
+        let headers = batch.messages.iter().map(|message| message.headers.iter());
+        self.traced = self.traces.batch(Work::Intake, &self.topics.alerts, headers);
+        for (place, message) in batch.messages.iter().enumerate() {
+            self.take(place, message, out);
         }
+        out.traced(None);
+        self.traced.alerts(self.counted.alerts);
         // Quiet sources are committed too: otherwise their ends would fall behind without limit.
         for (((topic, partition), source), from) in self.sources.iter().zip(from) {
             let incarnation = source.incarnation.clone();
@@ -322,6 +334,7 @@ impl Stage for Intake {
     }
 
     fn committed(&mut self) {
+        drop(std::mem::take(&mut self.traced));
         let counted = std::mem::take(&mut self.counted);
         self.metrics.alerts.inc_by(counted.alerts);
         self.metrics.skipped.inc_by(counted.skipped);

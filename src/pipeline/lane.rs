@@ -127,6 +127,9 @@ impl Lane {
         };
         if self.state.was_ruled(&arrival.alert_id) {
             record.kind = Kind::Duplicate;
+            if let Some(trace) = out.trace() {
+                trace.duplicate();
+            }
             self.write(terms, record, out);
             return Fate::Duplicate;
         }
@@ -138,6 +141,9 @@ impl Lane {
         let counters = self.state.counters(&arrival.alert_id, group, now);
         let decision = ruled(terms, arrival, case, &counters, now);
         let fate = Ruled { ruling: decision.fate.name(), reason: decision.reason };
+        if let Some(trace) = out.trace() {
+            trace.ruled(&decision);
+        }
         record.pipeline = (!arrival.pipeline.is_empty()).then(|| Cow::Borrowed(&*arrival.pipeline));
         record.alert = alert.map(Cow::Borrowed);
         record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
@@ -259,7 +265,7 @@ fn follow(terms: &Terms, record: &Record<'_>, appended: Appended, out: &mut Outb
     let mut send = |output: Output| {
         let topic = terms.topics.output(&output.topic);
         let partition = partition_of(&output.key, terms.topics.partitions);
-        out.send(&topic, partition, Some(output.key.as_bytes()), Some(&output.value));
+        out.pass_on(&topic, partition, output.key.as_bytes(), &output.value);
     };
     outputs(record, appended, &mut send);
     if terms.findings {

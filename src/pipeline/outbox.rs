@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::ingest::{Doubt, NextOffset, NextOffsets, Producer, Txn};
+use crate::observe::AlertTrace;
 
 /// Where a stage puts what a batch leads to. The transaction begins with the first record. Failures
 /// are kept, not returned: after the first one nothing more is sent and nothing is committed.
@@ -9,6 +10,8 @@ pub struct Outbox<'p> {
     next: BTreeMap<(String, i32), (i64, String)>,
     sent: u64,
     doubt: Option<Doubt>,
+    /// Of the alert that is being ruled.
+    trace: Option<Box<AlertTrace>>,
 }
 
 enum Sink<'p> {
@@ -25,6 +28,7 @@ pub struct Sent {
     pub partition: i32,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl<'p> Outbox<'p> {
@@ -38,7 +42,7 @@ impl<'p> Outbox<'p> {
     }
 
     fn with(sink: Sink<'p>) -> Outbox<'p> {
-        Outbox { sink, next: BTreeMap::new(), sent: 0, doubt: None }
+        Outbox { sink, next: BTreeMap::new(), sent: 0, doubt: None, trace: None }
     }
 
     pub fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
@@ -65,6 +69,7 @@ impl<'p> Outbox<'p> {
                     partition,
                     key: key.map(<[u8]>::to_vec),
                     value: value.map(<[u8]>::to_vec),
+                    headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
                 });
                 Ok(())
             }
@@ -74,6 +79,29 @@ impl<'p> Outbox<'p> {
             Ok(()) => self.sent += 1,
             Err(doubt) => self.fail(doubt),
         }
+    }
+
+    /// What follows is of an alert in this trace, or in none; the one before it ends.
+    pub fn traced(&mut self, trace: Option<AlertTrace>) {
+        self.trace = trace.map(Box::new);
+    }
+
+    /// The trace of the alert that is being ruled.
+    pub fn trace(&mut self) -> Option<&mut AlertTrace> {
+        self.trace.as_deref_mut()
+    }
+
+    /// Sends what follows from the alert that is being ruled: it belongs to the alert's trace.
+    pub fn pass_on(&mut self, topic: &str, partition: i32, key: &[u8], value: &[u8]) {
+        let trace = self.trace.take();
+        let (key, value) = (Some(key), Some(value));
+        match &trace {
+            None => self.send(topic, partition, key, value),
+            Some(trace) => trace.carried().with(|headers| {
+                self.send_with(topic, partition, key, value, headers);
+            }),
+        }
+        self.trace = trace;
     }
 
     /// Where `topic`/`partition` of the input goes on: last ruled offset + 1. The last word counts.

@@ -17,7 +17,7 @@ use crate::case::{Again, Arrival, Body, Millis};
 use crate::correlate::State;
 use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader};
-use crate::observe::Metrics;
+use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
 
 /// Records read back at first; four times as many while that is not enough.
 const TAIL_FIRST: i64 = 10_000;
@@ -43,9 +43,12 @@ pub struct Triage {
     expected: Expected,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    traces: Traces,
     pub(super) lanes: HashMap<i32, Open>,
     pub(super) visits: Visits,
     pub(super) counted: Counted,
+    /// Of the open transaction.
+    traced: TracedBatch,
 }
 
 /// What the open transaction holds; told to the metrics when it is committed.
@@ -70,7 +73,7 @@ impl Triage {
         (enrichers, lookup): (Arc<Enrichers>, Duration),
         expected: Expected,
         clock: Clock,
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
     ) -> Self {
         Self {
             terms,
@@ -79,9 +82,11 @@ impl Triage {
             expected,
             clock,
             metrics,
+            traces,
             lanes: HashMap::new(),
             visits: Visits::default(),
             counted: Counted::default(),
+            traced: TracedBatch::default(),
         }
     }
 
@@ -271,6 +276,7 @@ impl Stage for Triage {
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.lanes.clear();
         self.counted = Counted::default();
+        std::mem::take(&mut self.traced).not_committed();
         let mut starts = Vec::with_capacity(assigned.len());
         for hint in assigned {
             let (topic, partition) = (hint.topic.clone(), hint.partition);
@@ -292,16 +298,23 @@ impl Stage for Triage {
             return false;
         }
         let started = Instant::now();
+        let headers = batch.messages.iter().map(|message| message.headers.iter());
+        self.traced = self.traces.batch(Work::Triage, &self.terms.topics.alerts, headers);
         let mut cases = read_batch(batch);
+        let within = self.traced.enter();
         look_up(&self.terms, &self.enrichers, &mut cases, started + self.lookup);
+        drop(within);
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
+        self.traced.looked_up(started.elapsed());
         let now = (self.clock)();
-        for (message, case) in batch.messages.iter().zip(&cases) {
+        for (place, (message, case)) in batch.messages.iter().zip(&cases).enumerate() {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
                 out.fail(Doubt::Unsure(format!("a message of {place}, which is not assigned")));
                 return false;
             };
+            let at = (message.topic, message.partition, message.offset);
+            out.traced(self.traced.alert(place, at));
             match open.lane.rule(&self.terms, case, now, out) {
                 Fate::Duplicate => self.counted.duplicates += 1,
                 Fate::Ruled(ruled) => self.counted.add(ruled),
@@ -309,6 +322,7 @@ impl Stage for Triage {
             let waited = now.since(case.received_at).max(0);
             self.counted.ages_seconds.push(waited as f64 / 1000.0);
         }
+        out.traced(None);
         for (partition, open) in &self.lanes {
             if let Some((offset, metadata)) = open.lane.position(&self.terms.topics) {
                 out.next(&self.terms.topics.alerts, *partition, offset, &metadata);
@@ -318,6 +332,7 @@ impl Stage for Triage {
     }
 
     fn committed(&mut self) {
+        drop(std::mem::take(&mut self.traced));
         self.counted.tell(&self.metrics);
     }
 }

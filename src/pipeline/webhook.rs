@@ -8,7 +8,7 @@ use super::names::Topics;
 use crate::case::{Body, Reason};
 use crate::ingest::{Doubt, Publisher, Receipt};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
-use crate::observe::Metrics;
+use crate::observe::{Delivered as Traced, Metrics, Traces};
 use crate::receive::{Deliver, Delivered, Delivery};
 
 /// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.
@@ -27,6 +27,7 @@ struct Parts {
     pipelines: Arc<Pipelines>,
     keys: Arc<FingerprintKeys>,
     metrics: Metrics,
+    traces: Traces,
     wait: Duration,
     open: OnceLock<(Publisher, Topics)>,
 }
@@ -42,10 +43,10 @@ impl Webhook {
     pub fn new(
         pipelines: Arc<Pipelines>,
         keys: Arc<FingerprintKeys>,
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
         wait: Duration,
     ) -> Self {
-        Self(Arc::new(Parts { pipelines, keys, metrics, wait, open: OnceLock::new() }))
+        Self(Arc::new(Parts { pipelines, keys, metrics, traces, wait, open: OnceLock::new() }))
     }
 
     /// Takes deliveries from now on; the topics were checked.
@@ -61,10 +62,22 @@ impl Webhook {
 
 impl Deliver for Webhook {
     async fn deliver(&self, delivery: Delivery) -> Option<Delivered> {
+        let headers = delivery.headers.iter().map(|(name, value)| (&**name, &**value));
+        let traced = Arc::new(self.0.traces.delivery(&delivery.pipeline, headers));
+        let delivered = self.taken(delivery, Arc::clone(&traced)).await;
+        if let Some(traced) = Arc::into_inner(traced) {
+            traced.answered(if delivered.is_some() { 202 } else { 503 });
+        }
+        delivered
+    }
+}
+
+impl Webhook {
+    async fn taken(&self, delivery: Delivery, traced: Arc<Traced>) -> Option<Delivered> {
         let parts = Arc::clone(&self.0);
         let pipeline = delivery.pipeline.clone();
         // Mapping a large body takes long enough to keep other requests waiting.
-        let sent = tokio::task::spawn_blocking(move || parts.send(&delivery)).await;
+        let sent = tokio::task::spawn_blocking(move || parts.send(&delivery, &traced)).await;
         let sent = match sent {
             Ok(sent) => sent,
             Err(_) => {
@@ -84,7 +97,7 @@ impl Deliver for Webhook {
 }
 
 impl Parts {
-    fn send(&self, delivery: &Delivery) -> Result<Sent, Doubt> {
+    fn send(&self, delivery: &Delivery, traced: &Traced) -> Result<Sent, Doubt> {
         let Some((publisher, topics)) = self.open.get() else {
             return Err(Doubt::Unreachable("still waiting for Kafka".to_owned()));
         };
@@ -114,7 +127,16 @@ impl Parts {
             let line = serde_json::to_vec(arrival)
                 .map_err(|_| Doubt::Refused("an alert can't be written as JSON".to_owned()))?;
             let partition = partition_of(key, topics.partitions);
-            sent.receipts.push(publisher.send(&topics.alerts, partition, key.as_bytes(), &line)?);
+            let trace = traced.alert(&topics.alerts);
+            let send = |headers: &[(&str, &[u8])]| {
+                let record = (key.as_bytes(), line.as_slice());
+                publisher.send(&topics.alerts, partition, record, headers)
+            };
+            let receipt = match &trace {
+                None => send(&[]),
+                Some(trace) => trace.carried().with(send),
+            };
+            sent.receipts.push(receipt?);
             arrival.correlation_id.as_ref().clone_into(&mut sent.correlation_id);
         }
         Ok(sent)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tipstaff::app::Cluster;
 use tipstaff::ingest::{Admin, BatchLimits, Doubt, LogReader};
-use tipstaff::observe::Metrics;
+use tipstaff::observe::{Metrics, Traces};
 use tipstaff::pipeline::{
     AlertEnds, Batch, Drain, Hint, Intake, Outbox, Progress, RecoveryRules, Stage, Start, Triage,
     WorkerConfig, worker,
@@ -228,7 +228,7 @@ fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<
                 (pipelines, Arc::clone(&load.keys)),
                 cluster.topics.clone(),
                 (admin, AlertEnds::new(PARTITIONS)),
-                metrics.clone(),
+                (metrics.clone(), Traces::default()),
             ))
         }
         _ => Box::new(Triage::new(
@@ -236,7 +236,7 @@ fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<
             (Arc::clone(&load.loaded.enrichers), Duration::from_millis(500)),
             cluster.expected(&admin).unwrap(),
             tipstaff::app::system_clock(),
-            metrics.clone(),
+            (metrics.clone(), Traces::default()),
         )),
     }
 }

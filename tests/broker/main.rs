@@ -30,6 +30,7 @@ mod product;
 mod rig;
 mod tear;
 mod toy;
+mod traces;
 mod webhook;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Webhooks on a real broker: who is let in, what an answer promises, and what a fault leaves.
 
-mod client;
+pub mod client;
 mod sns;
 
 use std::io::Write;
@@ -30,7 +30,7 @@ const GUARDDUTY: &[u8] = include_bytes!("../../pipelines/aws-guardduty/examples/
 const OKTA: &[u8] = include_bytes!("../../pipelines/okta-system-log/examples/event-hook.json");
 
 /// A section of webhooks on a free port, each pipeline with its `verify`.
-fn section(site: &Site, verify: [&str; 3], limits: &str) -> (Hook, String) {
+pub fn section(site: &Site, verify: [&str; 3], limits: &str) -> (Hook, String) {
     let directory = &site.deployment.directory;
     std::fs::write(directory.join("new"), NEW).unwrap();
     std::fs::write(directory.join("old"), OLD).unwrap();

@@ -14,7 +14,7 @@ use super::resolver::{Refused, Resolver};
 use super::{Call, Failure, Fault, Reply};
 use crate::case::{Millis, duration_text};
 use crate::config::{Login, Secret, Sent, Shown, SystemConfig, SystemLimits, SystemSecrets};
-use crate::observe::{CallMetrics, LookupMetrics};
+use crate::observe::{CallMetrics, Here, LookupMetrics};
 
 /// One system, spared as its limits say, whoever asks it.
 pub struct Service {
@@ -237,6 +237,9 @@ impl Service {
     async fn ask(&self, call: &Call, url: &Url, headers: &HeaderMap) -> Result<Reply, Tried> {
         let mut request = self.client.request(call.method.clone(), url.clone());
         request = request.headers(self.signed(call, headers)?);
+        for (name, value) in Here::now().headers() {
+            request = request.header(name, value);
+        }
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
