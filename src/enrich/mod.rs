@@ -16,6 +16,7 @@ mod remote;
 mod remotes;
 mod rows;
 mod service;
+mod snapshot;
 mod sourced;
 mod table;
 
@@ -32,7 +33,7 @@ pub use answer::{Answer, Changes, Flight, Merge};
 pub use cache::Cached;
 pub use combine::Combined;
 pub use http::HttpSource;
-pub use key::{Key, joined, key_of};
+pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
 use remotes::Unconfigured;
@@ -184,6 +185,9 @@ impl Enrichers {
         let enricher = self.enrichers.iter().find(|each| *each.name == *enricher);
         let Some(enricher) = enricher else { return false };
         enricher.lookup().forget(key);
+        if let Some(remotes) = self.remotes.get() {
+            remotes.has_changed();
+        }
         self.changes.tell();
         true
     }
@@ -240,9 +244,8 @@ impl Reading<'_> {
         let Some((remotes, service)) = known else {
             return Arc::new(Unconfigured::new(config, &source.service));
         };
-        let provides = config.provides.as_slice();
-        let remote = HttpSource::new(source.clone(), provides, Arc::clone(&service));
-        remotes.cached((config, "http"), provides, &service, self.changes, remote)
+        let remote = HttpSource::new(source.clone(), &config.provides, Arc::clone(&service));
+        remotes.cached(config, &service, self.changes, remote)
     }
 
     /// What is not asked here, as its service is not configured, is left out.

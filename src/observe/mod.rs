@@ -8,7 +8,7 @@ mod lookups;
 mod metrics;
 mod traces;
 
-pub use health::{Health, listen, serve};
+pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
