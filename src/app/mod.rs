@@ -5,6 +5,7 @@ mod policies;
 mod run;
 mod setup;
 mod tables;
+mod topic_tables;
 mod topics;
 mod webhooks;
 
@@ -12,4 +13,5 @@ pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 pub use policies::activate;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, Loaded, load, offline_keys, shipped};
-pub use topics::{Plan, begin, check, create};
+pub use topic_tables::read_once;
+pub use topics::{Plan, begin, check, create, missing_tables};

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::screen::age_text;
 use super::{Config, say};
-use crate::app::{Failure, system_clock};
+use crate::app::{Failure, read_once, system_clock};
 use crate::case::{FactRow, FactState, Millis, Value, duration_text};
 use crate::config::{EnricherConfig, KeySpec};
 use crate::text::suggestion;
@@ -40,6 +40,9 @@ impl Lookup {
         let parts: Vec<&str> = self.key.iter().map(String::as_str).collect();
         let key = key_of(config, &parts)?;
         let _services = loaded.connect_alone(now)?;
+        if loaded.checked.service.is_some() {
+            read_once(&loaded, config)?;
+        }
         let Some(row) = loaded.enrichers.fact(&config.name, &key, Instant::now() + PATIENCE) else {
             return Err(Failure::Ended(format!("`{}` gave no answer", config.name)));
         };

@@ -15,6 +15,7 @@ mod files;
 mod service;
 mod shipped;
 mod tables;
+mod topic;
 mod webhooks;
 
 use tipstaff::config::{Checked, Files, load};
