@@ -1,6 +1,7 @@
 //! Starting and stopping: what is connected in which order, and what a command needs of a cluster.
 
 mod cluster;
+mod facts;
 mod policies;
 mod run;
 mod setup;
@@ -10,6 +11,7 @@ mod topics;
 mod webhooks;
 
 pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
+pub use facts::post;
 pub use policies::activate;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, Loaded, load, offline_keys, shipped};

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{error, info, warn};
 
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
+use super::facts::{Kept, Purger};
 use super::policies::activate;
 use super::setup::{Failure, Loaded};
 use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
+use crate::enrich::Enrichers;
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use crate::normalize::{FingerprintKeys, Pipelines};
 use crate::observe::{Health, Metrics};
@@ -312,6 +314,7 @@ struct Front {
     workers: OnceLock<Arc<dyn Health>>,
     /// Whether webhooks are taken; always, where there are none.
     takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
+    enrichers: Arc<Enrichers>,
 }
 
 impl Health for Front {
@@ -328,6 +331,9 @@ impl Health for Front {
     }
 
     fn refresh(&self, metrics: &Metrics) {
+        if let Some(remotes) = self.enrichers.remotes() {
+            remotes.observe();
+        }
         if let Some(workers) = self.workers.get() {
             workers.refresh(metrics);
         }
@@ -347,6 +353,11 @@ pub fn run(
     let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
     let runtime = super::setup::runtime()?;
     loaded.connect(runtime.handle(), &metrics, (options.clock)())?;
+    let kept = Kept::of(loaded, &options.instance).map(Arc::new);
+    if let Some(kept) = &kept {
+        kept.restore();
+        kept.save_until(&drain);
+    }
     let listener = runtime.block_on(crate::observe::listen(listen)).map_err(Failure::Ended)?;
     let keys = Arc::new(keys);
     let shared = (&drain, &metrics);
@@ -356,8 +367,14 @@ pub fn run(
         Some(webhooks) => Box::new(webhooks.is_ready()),
         None => Box::new(|| true),
     };
-    let front = Arc::new(Front { brokers, workers: OnceLock::new(), takes_webhooks });
-    let server = crate::observe::serve(listener, metrics.clone(), front.clone());
+    let enrichers = Arc::clone(&loaded.enrichers);
+    let front = Arc::new(Front { brokers, workers: OnceLock::new(), takes_webhooks, enrichers });
+    let purger = Purger {
+        enrichers: Arc::clone(&loaded.enrichers),
+        configs: loaded.checked.enrichers.clone(),
+    };
+    let (metrics_of, health) = (metrics.clone(), front.clone());
+    let server = crate::observe::serve(listener, metrics_of, health, Arc::new(purger));
     runtime.spawn(async move {
         if let Err(problem) = server.await {
             error!(reason = %problem, "metrics and health are not served any more");
@@ -379,6 +396,9 @@ pub fn run(
     drain.start();
     let until = Instant::now() + DRAIN_PATIENCE;
     let stopped = running.stop(DRAIN_PATIENCE);
+    if let Some(kept) = &kept {
+        kept.save();
+    }
     if let Some(webhooks) = webhooks {
         webhooks.stop(&runtime, until.saturating_duration_since(Instant::now()));
     }

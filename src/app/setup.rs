@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
 
+use super::facts::Kept;
 use crate::case::Millis;
 use crate::config::{Checked, Files, ResolvedSecrets, ServiceConfig, load as check};
 use crate::enrich::{Enrichers, Remotes, Service};
@@ -89,16 +90,19 @@ impl Loaded {
         connected.map_err(Failure::Configuration)
     }
 
-    /// The same for a command that runs no workers. What is on its way ends with what is returned.
-    pub fn connect_alone(&self, now: Millis) -> Result<Option<Runtime>, Failure> {
-        let has_services =
-            self.checked.service.as_ref().is_some_and(|service| !service.services.is_empty());
-        if !has_services {
+    /// The same for a command that runs no workers, with what a process that ran here has kept, if
+    /// that is wanted. What is on its way ends with what is returned.
+    pub fn connect_alone(&self, now: Millis, takes_kept: bool) -> Result<Option<Runtime>, Failure> {
+        let service = self.checked.service.as_ref();
+        let Some(service) = service.filter(|service| !service.services.is_empty()) else {
             return Ok(None);
-        }
+        };
         let runtime = runtime()?;
         let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
         self.connect(runtime.handle(), &metrics, now)?;
+        if let Some(kept) = Kept::of(self, &service.instance).filter(|_| takes_kept) {
+            kept.restore();
+        }
         Ok(Some(runtime))
     }
 

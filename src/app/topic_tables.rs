@@ -222,8 +222,7 @@ impl Follower {
             }
         }
         self.table.at_end(now, &self.next);
-        let at_end = self.metrics.lookup_topic_at_end.with_label_values(&[self.table.enricher()]);
-        at_end.set(now.0 / 1000);
+        self.metrics.topics.at_end(self.table.enricher(), now);
         Ok(())
     }
 
@@ -264,7 +263,6 @@ impl Follower {
                 "refused"
             }
         };
-        let labels = [self.table.enricher(), result];
-        self.metrics.lookup_topic_records.with_label_values(&labels).inc();
+        self.metrics.topics.record(self.table.enricher(), result);
     }
 }

@@ -1,13 +1,16 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::json;
 
 use super::screen::age_text;
 use super::{Config, say};
-use crate::app::{Failure, read_once, system_clock};
-use crate::case::{FactRow, FactState, Millis, Value, duration_text};
-use crate::config::{EnricherConfig, KeySpec};
+use crate::app::{self, Failure, Loaded, system_clock};
+use crate::case::{CacheState, FactRow, FactState, Millis, Value, duration_text};
+use crate::config::EnricherConfig;
+use crate::enrich::key_of_parts;
 use crate::text::suggestion;
 
 #[derive(Args)]
@@ -17,6 +20,12 @@ pub(super) struct Lookup {
     /// The row as it stands in records
     #[arg(long)]
     json: bool,
+    /// Ask the source, whatever was kept of an earlier answer
+    #[arg(long)]
+    fresh: bool,
+    /// Have the running process of this configuration keep no answer for the key
+    #[arg(long, conflicts_with_all = ["fresh", "json"])]
+    purge: bool,
     /// Which enricher
     enricher: String,
     /// What to look up: one part for each field of the enricher's key
@@ -38,10 +47,13 @@ impl Lookup {
             return Err(Failure::Usage(format!("there is no enricher `{}`{hint}", self.enricher)));
         };
         let parts: Vec<&str> = self.key.iter().map(String::as_str).collect();
-        let key = key_of(config, &parts)?;
-        let _services = loaded.connect_alone(now)?;
+        let key = key_of_parts(config, &parts).map_err(Failure::Usage)?;
+        if self.purge {
+            return purge(&loaded, &config.name, &parts);
+        }
+        let _services = loaded.connect_alone(now, !self.fresh)?;
         if loaded.checked.service.is_some() {
-            read_once(&loaded, config)?;
+            app::read_once(&loaded, config)?;
         }
         let Some(row) = loaded.enrichers.fact(&config.name, &key, Instant::now() + PATIENCE) else {
             return Err(Failure::Ended(format!("`{}` gave no answer", config.name)));
@@ -58,22 +70,32 @@ impl Lookup {
     }
 }
 
-fn key_of(config: &EnricherConfig, parts: &[&str]) -> Result<String, Failure> {
-    let fields = match &config.key {
-        KeySpec::All(fields) => fields.as_slice(),
-        KeySpec::First(fields) => fields.get(..1).unwrap_or_default(),
-    };
-    if fields.len() == parts.len() {
-        return Ok(crate::enrich::joined(parts));
+/// Asks the process that listens for metrics where the configuration says.
+fn purge(loaded: &Loaded, enricher: &str, key: &[&str]) -> Result<ExitCode, Failure> {
+    let mut listen = loaded.service()?.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(if listen.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
     }
-    let names: Vec<String> = match &config.key {
-        KeySpec::All(fields) => fields.iter().map(|field| field.path()).collect(),
-        KeySpec::First(fields) => {
-            vec![fields.iter().map(|field| field.path()).collect::<Vec<_>>().join(" or ")]
-        }
-    };
-    let names = names.join(", ");
-    Err(Failure::Usage(format!("`{}` is looked up by {names}", config.name)))
+    let body = json!({"enricher": enricher, "key": key}).to_string();
+    let (status, text) = app::post(&format!("http://{listen}/facts/purge"), body)?;
+    if status != 200 {
+        let text = text.trim();
+        return Err(Failure::Ended(format!("{listen} refused: {text}")));
+    }
+    say(&format!("{listen} keeps no answer of `{enricher}` for {}", key.join(" ")));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cache_text(cache: CacheState) -> &'static str {
+    match cache {
+        CacheState::Fetched => ", asked just now",
+        CacheState::Hit => ", kept from an earlier answer",
+        CacheState::Stale => ", past its lifetime and being asked for again",
+    }
 }
 
 fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
@@ -85,7 +107,7 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
         format!(", as of {as_of}, {} old", age_text(now.since(as_of)))
     });
     let mut lines = vec![
-        format!("{:16} {state}", config.name),
+        format!("{:16} {state}{}", config.name, row.cache.map_or("", cache_text)),
         format!("{:16} {} version {}{age}", "from", row.source, row.version),
     ];
     lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "because")));

@@ -95,19 +95,33 @@ impl Cached {
         self.0.entries.iter().map(|(_, entry)| entry).filter(is_kept).collect()
     }
 
-    /// Takes an answer that an earlier process kept, but not over one of its own.
-    pub(super) fn restore(&self, row: FactRow, fresh_until: Instant, ends: Instant) {
-        let now = Instant::now();
-        let (hit, absent) = (self.0.config.hit_ms, self.0.config.absent_ms);
-        // A clock that was set back would keep an answer longer than any lifetime of it.
-        let most = now + millis(hit.max(absent) + self.0.config.stale_ms) * 11 / 10;
-        let fresh_until = fresh_until.min(most);
-        let ends = ends.min(most);
+    /// Takes an answer that an earlier process kept, but not over one of its own, and for no longer
+    /// than an answer of this age may be given; `wall` is now.
+    pub(super) fn restore(
+        &self,
+        row: FactRow,
+        fresh_until: Instant,
+        ends: Instant,
+        wall: Millis,
+    ) -> bool {
+        let (now, config) = (Instant::now(), &self.0.config);
+        let (lives, stale) = match row.state {
+            FactState::Known => (config.hit_ms, config.stale_ms),
+            FactState::Absent => (config.absent_ms, 0),
+            FactState::Unknown(_) => return false,
+        };
+        let Some(age) = row.as_of.map(|as_of| wall.since(as_of)).filter(|age| *age >= 0) else {
+            return false;
+        };
+        let left = |lifetime: i64| now + millis(lifetime + lifetime / 10 - age);
+        let (fresh_until, ends) = (fresh_until.min(left(lives)), ends.min(left(lives + stale)));
         let key: Arc<str> = row.key.as_ref().into();
-        if ends > now && self.0.entries.get(&key).is_none() {
-            let entry = Entry { row: Arc::new(row), fresh_until, ends, past: Mutex::default() };
-            self.0.entries.insert(key, Arc::new(entry));
+        if ends <= now || self.0.entries.contains_key(&key) {
+            return false;
         }
+        let entry = Entry { row: Arc::new(row), fresh_until, ends, past: Mutex::default() };
+        self.0.entries.insert(key, Arc::new(entry));
+        true
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::case::{Alert, Field};
-use crate::config::KeySpec;
+use crate::config::{EnricherConfig, KeySpec};
 
 /// Stands between the parts of a composite key; a part that holds it makes no key.
 pub(super) const JOINT: char = '\u{1f}';
@@ -17,6 +17,23 @@ pub enum Key<'a> {
 /// The key of its parts.
 pub fn joined(parts: &[&str]) -> String {
     parts.join(JOINT.encode_utf8(&mut [0; 4]))
+}
+
+/// The same, of as many parts as the enricher's key has.
+///
+/// Errors: what it is looked up by.
+pub fn key_of_parts(config: &EnricherConfig, parts: &[&str]) -> Result<String, String> {
+    let paths = |fields: &[Field], joint: &str| {
+        fields.iter().map(|field| field.path()).collect::<Vec<_>>().join(joint)
+    };
+    let (wanted, names) = match &config.key {
+        KeySpec::All(fields) => (fields.len(), paths(fields, ", ")),
+        KeySpec::First(fields) => (1, paths(fields, " or ")),
+    };
+    if wanted == parts.len() {
+        return Ok(joined(parts));
+    }
+    Err(format!("`{}` is looked up by {names}", config.name))
 }
 
 pub fn key_of<'a>(alert: &'a Alert<'a>, spec: &KeySpec, joined: &mut String) -> Key<'a> {

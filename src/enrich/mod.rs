@@ -14,6 +14,7 @@ mod remote;
 mod remotes;
 mod rows;
 mod service;
+mod snapshot;
 mod sourced;
 mod table;
 mod topic;
@@ -30,7 +31,7 @@ pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight, Merge};
 pub use cache::Cached;
 pub use combine::Combined;
-pub use key::{Key, joined, key_of};
+pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
 pub use service::{Call, Failure, Fault, Reply, Service};
@@ -201,6 +202,9 @@ impl Enrichers {
         let enricher = self.enrichers.iter().find(|each| *each.name == *enricher);
         let Some(enricher) = enricher else { return false };
         enricher.lookup().forget(key);
+        if let Some(remotes) = self.remotes.get() {
+            remotes.has_changed();
+        }
         self.changes.tell();
         true
     }

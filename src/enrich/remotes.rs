@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use super::cache::Cached;
 use super::remote::Remote;
 use super::service::Service;
 use super::{Lookup, Sourced};
-use crate::case::{Type, Why, hex};
+use crate::case::{Why, hex};
 use crate::config::EnricherConfig;
 use crate::observe::LookupMetrics;
 
@@ -20,6 +21,8 @@ pub struct Remotes {
     services: BTreeMap<String, Arc<Service>>,
     metrics: LookupMetrics,
     caches: Mutex<Vec<Arc<Cached>>>,
+    /// A key was purged: what is kept in a file has to be written again.
+    is_outdated: AtomicBool,
 }
 
 impl Remotes {
@@ -30,7 +33,13 @@ impl Remotes {
     ) -> Self {
         let services = services.into_iter();
         let services = services.map(|service| (service.name().to_owned(), Arc::new(service)));
-        Self { runtime, services: services.collect(), metrics, caches: Mutex::default() }
+        Self {
+            runtime,
+            services: services.collect(),
+            metrics,
+            caches: Mutex::default(),
+            is_outdated: AtomicBool::new(false),
+        }
     }
 
     pub fn service(&self, name: &str) -> Option<Arc<Service>> {
@@ -38,22 +47,20 @@ impl Remotes {
     }
 
     /// The cache in front of one remote source of an enricher: the one that is there, if it is of
-    /// the same configuration. `part` tells apart the sources of one enricher; `provides` are the
-    /// fields that this one gives.
+    /// the same configuration, so that it outlives tables that are read again beside it.
     pub fn cached<R: Remote>(
         &self,
-        (config, part): (&EnricherConfig, &str),
-        provides: &[(String, Type)],
+        config: &EnricherConfig,
         service: &Service,
         changes: &Changes,
         remote: R,
     ) -> Arc<Cached> {
-        let version = version(&[&config.digest, part, service.name(), service.url()]);
+        let version = version(&[&config.digest, service.name(), service.url()]);
         let rows = Sourced {
             enricher: Arc::clone(&config.name),
             source: format!("http:{}", service.name()).into(),
             version,
-            provides: provides.to_vec(),
+            provides: config.provides.clone(),
         };
         let mut caches = self.caches();
         let is_same = |cached: &&Arc<Cached>| {
@@ -72,6 +79,15 @@ impl Remotes {
 
     pub(super) fn caches(&self) -> MutexGuard<'_, Vec<Arc<Cached>>> {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_changed(&self) {
+        self.is_outdated.store(true, Ordering::Release);
+    }
+
+    /// Whether something was purged since this was asked last.
+    pub fn was_purged(&self) -> bool {
+        self.is_outdated.swap(false, Ordering::AcqRel)
     }
 
     /// Brings the gauges of the caches up to date.

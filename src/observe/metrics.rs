@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::LookupMetrics;
+use super::{LookupMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -29,15 +29,11 @@ pub struct Metrics {
     /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
     pub table_reads: IntCounterVec,
     pub lookups: LookupMetrics,
-    /// Records of topics that are held as tables. Labels: enricher, what became of it (3 values).
-    pub lookup_topic_records: IntCounterVec,
-    /// When such a topic was last read to its end, in seconds since 1970. Labels: enricher.
-    pub lookup_topic_at_end: IntGaugeVec,
+    pub topics: TopicMetrics,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
 
-const TOPIC_AT_END: &str = "tipstaff_lookup_topic_at_end_timestamp_seconds";
 const TABLE_READS: &str = "tipstaff_table_reads_total";
 
 impl Metrics {
@@ -69,11 +65,6 @@ impl Metrics {
             &["worker", "what"],
         )?;
         registry.register(Box::new(workers.clone()))?;
-        let at_end = IntGaugeVec::new(
-            Opts::new(TOPIC_AT_END, "When a topic held as a table was last read to its end"),
-            &["enricher"],
-        )?;
-        registry.register(Box::new(at_end.clone()))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
@@ -112,12 +103,7 @@ impl Metrics {
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             lookups: LookupMetrics::new(&registry)?,
-            lookup_topic_records: counters(
-                "tipstaff_lookup_topic_records_total",
-                "Records of topics held as tables, by what became of them",
-                &["enricher", "result"],
-            )?,
-            lookup_topic_at_end: at_end,
+            topics: TopicMetrics::new(&registry)?,
             workers,
             registry,
         })

@@ -115,17 +115,23 @@ impl Service {
         let url = self.url_of(&call)?;
         let headers = self.headers_of(&call)?;
         self.retries.earn();
-        let mut tries = 0;
+        let (mut tries, mut last) = (0, None);
         loop {
             let tried = match self.attempt(&call, &url, &headers).await {
                 Ok(reply) => return Ok(reply),
                 Err(tried) => tried,
             };
-            let Some(pause) = tried.again_after else { return Err(tried.failure) };
+            // What opened the breaker says more than that it is open.
+            let failure = match tried.failure.fault {
+                Fault::Open => last.take().unwrap_or(tried.failure),
+                _ => tried.failure,
+            };
+            let Some(pause) = tried.again_after else { return Err(failure) };
             if tries >= self.limits.retries || !self.retries.spend() {
-                return Err(tried.failure);
+                return Err(failure);
             }
             self.metrics.retries.inc();
+            last = Some(failure);
             tokio::time::sleep(pause + jittered(BACK_OFF * 2_u32.pow(tries.min(6)), 50)).await;
             tries += 1;
         }
