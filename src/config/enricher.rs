@@ -6,6 +6,7 @@ use super::addresses::{AddressSource, addresses};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
 use super::http::{HttpConfig, http};
+use super::topic::{TopicSource, topic};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
@@ -55,7 +56,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
-            Self::Http(_) => Vec::new(),
+            Self::Http(_) | Self::Topic(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -77,6 +78,7 @@ pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
     Http(HttpConfig),
+    Topic(TopicSource),
     Combine(CombineSource),
 }
 
@@ -84,16 +86,27 @@ impl SourceConfig {
     /// Whether it is asked over the network, and so cached.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Table(_) | Self::Addresses(_) => false,
+            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) => false,
             Self::Http(_) => true,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
+        }
+    }
+
+    /// The topics that are held as tables for it.
+    pub fn topics(&self) -> Vec<&TopicSource> {
+        match self {
+            Self::Topic(topic) => vec![topic],
+            Self::Combine(source) => {
+                source.parts.iter().flat_map(|part| part.source.topics()).collect()
+            }
+            Self::Table(_) | Self::Addresses(_) | Self::Http(_) => Vec::new(),
         }
     }
 
     /// The one of `services:` that it asks, as its only one.
     pub fn service(&self) -> Option<&str> {
         match self {
-            Self::Table(_) | Self::Addresses(_) | Self::Combine(_) => None,
+            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
             Self::Http(http) => Some(&http.service),
         }
     }
@@ -301,25 +314,23 @@ pub(super) fn one_source(
     provides: &[(String, Type)],
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
-    if let Some(node) = kinds.get("topic") {
-        problems.add(&node.at, "a source of kind `topic` is not supported yet");
-    }
-    let [of_table, of_addresses, of_http] =
-        ["table", "addresses", "http"].map(|kind| kinds.get(kind));
-    match (of_table, of_addresses, of_http) {
-        (Some(node), None, None) => {
-            table(node, folder, provides, problems).map(SourceConfig::Table)
-        }
-        (None, Some(node), None) => {
+    let found = KINDS.iter().filter_map(|kind| Some((*kind, kinds.get(kind)?)));
+    match found.collect::<Vec<_>>().as_slice() {
+        [("table", node)] => table(node, folder, provides, problems).map(SourceConfig::Table),
+        [("addresses", node)] => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
-        (None, None, Some(node)) => http(node, provides, problems).map(SourceConfig::Http),
+        [("http", node)] => http(node, provides, problems).map(SourceConfig::Http),
+        [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
-            problems.add(&kinds.at, "a source must be one of `table`, `addresses`, `http`");
+            problems.add(&kinds.at, format!("a source must be one of {}", KINDS.join(", ")));
             None
         }
     }
 }
+
+/// What a source can be, beside several of them combined.
+const KINDS: [&str; 4] = ["table", "addresses", "http", "topic"];
 
 fn table(
     table: &Node,
@@ -377,7 +388,7 @@ fn format(
     found.map(|(_, format)| *format)
 }
 
-fn columns(
+pub(super) fn columns(
     fields: &mut Fields<'_>,
     provides: &[(String, Type)],
     problems: &mut Problems,
@@ -422,6 +433,13 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
             let message =
                 format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
             problems.add(&http.at, message);
+        }
+        SourceConfig::Topic(topic) if topic.key.parts() != wanted => {
+            let have = topic.key.parts();
+            problems.add(
+                &topic.at,
+                format!("the key has {wanted} parts, but the topic's records {have}"),
+            );
         }
         SourceConfig::Combine(source) => {
             source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));

@@ -24,6 +24,7 @@ mod sns;
 mod systems;
 mod template;
 mod traces;
+mod topic;
 mod webhooks;
 mod words;
 
@@ -49,5 +50,6 @@ pub use systems::{
     SystemLimits, SystemSecrets,
 };
 pub use template::{Piece, Template};
+pub use topic::{TopicKey, TopicSource};
 pub use traces::TracesConfig;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::LookupMetrics;
+use super::{LookupMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -33,6 +33,7 @@ pub struct Metrics {
     pub lookups: LookupMetrics,
     /// Spans that were recorded. Label: what became of them (3 values).
     pub spans: IntCounterVec,
+    pub topics: TopicMetrics,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -92,6 +93,7 @@ impl Metrics {
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             lookups: LookupMetrics::new(&register.0)?,
             spans: counters("tipstaff_spans_total", "Spans of traces, by fate", &["result"])?,
+            topics: TopicMetrics::new(&register.0)?,
             workers,
             registry: register.0,
         })

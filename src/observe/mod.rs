@@ -7,9 +7,11 @@ mod logs;
 mod lookups;
 mod metrics;
 mod traces;
+mod topics;
 
 pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
+pub use topics::TopicMetrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

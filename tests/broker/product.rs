@@ -8,6 +8,7 @@ mod remade;
 mod repairs;
 mod setup;
 mod tables;
+mod topic_tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ mod services;
 mod shipped;
 mod tables;
 mod traces;
+mod topic;
 mod webhooks;
 
 use tipstaff::config::{Checked, Files, load};
