@@ -20,6 +20,9 @@ mod kafka;
 mod planted;
 #[path = "../support/planting.rs"]
 mod planting;
+#[path = "../lookups/server.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod server;
 #[path = "../support/proxy.rs"]
 mod proxy;
 

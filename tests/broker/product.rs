@@ -2,6 +2,7 @@
 
 mod chains;
 mod input;
+mod late;
 mod lifecycle;
 mod policy;
 mod remade;
