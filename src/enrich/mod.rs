@@ -33,6 +33,7 @@ pub use combine::Combined;
 pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
+use remotes::Unconfigured;
 pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
@@ -231,6 +232,23 @@ impl Reading<'_> {
                 Some(Arc::new(addresses))
             }
             SourceConfig::Combine(source) => self.combine(config, source, problems),
+        }
+    }
+
+    /// What is asked over the network, behind its cache; where its service is not configured, a
+    /// source that says so.
+    fn remote<R: Remote>(
+        &self,
+        config: &EnricherConfig,
+        service: &str,
+        of: impl FnOnce(Arc<Service>) -> R,
+    ) -> Arc<dyn Lookup> {
+        let asked = self.remotes.and_then(|all| Some((all, all.service(service)?)));
+        match asked {
+            Some((all, service)) => {
+                all.cached(config, &Arc::clone(&service), self.changes, of(service))
+            }
+            None => Arc::new(Unconfigured::new(config, service)),
         }
     }
 
