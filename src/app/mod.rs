@@ -6,6 +6,7 @@ mod policies;
 mod run;
 mod setup;
 mod tables;
+mod topic_tables;
 mod topics;
 mod webhooks;
 
@@ -14,4 +15,5 @@ pub use facts::post;
 pub use policies::activate;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, Loaded, load, offline_keys, shipped};
-pub use topics::{Plan, begin, check, create};
+pub use topic_tables::read_once;
+pub use topics::{Plan, begin, check, create, missing_tables};

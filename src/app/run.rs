@@ -8,6 +8,7 @@ use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 use super::facts::{Kept, Purger};
 use super::policies::activate;
 use super::setup::{Failure, Loaded};
+use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
@@ -94,6 +95,9 @@ pub fn start(
         running.spawn_intake(cluster, &checked.pipelines, &keys, options)?;
     }
     if options.roles.contains(&Role::Triage) {
+        let shared = (&running.metrics, &running.drain);
+        let topics = topic_tables::fill(cluster, &loaded.enrichers, shared)?;
+        topics.follow(&running.drain);
         running.spawn_triage(cluster, loaded, generation, &expected, options)?;
     }
     Ok(running)

@@ -5,7 +5,7 @@ use super::cluster::{Cluster, INTAKE_GROUP, TRIAGE_GROUP, check_count};
 use super::setup::Failure;
 use crate::audit::{Chain, Genesis, Kind, Record, chain_name};
 use crate::case::Millis;
-use crate::config::Start;
+use crate::config::{EnricherConfig, Start};
 use crate::ingest::{
     Admin, Created, Doubt, LogReader, NextOffset, Starts, TopicIdError, TopicSpec, Writer,
 };
@@ -314,6 +314,27 @@ pub fn check(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
     }
     differences.extend(check_starts(cluster, plan, &admin)?);
     Ok(differences)
+}
+
+/// Topics that enrichers read and that do not exist, one line for each. They are not ours to make:
+/// whoever fills them decides how they are kept.
+pub fn missing_tables(
+    cluster: &Cluster,
+    enrichers: &[EnricherConfig],
+) -> Result<Vec<String>, Failure> {
+    let admin = Admin::connect(&cluster.settings)?;
+    let mut missing = Vec::new();
+    for enricher in enrichers {
+        for topic in enricher.source.topics() {
+            if admin.partitions(&topic.name)?.is_none() {
+                let (name, at) = (&topic.name, &topic.at);
+                let by = format!("enricher `{}` reads it ({at})", enricher.name);
+                missing
+                    .push(format!("topic {name} is missing: {by}, and whoever fills it makes it"));
+            }
+        }
+    }
+    Ok(missing)
 }
 
 /// Detector topics that intake would not read.

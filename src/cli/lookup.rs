@@ -52,6 +52,9 @@ impl Lookup {
             return purge(&loaded, &config.name, &parts);
         }
         let _services = loaded.connect_alone(now, !self.fresh)?;
+        if loaded.checked.service.is_some() {
+            app::read_once(&loaded, config)?;
+        }
         let Some(row) = loaded.enrichers.fact(&config.name, &key, Instant::now() + PATIENCE) else {
             return Err(Failure::Ended(format!("`{}` gave no answer", config.name)));
         };

@@ -287,8 +287,9 @@ impl TopicsVerb {
             instance: service.instance.clone(),
             now,
         };
-        let lines =
+        let mut lines =
             if creates { app::create(&cluster, &plan)? } else { app::check(&cluster, &plan)? };
+        lines.extend(app::missing_tables(&cluster, &loaded.checked.enrichers)?);
         let found = !lines.is_empty();
         for line in lines {
             say(&line);

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::addresses::{AddressSource, addresses};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
+use super::topic::{TopicSource, topic};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
@@ -64,6 +65,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
+            Self::Topic(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -84,6 +86,7 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+    Topic(TopicSource),
     Combine(CombineSource),
 }
 
@@ -91,15 +94,26 @@ impl SourceConfig {
     /// Whether it is asked over the network, and so cached.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Table(_) | Self::Addresses(_) => false,
+            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) => false,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
+        }
+    }
+
+    /// The topics that are held as tables for it.
+    pub fn topics(&self) -> Vec<&TopicSource> {
+        match self {
+            Self::Topic(topic) => vec![topic],
+            Self::Combine(source) => {
+                source.parts.iter().flat_map(|part| part.source.topics()).collect()
+            }
+            Self::Table(_) | Self::Addresses(_) => Vec::new(),
         }
     }
 
     /// The one of `services:` that it asks, as its only one.
     pub fn service(&self) -> Option<&str> {
         match self {
-            Self::Table(_) | Self::Addresses(_) | Self::Combine(_) => None,
+            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
         }
     }
 }
@@ -306,23 +320,25 @@ pub(super) fn one_source(
     provides: &[(String, Type)],
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
-    let (of_table, of_addresses) = (kinds.get("table"), kinds.get("addresses"));
-    for later in ["http", "topic"] {
-        if let Some(node) = kinds.get(later) {
-            problems.add(&node.at, format!("a source of kind `{later}` is not supported yet"));
-        }
+    if let Some(node) = kinds.get("http") {
+        problems.add(&node.at, "a source of kind `http` is not supported yet");
     }
-    match (of_table, of_addresses) {
-        (Some(node), None) => table(node, folder, provides, problems).map(SourceConfig::Table),
-        (None, Some(node)) => {
+    let found = KINDS.iter().filter_map(|kind| Some((*kind, kinds.get(kind)?)));
+    match found.collect::<Vec<_>>().as_slice() {
+        [("table", node)] => table(node, folder, provides, problems).map(SourceConfig::Table),
+        [("addresses", node)] => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
+        [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
-            problems.add(&kinds.at, "a source must be one of `table`, `addresses`");
+            problems.add(&kinds.at, format!("a source must be one of {}", KINDS.join(", ")));
             None
         }
     }
 }
+
+/// What a source can be, beside several of them combined.
+const KINDS: [&str; 3] = ["table", "addresses", "topic"];
 
 fn table(
     table: &Node,
@@ -380,7 +396,7 @@ fn format(
     found.map(|(_, format)| *format)
 }
 
-fn columns(
+pub(super) fn columns(
     fields: &mut Fields<'_>,
     provides: &[(String, Type)],
     problems: &mut Problems,
@@ -419,6 +435,13 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         }
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        SourceConfig::Topic(topic) if topic.key.parts() != wanted => {
+            let have = topic.key.parts();
+            problems.add(
+                &topic.at,
+                format!("the key has {wanted} parts, but the topic's records {have}"),
+            );
         }
         SourceConfig::Combine(source) => {
             source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));

@@ -19,6 +19,7 @@ mod secret;
 mod service;
 mod sns;
 mod systems;
+mod topic;
 mod webhooks;
 mod words;
 
@@ -40,4 +41,5 @@ pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,
     SystemLimits, SystemSecrets,
 };
+pub use topic::{TopicKey, TopicSource};
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

@@ -17,13 +17,14 @@ mod service;
 mod snapshot;
 mod sourced;
 mod table;
+mod topic;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig};
+use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig, TopicSource};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
@@ -37,6 +38,7 @@ use remotes::Unconfigured;
 pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
+pub use topic::{Applied, TopicTable, Update};
 
 /// Where facts come from.
 pub trait Lookup: Send + Sync {
@@ -53,7 +55,11 @@ pub struct Enrichers {
     changes: Changes,
     /// Set once, by those who may ask over the network.
     remotes: OnceLock<Arc<Remotes>>,
+    topics: Topics,
 }
+
+/// Topics held as tables. They outlive the enrichers that use them, since reading one takes long.
+type Topics = Mutex<Vec<Arc<TopicTable>>>;
 
 /// One enricher: how its key is made and whom to ask.
 struct Enricher {
@@ -80,13 +86,14 @@ impl Enrichers {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let (mut enrichers, changes) = (Vec::new(), Changes::default());
+        let topics = Topics::default();
         for config in configs {
-            let reading = Reading { files, now, remotes: None, changes: &changes };
+            let reading = Reading { files, now, remotes: None, changes: &changes, topics: &topics };
             let lookup = reading.read(config, &mut problems);
             enrichers.extend(lookup.map(|lookup| Enricher::new(config, lookup)));
         }
         if problems.is_empty() {
-            Ok(Self { enrichers, changes, remotes: OnceLock::new() })
+            Ok(Self { enrichers, changes, remotes: OnceLock::new(), topics })
         } else {
             Err(problems.into_sorted())
         }
@@ -100,6 +107,7 @@ impl Enrichers {
             enrichers: enrichers.collect(),
             changes: Changes::default(),
             remotes: OnceLock::new(),
+            topics: Topics::default(),
         }
     }
 
@@ -116,13 +124,26 @@ impl Enrichers {
     ) -> Result<(), Vec<Problem>> {
         let remotes = self.remotes.get_or_init(|| remotes);
         let mut problems = Problems::default();
-        let reading = Reading { files, now, remotes: Some(remotes), changes: &self.changes };
+        let reading = self.reading((files, now), Some(remotes));
         for config in configs.iter().filter(|config| config.source.is_remote()) {
             if let Some(lookup) = reading.read(config, &mut problems) {
                 self.put(config, lookup);
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems.into_sorted()) }
+    }
+
+    fn reading<'r>(
+        &'r self,
+        (files, now): (&'r Files, Millis),
+        remotes: Option<&'r Remotes>,
+    ) -> Reading<'r> {
+        Reading { files, now, remotes, changes: &self.changes, topics: &self.topics }
+    }
+
+    /// Each topic that is held as a table, for whoever reads it.
+    pub fn topics(&self) -> Vec<Arc<TopicTable>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn remotes(&self) -> Option<&Arc<Remotes>> {
@@ -148,7 +169,7 @@ impl Enrichers {
     ) -> Result<(), Vec<Problem>> {
         let mut problems = Problems::default();
         let remotes = self.remotes.get().map(Arc::as_ref);
-        let reading = Reading { files, now, remotes, changes: &self.changes };
+        let reading = self.reading((files, now), remotes);
         let Some(lookup) = reading.read(config, &mut problems) else {
             return Err(problems.into_sorted());
         };
@@ -217,6 +238,7 @@ struct Reading<'r> {
     /// Nothing while nobody may be asked.
     remotes: Option<&'r Remotes>,
     changes: &'r Changes,
+    topics: &'r Topics,
 }
 
 impl Reading<'_> {
@@ -231,6 +253,7 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::Topic(source) => Some(self.topic(config, source)),
             SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
     }
@@ -250,6 +273,17 @@ impl Reading<'_> {
             }
             None => Arc::new(Unconfigured::new(config, service)),
         }
+    }
+
+    /// The one that is there, if it is of the same configuration.
+    fn topic(&self, config: &EnricherConfig, source: &TopicSource) -> Arc<TopicTable> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = topics.iter().find(|table| table.is_of(config)) {
+            return Arc::clone(known);
+        }
+        let table = Arc::new(TopicTable::new(config, source, self.changes));
+        topics.push(Arc::clone(&table));
+        table
     }
 
     /// What is not asked here, as its service is not configured, is left out.

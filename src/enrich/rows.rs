@@ -58,7 +58,7 @@ fn at(source: &Source, line: usize, column: usize) -> At {
 }
 
 /// Empty is absent, in every format.
-fn filled(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+pub(super) fn filled(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return None;
@@ -248,7 +248,7 @@ fn ndjson_rows(
 }
 
 /// The text of a scalar; `null` is empty. Nothing for a list or an object.
-fn json_cell(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn json_cell(raw: &str) -> Option<Cow<'_, str>> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(raw).ok().map(Cow::Owned),
         b'{' | b'[' => None,
@@ -258,7 +258,18 @@ fn json_cell(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The members of one JSON object in their order, each name once.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Members<'_> {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(each, _)| each == name).map(|(_, value)| value.get())
+    }
+}
+
+/// Nothing when these are not the bytes of one JSON object.
+pub(super) fn members(json: &[u8]) -> Option<Members<'_>> {
+    serde_json::from_slice(json).ok()
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

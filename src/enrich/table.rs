@@ -194,7 +194,7 @@ impl Loading<'_> {
 }
 
 /// The cell is not quoted: it may be in the wrong column because a secret is.
-fn mistake(name: &str, of: Type) -> String {
+pub(super) fn mistake(name: &str, of: Type) -> String {
     let help = match of {
         Type::Bool => "true or false",
         Type::Int => "a whole number",

@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::LookupMetrics;
+use super::{LookupMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub struct Metrics {
     /// Tables that were read again. Labels: enricher or `aliases`, what became of it (2 values).
     pub table_reads: IntCounterVec,
     pub lookups: LookupMetrics,
+    pub topics: TopicMetrics,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
 }
@@ -102,6 +103,7 @@ impl Metrics {
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
             lookups: LookupMetrics::new(&registry)?,
+            topics: TopicMetrics::new(&registry)?,
             workers,
             registry,
         })

@@ -6,8 +6,10 @@ mod health;
 mod logs;
 mod lookups;
 mod metrics;
+mod topics;
 
 pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
+pub use topics::TopicMetrics;

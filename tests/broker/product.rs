@@ -7,6 +7,7 @@ mod policy;
 mod remade;
 mod setup;
 mod tables;
+mod topic_tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -16,6 +16,7 @@ mod service;
 mod services;
 mod shipped;
 mod tables;
+mod topic;
 mod webhooks;
 
 use tipstaff::config::{Checked, Files, load};
