@@ -6,6 +6,7 @@
 
 mod addresses;
 mod answer;
+mod aws;
 mod cache;
 mod combine;
 mod key;
@@ -29,11 +30,13 @@ use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight, Merge};
+pub use aws::AwsIam;
 pub use cache::Cached;
 pub use combine::Combined;
 pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
+use remotes::Unconfigured;
 pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
@@ -252,9 +255,26 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::AwsIam(source) => {
+                Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
+            }
             SourceConfig::Topic(source) => Some(self.topic(config, source)),
             SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
+    }
+
+    /// The cache in front of a source that is asked over the network.
+    fn remote<R: Remote>(
+        &self,
+        config: &EnricherConfig,
+        service: &str,
+        source: impl FnOnce(Arc<Service>) -> R,
+    ) -> Arc<dyn Lookup> {
+        let found = self.remotes.and_then(|remotes| Some((remotes, remotes.service(service)?)));
+        let Some((remotes, service)) = found else {
+            return Arc::new(Unconfigured::new(config, service));
+        };
+        remotes.cached(config, &service, self.changes, source(Arc::clone(&service)))
     }
 
     /// The one that is there, if it is of the same configuration.
