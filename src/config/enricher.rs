@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::addresses::{AddressSource, addresses};
+use super::aws::{IamSource, aws_iam};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
 use super::topic::{TopicSource, topic};
@@ -65,7 +66,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
-            Self::Topic(_) => Vec::new(),
+            Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -87,6 +88,7 @@ pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
     Topic(TopicSource),
+    AwsIam(IamSource),
     Combine(CombineSource),
 }
 
@@ -95,6 +97,7 @@ impl SourceConfig {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Table(_) | Self::Addresses(_) | Self::Topic(_) => false,
+            Self::AwsIam(_) => true,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
         }
     }
@@ -106,13 +109,14 @@ impl SourceConfig {
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.topics()).collect()
             }
-            Self::Table(_) | Self::Addresses(_) => Vec::new(),
+            Self::Table(_) | Self::Addresses(_) | Self::AwsIam(_) => Vec::new(),
         }
     }
 
     /// The one of `services:` that it asks, as its only one.
     pub fn service(&self) -> Option<&str> {
         match self {
+            Self::AwsIam(iam) => Some(&iam.service),
             Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
         }
     }
@@ -329,6 +333,7 @@ pub(super) fn one_source(
         [("addresses", node)] => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
+        [("aws_iam", node)] => aws_iam(node, provides, problems).map(SourceConfig::AwsIam),
         [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
             problems.add(&kinds.at, format!("a source must be one of {}", KINDS.join(", ")));
@@ -338,7 +343,7 @@ pub(super) fn one_source(
 }
 
 /// What a source can be, beside several of them combined.
-const KINDS: [&str; 3] = ["table", "addresses", "topic"];
+const KINDS: [&str; 4] = ["table", "addresses", "topic", "aws_iam"];
 
 fn table(
     table: &Node,
@@ -435,6 +440,10 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         }
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
+        }
+        SourceConfig::AwsIam(iam) if wanted != 1 => {
+            problems
+                .add(&iam.at, format!("the key has {wanted} parts, but an access key's id is one"));
         }
         SourceConfig::Topic(topic) if topic.key.parts() != wanted => {
             let have = topic.key.parts();

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod answer;
+mod aws;
 mod cache;
 mod combine;
 mod key;
@@ -29,6 +30,7 @@ use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight, Merge};
+pub use aws::AwsIam;
 pub use cache::Cached;
 pub use combine::Combined;
 pub use key::{Key, joined, key_of, key_of_parts};
@@ -253,6 +255,9 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::AwsIam(source) => {
+                Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
+            }
             SourceConfig::Topic(source) => Some(self.topic(config, source)),
             SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
@@ -264,15 +269,13 @@ impl Reading<'_> {
         &self,
         config: &EnricherConfig,
         service: &str,
-        of: impl FnOnce(Arc<Service>) -> R,
+        source: impl FnOnce(Arc<Service>) -> R,
     ) -> Arc<dyn Lookup> {
-        let asked = self.remotes.and_then(|all| Some((all, all.service(service)?)));
-        match asked {
-            Some((all, service)) => {
-                all.cached(config, &Arc::clone(&service), self.changes, of(service))
-            }
-            None => Arc::new(Unconfigured::new(config, service)),
-        }
+        let found = self.remotes.and_then(|remotes| Some((remotes, remotes.service(service)?)));
+        let Some((remotes, service)) = found else {
+            return Arc::new(Unconfigured::new(config, service));
+        };
+        remotes.cached(config, &service, self.changes, source(Arc::clone(&service)))
     }
 
     /// The one that is there, if it is of the same configuration.
