@@ -7,6 +7,8 @@
 mod addresses;
 mod answer;
 mod aws;
+mod codeowners;
+mod http;
 mod cache;
 mod combine;
 mod key;
@@ -33,6 +35,7 @@ pub use answer::{Answer, Changes, Flight, Merge};
 pub use aws::AwsIam;
 pub use cache::Cached;
 pub use combine::Combined;
+pub use http::HttpSource;
 pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
@@ -254,6 +257,10 @@ impl Reading<'_> {
             SourceConfig::Addresses(source) => {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
+            }
+            SourceConfig::Http(source) => {
+                let of = |service| HttpSource::new(source.clone(), &config.provides, service);
+                Some(self.remote(config, &source.service, of))
             }
             SourceConfig::AwsIam(source) => {
                 Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
