@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::addresses::{AddressSource, addresses};
+use super::aws::{IamSource, aws_iam};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
 use super::http::{HttpConfig, http};
@@ -37,6 +38,16 @@ impl EnricherConfig {
         self.source.files()
     }
 
+    /// Those of `services:` that it asks.
+    pub fn services(&self) -> Vec<&str> {
+        match &self.source {
+            SourceConfig::Combine(source) => {
+                source.parts.iter().filter_map(|part| part.source.service()).collect()
+            }
+            source => source.service().into_iter().collect(),
+        }
+    }
+
     /// One part of a combined source, as an enricher of its own.
     #[must_use]
     pub fn of_part(&self, source: &CombineSource, index: usize) -> Self {
@@ -56,7 +67,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
-            Self::Http(_) | Self::Topic(_) => Vec::new(),
+            Self::Http(_) | Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -79,6 +90,7 @@ pub enum SourceConfig {
     Addresses(AddressSource),
     Http(HttpConfig),
     Topic(TopicSource),
+    AwsIam(IamSource),
     Combine(CombineSource),
 }
 
@@ -87,7 +99,7 @@ impl SourceConfig {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Table(_) | Self::Addresses(_) | Self::Topic(_) => false,
-            Self::Http(_) => true,
+            Self::Http(_) | Self::AwsIam(_) => true,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
         }
     }
@@ -99,15 +111,16 @@ impl SourceConfig {
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.topics()).collect()
             }
-            Self::Table(_) | Self::Addresses(_) | Self::Http(_) => Vec::new(),
+            Self::Table(_) | Self::Addresses(_) | Self::Http(_) | Self::AwsIam(_) => Vec::new(),
         }
     }
 
     /// The one of `services:` that it asks, as its only one.
     pub fn service(&self) -> Option<&str> {
         match self {
-            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
             Self::Http(http) => Some(&http.service),
+            Self::AwsIam(iam) => Some(&iam.service),
+            Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
         }
     }
 }
@@ -321,6 +334,7 @@ pub(super) fn one_source(
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
         [("http", node)] => http(node, provides, problems).map(SourceConfig::Http),
+        [("aws_iam", node)] => aws_iam(node, provides, problems).map(SourceConfig::AwsIam),
         [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
             problems.add(&kinds.at, format!("a source must be one of {}", KINDS.join(", ")));
@@ -330,7 +344,7 @@ pub(super) fn one_source(
 }
 
 /// What a source can be, beside several of them combined.
-const KINDS: [&str; 4] = ["table", "addresses", "http", "topic"];
+const KINDS: [&str; 5] = ["table", "addresses", "http", "topic", "aws_iam"];
 
 fn table(
     table: &Node,
@@ -428,11 +442,9 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
         SourceConfig::Addresses(_) if wanted != 1 => {
             problems.add(at, format!("the key has {wanted} parts, but an address is one"));
         }
-        SourceConfig::Http(http) if http.key.len() != wanted => {
-            let have = http.key.len();
-            let message =
-                format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
-            problems.add(&http.at, message);
+        SourceConfig::AwsIam(iam) if wanted != 1 => {
+            problems
+                .add(&iam.at, format!("the key has {wanted} parts, but an access key's id is one"));
         }
         SourceConfig::Topic(topic) if topic.key.parts() != wanted => {
             let have = topic.key.parts();
@@ -440,6 +452,12 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
                 &topic.at,
                 format!("the key has {wanted} parts, but the topic's records {have}"),
             );
+        }
+        SourceConfig::Http(http) if http.key.len() != wanted => {
+            let have = http.key.len();
+            let message =
+                format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
+            problems.add(&http.at, message);
         }
         SourceConfig::Combine(source) => {
             source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));

@@ -6,6 +6,7 @@
 //! version.
 
 mod addresses;
+mod aws;
 mod combine;
 mod cache;
 #[cfg(feature = "shell")]
@@ -30,6 +31,7 @@ mod words;
 
 pub use crate::normalize::WEBHOOK_ROOT;
 pub use addresses::{AddressList, AddressSource, Given, ListFormat};
+pub use aws::{IamGiven, IamSource};
 pub use cache::CacheConfig;
 pub use combine::{CombineSource, Part, WhenUnknown};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod answer;
+mod aws;
 mod codeowners;
 mod http;
 mod cache;
@@ -26,13 +27,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{
-    CombineSource, EnricherConfig, Files, HttpConfig, KeySpec, SourceConfig, TopicSource,
-};
+use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig, TopicSource};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
 pub use answer::{Answer, Changes, Flight, Merge};
+pub use aws::AwsIam;
 pub use cache::Cached;
 pub use combine::Combined;
 pub use http::HttpSource;
@@ -258,19 +258,31 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
-            SourceConfig::Http(source) => Some(self.http(config, source)),
+            SourceConfig::Http(source) => {
+                let of = |service| HttpSource::new(source.clone(), &config.provides, service);
+                Some(self.remote(config, &source.service, of))
+            }
+            SourceConfig::AwsIam(source) => {
+                Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
+            }
             SourceConfig::Topic(source) => Some(self.topic(config, source)),
             SourceConfig::Combine(source) => self.combine(config, source, problems),
         }
     }
 
-    fn http(&self, config: &EnricherConfig, source: &HttpConfig) -> Arc<dyn Lookup> {
-        let known = self.remotes.and_then(|all| Some((all, all.service(&source.service)?)));
-        let Some((remotes, service)) = known else {
-            return Arc::new(Unconfigured::new(config, &source.service));
+    /// What is asked over the network, behind its cache; where its service is not configured, a
+    /// source that says so.
+    fn remote<R: Remote>(
+        &self,
+        config: &EnricherConfig,
+        service: &str,
+        source: impl FnOnce(Arc<Service>) -> R,
+    ) -> Arc<dyn Lookup> {
+        let found = self.remotes.and_then(|remotes| Some((remotes, remotes.service(service)?)));
+        let Some((remotes, service)) = found else {
+            return Arc::new(Unconfigured::new(config, service));
         };
-        let remote = HttpSource::new(source.clone(), &config.provides, Arc::clone(&service));
-        remotes.cached(config, &service, self.changes, remote)
+        remotes.cached(config, &service, self.changes, source(Arc::clone(&service)))
     }
 
     /// The one that is there, if it is of the same configuration.

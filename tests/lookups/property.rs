@@ -168,7 +168,8 @@ fn no_alert_is_automated_on_what_was_not_said_lately_and_agreed() {
                 }
             }
         }
-        Ok(drop(pair.rigs))
+        drop(pair.rigs);
+        Ok(())
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();

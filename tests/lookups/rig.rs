@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tipstaff::case::{FactRow, FactState, Millis, Type, Value};
-use tipstaff::config::{CacheConfig, SecretFrom, ServiceConfig, SystemConfig};
+use tipstaff::config::{CacheConfig, SecretFrom, ServiceConfig};
 use tipstaff::enrich::{
     BoxFuture, Cached, Call, Changes, Failure, Fault, Found, Lookup, Remote, Service, Sourced,
 };
@@ -54,14 +54,13 @@ pub const QUICK: CacheConfig = CacheConfig {
 
 pub struct Rig {
     pub runtime: Runtime,
-    pub service: Arc<Service>,
     pub cached: Arc<Cached>,
     pub changes: Changes,
     pub metrics: Metrics,
 }
 
 /// `services: {probe: {…}}` as it stands in a file.
-pub fn system(text: &str) -> SystemConfig {
+pub fn read_services(text: &str) -> ServiceConfig {
     let text = format!(
         "kafka: {{bootstrap.servers: k:1}}\nfingerprint: {{id: k, key: {{env: K}}}}\n\
          services:\n  probe: {{{text}}}\n"
@@ -69,20 +68,15 @@ pub fn system(text: &str) -> SystemConfig {
     let mut problems = Problems::default();
     let read = ServiceConfig::read(&Source::new("tipstaff.yaml", text), &mut problems);
     let told: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
-    read.unwrap_or_else(|| panic!("{told:?}")).services.remove(0)
+    read.unwrap_or_else(|| panic!("{told:?}"))
 }
 
+/// Its secrets are where they are kept and `hunter2`.
 pub fn service(text: &str, metrics: &Metrics) -> Service {
-    let config = system(text);
-    let text = format!(
-        "kafka: {{bootstrap.servers: k:1}}\nfingerprint: {{id: k, key: {{env: K}}}}\n\
-         services:\n  probe: {{{text}}}\n"
-    );
-    let mut problems = Problems::default();
-    let read = ServiceConfig::read(&Source::new("tipstaff.yaml", text), &mut problems).unwrap();
+    let read = read_services(text);
     let kept = |from: &SecretFrom| Ok(format!("{from:?}-hunter2").replace(['"', '(', ')'], ""));
-    let secrets = read.resolve_services(&kept, &mut problems).remove("probe").unwrap();
-    Service::new(&config, secrets, &metrics.lookups).unwrap()
+    let secrets = read.resolve_services(&kept, &mut Problems::default()).remove("probe").unwrap();
+    Service::new(&read.services[0], secrets, &metrics.lookups).unwrap()
 }
 
 impl Rig {
@@ -90,15 +84,10 @@ impl Rig {
     pub fn new(text: &str, cache: CacheConfig) -> Self {
         let metrics = Metrics::new().unwrap();
         let service = Arc::new(service(text, &metrics));
-        Self::with(Arc::clone(&service), Asks(service), cache, metrics)
+        Self::with(Asks(service), cache, metrics)
     }
 
-    pub fn with(
-        service: Arc<Service>,
-        remote: impl Remote,
-        cache: CacheConfig,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn with(remote: impl Remote, cache: CacheConfig, metrics: Metrics) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let changes = Changes::default();
@@ -111,7 +100,7 @@ impl Rig {
         let own = metrics.lookups.cache("vault", "probe");
         let shared = (runtime.handle().clone(), changes.clone(), own);
         let cached = Arc::new(Cached::new(rows, cache, remote, shared));
-        Self { runtime, service, cached, changes, metrics }
+        Self { runtime, cached, changes, metrics }
     }
 
     /// The row that is there after at most so many milliseconds.

@@ -8,6 +8,7 @@ mod pace;
 mod reply;
 mod resolver;
 mod send;
+mod sigv4;
 
 use std::time::Duration;
 

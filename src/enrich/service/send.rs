@@ -11,6 +11,7 @@ use super::breaker::{Breaker, Pass};
 use super::pace::{Rate, Retries, jittered};
 use super::reply::{JSON, is_wanted, pause_asked};
 use super::resolver::{Refused, Resolver};
+use super::sigv4;
 use super::{Call, Failure, Fault, Reply};
 use crate::case::{Millis, duration_text};
 use crate::config::{Login, Secret, Sent, Shown, SystemConfig, SystemLimits, SystemSecrets};
@@ -254,12 +255,30 @@ impl Service {
         Ok(Reply { status: status.as_u16(), headers: received, body })
     }
 
-    /// Credentials that depend on the request.
-    fn signed(&self, _: &Call, headers: &HeaderMap) -> Result<HeaderMap, Failure> {
-        match &self.login {
-            Login::Aws(_) => Err(self.failure(Fault::Denied, "requests to AWS are not signed yet")),
-            Login::None | Login::Bearer(_) | Login::Basic { .. } => Ok(headers.clone()),
+    /// Credentials that depend on the request and on the time.
+    fn signed(&self, call: &Call, headers: &HeaderMap) -> Result<HeaderMap, Failure> {
+        let Login::Aws(keys) = &self.login else { return Ok(headers.clone()) };
+        let unfit =
+            || self.failure(Fault::Denied, "its credentials or its address cannot be signed");
+        let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+        let prefix = self.base.path().trim_end_matches('/');
+        let host = self.base.host_str().ok_or_else(unfit)?;
+        let host = self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        let request = sigv4::Request {
+            method: call.method.as_str(),
+            host: &host,
+            path: &format!("{prefix}{path}"),
+            query,
+            headers: &call.headers,
+            body: call.body.as_deref().unwrap_or_default(),
+        };
+        let mut signed = headers.clone();
+        for (name, value) in sigv4::sign(&request, keys, now()).ok_or_else(unfit)? {
+            let mut value = HeaderValue::from_str(&value).map_err(|_| unfit())?;
+            value.set_sensitive(true);
+            signed.insert(HeaderName::from_static(name), value);
         }
+        Ok(signed)
     }
 
     fn unsent(&self, error: reqwest::Error) -> Tried {
