@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
+use tracing::info;
 
 use super::facts::Kept;
 use crate::case::Millis;
@@ -84,6 +85,16 @@ impl Loaded {
         }
         if !problems.is_empty() {
             return Err(Failure::Configuration(problems.into_sorted()));
+        }
+        for enricher in &checked.enrichers {
+            let is_missing = |name: &&str| !services.iter().any(|s| s.name() == *name);
+            for service in enricher.services().into_iter().filter(is_missing) {
+                let name = &*enricher.name;
+                info!(
+                    enricher = name,
+                    service, "no service `{service}` is configured: `{name}` does without it"
+                );
+            }
         }
         let remotes = Remotes::new(runtime.clone(), services, metrics.lookups.clone());
         let connected = self.enrichers.connect(&checked.enrichers, files, now, Arc::new(remotes));

@@ -37,6 +37,16 @@ impl EnricherConfig {
         self.source.files()
     }
 
+    /// Those of `services:` that it asks.
+    pub fn services(&self) -> Vec<&str> {
+        match &self.source {
+            SourceConfig::Combine(source) => {
+                source.parts.iter().filter_map(|part| part.source.service()).collect()
+            }
+            source => source.service().into_iter().collect(),
+        }
+    }
+
     /// One part of a combined source, as an enricher of its own.
     #[must_use]
     pub fn of_part(&self, source: &CombineSource, index: usize) -> Self {

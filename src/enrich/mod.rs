@@ -263,18 +263,21 @@ impl Reading<'_> {
         }
     }
 
-    /// The cache in front of a source that is asked over the network.
+    /// What is asked over the network, behind its cache; where its service is not configured, a
+    /// source that says so.
     fn remote<R: Remote>(
         &self,
         config: &EnricherConfig,
         service: &str,
-        source: impl FnOnce(Arc<Service>) -> R,
+        of: impl FnOnce(Arc<Service>) -> R,
     ) -> Arc<dyn Lookup> {
-        let found = self.remotes.and_then(|remotes| Some((remotes, remotes.service(service)?)));
-        let Some((remotes, service)) = found else {
-            return Arc::new(Unconfigured::new(config, service));
-        };
-        remotes.cached(config, &service, self.changes, source(Arc::clone(&service)))
+        let asked = self.remotes.and_then(|all| Some((all, all.service(service)?)));
+        match asked {
+            Some((all, service)) => {
+                all.cached(config, &Arc::clone(&service), self.changes, of(service))
+            }
+            None => Arc::new(Unconfigured::new(config, service)),
+        }
     }
 
     /// The one that is there, if it is of the same configuration.

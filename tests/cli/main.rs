@@ -21,6 +21,7 @@ mod map;
 mod planted;
 #[path = "../support/planting.rs"]
 mod planting;
+mod purge;
 mod run;
 mod verify;
 

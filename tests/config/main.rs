@@ -13,6 +13,7 @@ mod combine;
 mod examples;
 mod files;
 mod service;
+mod services;
 mod shipped;
 mod tables;
 mod topic;

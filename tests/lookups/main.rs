@@ -16,6 +16,8 @@ mod support;
 
 mod cache;
 mod faults;
+mod kept;
+mod property;
 mod rig;
 mod server;
 mod service;

@@ -33,7 +33,7 @@ pub enum Mode {
     Flapping(&'static str),
 }
 
-/// A right answer that went out whole.
+/// A right answer that went out whole; `404` for a key that is not there.
 #[derive(Debug, Clone)]
 pub struct Served {
     pub at: Instant,
@@ -162,7 +162,13 @@ fn answer(
             stream.write_all(head.as_bytes()).ok()?;
             None
         }
-        Mode::Status(line) => reply(stream, line, "application/json", b"{}"),
+        Mode::Status(line) => {
+            if line.starts_with("404") {
+                let at = Instant::now();
+                served.lock().unwrap().push(Served { at, path: path.clone(), body: "404" });
+            }
+            reply(stream, line, "application/json", b"{}")
+        }
         Mode::WrongJson => reply(stream, "200 OK", "application/json", b"{\"live\": fal"),
         Mode::Html(line) => reply(stream, line, "text/html", b"<html>{\"live\":false}</html>"),
         Mode::Redirect(to) => {

@@ -1,0 +1,298 @@
+//! What a cached lookup costs beside no lookup at all: alerts read, looked up and ruled on one
+//! thread and without a broker, by the code that the workers run. 100,000 NHIs; 95 of 100 alerts are
+//! about 5 of 100 of them; the source takes 20 ms.
+//!
+//! `cargo bench --bench lookups`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a measurement that cannot go on has failed"
+)]
+
+#[path = "../policy/support.rs"]
+#[allow(dead_code, reason = "each user uses a part of it")]
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tipstaff::app::system_clock;
+use tipstaff::audit::Chain;
+use tipstaff::case::{Arrival, FactState, Field, Value};
+use tipstaff::config::{CacheConfig, Checked, Files, load};
+use tipstaff::correlate::State;
+use tipstaff::enrich::{
+    Answer, BoxFuture, Cached, Changes, Enrichers, Failure, Found, Lookup, Remote, Sourced,
+};
+use tipstaff::observe::Metrics;
+use tipstaff::pipeline::{Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+use tipstaff::text::Source;
+use tokio::sync::Semaphore;
+
+const NHIS: usize = 100_000;
+const ALERTS: usize = 400_000;
+const BATCH: usize = 1000;
+const ROUNDS: usize = 5;
+const DEADLINE: Duration = Duration::from_millis(500);
+const AT_ONCE: usize = 256;
+
+const ENRICHER: &str = "enricher: owner\ntitle: T\nowner: o\n\
+    provides: {team: text, tier: text, on_call: text, since: time, is_critical: bool}\n\
+    key: nhi.id\nsource: {table: {file: t.csv, key: id}}\n";
+const WITH: &str = "facts: {owner: {max_age: 1h}}\n\
+    rules:\n  - id: first\n    when: ['owner.tier == \"0\"']\n    on_unknown: next\n\
+    \x20   route: {queue: first, priority: critical}\n  - id: otherwise\n\
+    \x20   route: {queue: people, priority: high}\n";
+const WITHOUT: &str = "rules:\n  - id: first\n    when: ['credential.type == \"none\"']\n\
+    \x20   on_unknown: next\n    route: {queue: first, priority: critical}\n  - id: otherwise\n\
+    \x20   route: {queue: people, priority: high}\n";
+
+/// Answers after 20 ms, so many at once.
+struct Slow {
+    calls: Arc<AtomicU64>,
+    turns: Semaphore,
+}
+
+impl Remote for Slow {
+    fn fetch<'r>(&'r self, key: &'r str) -> BoxFuture<'r, Result<Found, Failure>> {
+        Box::pin(async move {
+            let _turn = self.turns.acquire().await;
+            self.calls.fetch_add(1, Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let text = |text: String| Value::Text(text.into());
+            Ok(Found::Known(vec![
+                text("platform-security".to_owned()),
+                text("1".to_owned()),
+                text(format!("{key}@example.com")),
+                Value::Time(system_clock()()),
+                Value::Bool(false),
+            ]))
+        })
+    }
+}
+
+struct Shared(Arc<Cached>);
+
+impl Lookup for Shared {
+    fn ask(&self, keys: &[&str]) -> Vec<Answer> {
+        self.0.ask(keys)
+    }
+}
+
+fn checked(rules: &str) -> Checked {
+    let playbook = format!(
+        "playbook: p\ntitle: T\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+         controls: {{nist_csf: [RS.MA-02]}}\n{rules}"
+    );
+    let boundary = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n";
+    let mut files = Files::default();
+    for (path, text) in [
+        ("playbooks/p.yaml", playbook.as_str()),
+        ("playbooks/boundary.yaml", boundary),
+        ("enrichers/owner/enricher.yaml", ENRICHER),
+        ("enrichers/owner/t.csv", "id,team,tier,on_call,since,is_critical\n"),
+    ] {
+        files.insert(path, Source::new(path, text), None);
+    }
+    load(&files).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// The same numbers on every machine.
+fn skewed(seed: &mut u64) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let (coin, place) = ((*seed >> 33) as usize % 100, (*seed >> 40) as usize);
+    let hot = NHIS / 20;
+    if coin < 95 { place % hot } else { hot + place % (NHIS - hot) }
+}
+
+fn lines() -> Vec<Vec<u8>> {
+    let mut seed = 7;
+    let line = |offset: usize| {
+        let id = format!("aws:111122223333:role/service-{:06}", skewed(&mut seed));
+        let mut arrival = support::arrival(support::alert(&[
+            (Field::Kind, "exposed_key"),
+            (Field::Detector, "gitleaks"),
+            (Field::Severity, "high"),
+            (Field::NhiId, &id),
+            (Field::NhiKnownBy, "native"),
+            (Field::CredentialId, &id),
+        ]));
+        arrival.origin.offset = offset as i64;
+        arrival.alert_id = arrival.origin.alert_id();
+        serde_json::to_vec(&arrival).unwrap()
+    };
+    (0..ALERTS).map(line).collect()
+}
+
+struct Bench {
+    terms: Terms,
+    enrichers: Enrichers,
+}
+
+#[derive(Default)]
+struct Run {
+    seconds: f64,
+    look_up_seconds: f64,
+    longest_batch: Duration,
+    known: usize,
+}
+
+impl Bench {
+    fn new(checked: &Checked, enrichers: Enrichers) -> Self {
+        let terms = Terms {
+            policy: Arc::clone(&checked.policy),
+            generation: 1,
+            topics: Topics::new("bench", 1),
+            identity: Identity { instance: "bench".to_owned() },
+            findings: false,
+        };
+        Self { terms, enrichers }
+    }
+
+    /// Reads, looks up and rules every alert.
+    fn run(&self, lines: &[Vec<u8>]) -> Run {
+        let mut run = Run::default();
+        let mut lane = Lane::new(0, Chain::new("bench", None), State::default());
+        let clock = system_clock();
+        for (number, batch) in lines.chunks(BATCH).enumerate() {
+            let began = Instant::now();
+            let first = (number * BATCH) as i64;
+            let mut cases: Vec<Case<'_>> = (first..)
+                .zip(batch)
+                .map(|(offset, line)| Case {
+                    offset,
+                    received_at: clock(),
+                    arrival: serde_json::from_slice::<Arrival<'_>>(line).ok(),
+                    facts: Vec::new(),
+                })
+                .collect();
+            let asked = Instant::now();
+            look_up(&self.terms, &self.enrichers, &mut cases, asked + DEADLINE);
+            let looked_up = asked.elapsed();
+            run.look_up_seconds += looked_up.as_secs_f64();
+            run.longest_batch = run.longest_batch.max(looked_up);
+            let now = clock();
+            let mut sent = Vec::with_capacity(4096);
+            let mut out = Outbox::memory(&mut sent);
+            for case in &cases {
+                lane.rule(&self.terms, case, now, &mut out);
+            }
+            drop(out);
+            run.seconds += began.elapsed().as_secs_f64();
+            let is_known = |case: &&Case<'_>| {
+                case.facts.iter().flatten().any(|row| row.state == FactState::Known)
+            };
+            run.known += cases.iter().filter(is_known).count();
+        }
+        run
+    }
+
+    /// Of some rounds, the median by time.
+    fn median(&self, lines: &[Vec<u8>]) -> Run {
+        let mut runs: Vec<Run> = (0..ROUNDS).map(|_| self.run(lines)).collect();
+        runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        runs.swap_remove(ROUNDS / 2)
+    }
+}
+
+fn resident_bytes() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: f64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0.0);
+    pages * 4096.0
+}
+
+fn cached(
+    calls: &Arc<AtomicU64>,
+    metrics: &Metrics,
+    runtime: &tokio::runtime::Handle,
+) -> Arc<Cached> {
+    let owner = &checked(WITH).enrichers[0];
+    let rows = Sourced {
+        enricher: Arc::clone(&owner.name),
+        source: "http:catalog".into(),
+        version: "0123456789abcdef".into(),
+        provides: owner.provides.clone(),
+    };
+    let config = CacheConfig { max_bytes: 1 << 30, ..CacheConfig::default() };
+    let remote = Slow { calls: Arc::clone(calls), turns: Semaphore::new(AT_ONCE) };
+    let shared = (runtime.clone(), Changes::default(), metrics.lookups.cache("owner", "catalog"));
+    Arc::new(Cached::new(rows, config, remote, shared))
+}
+
+fn fill(cached: &Cached) {
+    let keys: Vec<String> =
+        (0..NHIS).map(|number| format!("aws:111122223333:role/service-{number:06}")).collect();
+    for part in keys.chunks(5000) {
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        let until = Instant::now() + Duration::from_secs(60);
+        for answer in cached.ask(&part) {
+            assert_eq!(answer.by(until).state, FactState::Known);
+        }
+    }
+}
+
+fn main() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let metrics = Metrics::new().unwrap();
+    let calls = Arc::new(AtomicU64::new(0));
+    let lines = lines();
+    let (with, without) = (checked(WITH), checked(WITHOUT));
+    let bench = |cached: &Arc<Cached>| {
+        let shared: Box<dyn Lookup> = Box::new(Shared(Arc::clone(cached)));
+        Bench::new(&with, Enrichers::with([(with.enrichers[0].clone(), shared)]))
+    };
+
+    let filled = cached(&calls, &metrics, runtime.handle());
+    let before = resident_bytes();
+    fill(&filled);
+    let (entries, weighed) = filled.size();
+    let taken = resident_bytes() - before;
+    println!(
+        "memory: {entries} cached facts take {:.0} MiB, {:.0} bytes each (weighed as {:.0})",
+        taken / 1_048_576.0,
+        taken / entries as f64,
+        weighed as f64 / entries as f64
+    );
+
+    let plain = Bench::new(&without, Enrichers::with([])).median(&lines);
+    calls.store(0, Relaxed);
+    let warm = bench(&filled).median(&lines);
+    let warm_calls = calls.swap(0, Relaxed);
+    let cold = bench(&cached(&calls, &metrics, runtime.handle())).run(&lines);
+    let cold_calls = calls.load(Relaxed);
+    let rate = |run: &Run| ALERTS as f64 / run.seconds;
+    let per_thousand = |calls: u64, runs: usize| calls as f64 * 1000.0 / (ALERTS * runs) as f64;
+    println!(
+        "{ALERTS} alerts on {NHIS} NHIs, batches of {BATCH}, {AT_ONCE} calls at once, 20 ms each"
+    );
+    println!(
+        "{:22} {:>12} {:>9} {:>13} {:>13} {:>9}",
+        "", "alerts/s", "of none", "calls/1000", "longest wait", "known"
+    );
+    for (what, run, calls, runs) in [
+        ("no lookup", &plain, 0, 1),
+        ("warm cache", &warm, warm_calls, ROUNDS),
+        ("cold cache, first run", &cold, cold_calls, 1),
+    ] {
+        println!(
+            "{what:22} {:>12.0} {:>9.2} {:>13.1} {:>10} ms {:>7.1} %",
+            rate(run),
+            rate(run) / rate(&plain),
+            per_thousand(calls, runs),
+            run.longest_batch.as_millis(),
+            run.known as f64 * 100.0 / ALERTS as f64
+        );
+    }
+    println!(
+        "a lookup in the warm cache takes {:.0} ns of an alert's {:.0} ns",
+        warm.look_up_seconds * 1e9 / ALERTS as f64,
+        warm.seconds * 1e9 / ALERTS as f64
+    );
+}
