@@ -18,8 +18,11 @@ use super::deployment::{Deployment, KEY, PREFIX, Process, tipstaff};
 use super::kafka::{Kafka, free_ports};
 use super::planted::{CANARY, forms};
 use super::planting::Format;
+use super::product::copy;
+use super::product::late::{OWNER, WEB};
 use super::proxy::{Plan, Proxy};
 use super::rig::wait_until;
+use super::server::{Mode, Server};
 use super::{ALONE, settings};
 
 const PARTITIONS: i32 = 4;
@@ -165,9 +168,24 @@ fn nothing_is_lost_or_doubled_under_fire() {
     let created = tipstaff(&["topics", "create", "--config", operator.to_str().unwrap()]);
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
 
-    let workers = "workers: {intake: 1, triage: 1}\nbatch: {max_ms: 50, max_alerts: 200}\n";
+    // Owners always come too late, so that alerts are ruled again all the time.
+    let owners = Server::start(Mode::Slow(300, WEB));
+    let enrichers = deployment.directory.join("enrichers");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("enrichers"), &enrichers);
+    let owner = format!("{OWNER}cache: {{hit: 1s, stale: 0s, failure: 200ms}}\n");
+    std::fs::write(enrichers.join("owner/enricher.yaml"), owner).unwrap();
+    let workers = format!(
+        "workers: {{intake: 1, triage: 1}}\nbatch: {{max_ms: 50, max_alerts: 200, lookup_ms: 50}}\n\
+         services: {{catalog: {{url: \"{}\", allow: [127.0.0.0/8]}}}}\n",
+        owners.url()
+    );
     let start = |name: &str, proxy: &Proxy, roles, port| {
-        let config = deployment.config(name, &proxy.bootstrap(), port, workers);
+        let config = deployment.config(name, &proxy.bootstrap(), port, &workers);
+        let file = config.join("tipstaff.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("enrichers");
+        let own = text.replace(&shipped.display().to_string(), &enrichers.display().to_string());
+        std::fs::write(&file, own).unwrap();
         Process::start(&config, roles, port)
     };
     let mut processes = [
@@ -246,10 +264,11 @@ fn nothing_is_lost_or_doubled_under_fire() {
     collected.expected = expected;
     let verdict = check(&collected);
     eprintln!(
-        "{} messages, {} alerts; {KILLS} kills ({hit_intake} of intake), {open} found a transaction open, \
+        "{} messages, {} alerts, {} revisions; {KILLS} kills ({hit_intake} of intake), {open} found a transaction open, \
          {} commits held; {} recovery records, {} duplicates, {} void records, {} void outputs; caught up in {caught_up:.1?}",
         ledger.lock().unwrap().len(),
         verdict.rulings,
+        verdict.revisions,
         proxies[0].held() + proxies[1].held(),
         verdict.recoveries,
         verdict.duplicates,
@@ -259,6 +278,7 @@ fn nothing_is_lost_or_doubled_under_fire() {
     assert!(all && verdict.problems.is_empty(), "seed {seed_start}: {:#?}", verdict.problems);
     assert!(open >= 15, "only {open} kills found an open transaction");
     assert!(hit_intake >= 5);
+    assert!(verdict.revisions >= 50, "only {} rulings were made again", verdict.revisions);
     // Triage would catch them; intake must not make them.
     assert_eq!(verdict.duplicates, 0, "intake wrote alerts twice");
     let verified = tipstaff(&["verify", "--config", operator.to_str().unwrap()]);

@@ -2,7 +2,7 @@
 
 mod chains;
 mod input;
-mod late;
+pub mod late;
 mod lifecycle;
 mod policy;
 mod remade;
@@ -152,7 +152,7 @@ impl Site {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

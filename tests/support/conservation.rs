@@ -26,6 +26,7 @@ pub struct Collected {
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub rulings: usize,
+    pub revisions: usize,
     pub duplicates: usize,
     pub recoveries: usize,
     pub voided: u64,
@@ -86,7 +87,7 @@ pub fn check(collected: &Collected) -> Verdict {
     let mut ruled: BTreeMap<String, usize> = BTreeMap::new();
     let mut wanted: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
     let mut on_chain = BTreeSet::new();
-    let (mut duplicates, mut recoveries, mut voided) = (0, 0, 0);
+    let (mut duplicates, mut recoveries, mut voided, mut revisions) = (0, 0, 0, 0);
     for (partition, records) in &collected.chains {
         let mut verifier = Verifier::<State>::default();
         records.iter().for_each(|(_, bytes)| verifier.scan(bytes));
@@ -110,6 +111,9 @@ pub fn check(collected: &Collected) -> Verdict {
             recoveries += usize::from(record.kind == Kind::Recovery);
             if record.kind == Kind::Ruling {
                 *ruled.entry(record.alert_id.clone().unwrap_or_default()).or_default() += 1;
+            }
+            revisions += usize::from(record.kind == Kind::Revision);
+            if record.ruling.is_some() {
                 let appended = Appended { seq: record.seq, hash };
                 let mut want = |output: Output| {
                     wanted.entry(output.topic).or_default().insert(output.value);
@@ -150,6 +154,7 @@ pub fn check(collected: &Collected) -> Verdict {
         say(format!("rulings demand records on {topic}, which was not read"));
     }
     verdict.rulings = ruled.len();
+    verdict.revisions = revisions;
     (verdict.duplicates, verdict.recoveries, verdict.voided) = (duplicates, recoveries, voided);
     verdict.void_outputs = void_outputs;
     verdict

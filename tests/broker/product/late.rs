@@ -8,7 +8,8 @@ use super::super::rig::wait_until;
 use super::super::server::{Mode, Server};
 use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate, publish, says};
 
-const OWNER: &str = "\
+/// Owners from a service, in the place of the shipped table.
+pub const OWNER: &str = "\
 enricher: owner
 title: Who answers for an identity
 owner: identity-platform
@@ -27,7 +28,7 @@ source:
       environment: {path: owner.environment}
       lifecycle: {path: owner.lifecycle, optional: true}
 ";
-const WEB: &str = r#"{"team": "web", "tier": "2", "environment": "staging"}"#;
+pub const WEB: &str = r#"{"team": "web", "tier": "2", "environment": "staging"}"#;
 const PAY: &str = r#"{"team": "pay", "tier": "1", "environment": "production"}"#;
 const NHI: &str = "aws:iam:123456789012:user:ci-deployer";
 
