@@ -21,6 +21,8 @@ pub struct Metrics {
     pub rulings: IntCounterVec,
     /// Rulings made again. Labels: why (3 values), ruling.
     pub revisions: IntCounterVec,
+    /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
+    pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,
@@ -48,7 +50,8 @@ impl Metrics {
         let counters =
             |name: &str, about: &str, labels: &[&str]| register.counters(name, about, labels);
         let histogram = |name: &str, about: &str| register.histogram(name, about);
-        let workers = register.workers()?;
+        let about = "What each worker has done and has; `what` names it";
+        let workers = register.gauges("tipstaff_worker", about, &["worker", "what"])?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         register.0.register(Box::new(process))?;
         Ok(Self {
@@ -72,6 +75,11 @@ impl Metrics {
                 "tipstaff_revisions_total",
                 "Rulings made again",
                 &["why", "ruling"],
+            )?,
+            waiting: register.gauges(
+                "tipstaff_waiting_rulings",
+                "Rulings that are made again when their facts are known",
+                &["partition", "state"],
             )?,
             duplicates: counter(
                 "tipstaff_duplicate_alerts_total",
@@ -138,10 +146,14 @@ impl Register {
         Ok(histogram)
     }
 
-    fn workers(&self) -> Result<IntGaugeVec, prometheus::Error> {
-        let about = "What each worker has done and has; `what` names it";
-        let workers = IntGaugeVec::new(Opts::new("tipstaff_worker", about), &["worker", "what"])?;
-        self.0.register(Box::new(workers.clone()))?;
-        Ok(workers)
+    fn gauges(
+        &self,
+        name: &str,
+        about: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        let gauges = IntGaugeVec::new(Opts::new(name, about), labels)?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
     }
 }

@@ -87,6 +87,28 @@ impl Triage {
         wrote
     }
 
+    /// Of a partition that another worker may have from now on.
+    pub(super) fn forget_waiting(&self) {
+        for partition in self.lanes.keys() {
+            for state in ["held", "routed"] {
+                let labels = [partition.to_string(), state.to_owned()];
+                // It is not there when nothing was committed yet.
+                self.metrics.waiting.remove_label_values(&labels.each_ref().map(|l| &**l)).ok();
+            }
+        }
+    }
+
+    pub(super) fn tell_waiting(&self) {
+        for (partition, open) in &self.lanes {
+            let (waits, partition) = (open.lane.waits(), partition.to_string());
+            let (all, held) = (waits.len(), waits.held());
+            for (state, count) in [("held", held), ("routed", all - held)] {
+                let gauge = self.metrics.waiting.with_label_values(&[&*partition, state]);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     fn look_again(
         &mut self,
         partition: i32,

@@ -274,6 +274,7 @@ impl Stage for Triage {
     }
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.forget_waiting();
         self.lanes.clear();
         self.counted = Counted::default();
         std::mem::take(&mut self.traced).not_committed();
@@ -332,6 +333,7 @@ impl Stage for Triage {
     }
 
     fn committed(&mut self) {
+        self.tell_waiting();
         drop(std::mem::take(&mut self.traced));
         self.counted.tell(&self.metrics);
     }
