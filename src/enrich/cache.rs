@@ -52,7 +52,7 @@ struct Past {
 /// More questions on their way than this are not begun.
 const FLIGHTS_MAX: usize = 20_000;
 /// What an entry takes beside its texts: measured by `cargo bench --bench lookups`.
-const ENTRY_BYTES: usize = 500;
+const ENTRY_BYTES: usize = 800;
 
 impl Cached {
     pub fn new(

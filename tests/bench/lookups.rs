@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tipstaff::app::system_clock;
 use tipstaff::audit::Chain;
 use tipstaff::case::{Arrival, FactState, Field, Value};
-use tipstaff::config::{CacheConfig, Checked, Files, load};
+use tipstaff::config::{CacheConfig, Checked, EnricherConfig, Files, load};
 use tipstaff::correlate::State;
 use tipstaff::enrich::{
     Answer, BoxFuture, Cached, Changes, Enrichers, Failure, Found, Lookup, Remote, Sourced,
@@ -115,7 +115,7 @@ fn skewed(seed: &mut u64) -> usize {
 fn lines() -> Vec<Vec<u8>> {
     let mut seed = 7;
     let line = |offset: usize| {
-        let id = format!("aws:111122223333:role/service-{:06}", skewed(&mut seed));
+        let id = nhi(skewed(&mut seed));
         let mut arrival = support::arrival(support::alert(&[
             (Field::Kind, "exposed_key"),
             (Field::Detector, "gitleaks"),
@@ -169,6 +169,7 @@ impl Bench {
                 .map(|(offset, line)| Case {
                     offset,
                     received_at: clock(),
+                    bytes: line,
                     arrival: serde_json::from_slice::<Arrival<'_>>(line).ok(),
                     facts: Vec::new(),
                 })
@@ -226,9 +227,25 @@ fn cached(
     Arc::new(Cached::new(rows, config, remote, shared))
 }
 
+fn nhi(number: usize) -> String {
+    format!("aws:111122223333:role/service-{number:06}")
+}
+
+/// The same facts, all in memory from the start.
+fn table(configs: &[EnricherConfig]) -> Enrichers {
+    let head = "id,team,tier,on_call,since,is_critical\n".to_owned();
+    let rows = (0..NHIS).map(nhi).map(|id| {
+        format!("{id},platform-security,1,{id}@example.com,2026-01-01T00:00:00Z,false\n")
+    });
+    let text: String = std::iter::once(head).chain(rows).collect();
+    let mut files = Files::default();
+    let path = "enrichers/owner/t.csv";
+    files.insert(path, Source::new(path, text), None);
+    Enrichers::new(configs, &files, system_clock()()).unwrap_or_else(|told| panic!("{told:?}"))
+}
+
 fn fill(cached: &Cached) {
-    let keys: Vec<String> =
-        (0..NHIS).map(|number| format!("aws:111122223333:role/service-{number:06}")).collect();
+    let keys: Vec<String> = (0..NHIS).map(nhi).collect();
     for part in keys.chunks(5000) {
         let part: Vec<&str> = part.iter().map(String::as_str).collect();
         let until = Instant::now() + Duration::from_secs(60);
@@ -266,6 +283,8 @@ fn main() {
     calls.store(0, Relaxed);
     let warm = bench(&filled).median(&lines);
     let warm_calls = calls.swap(0, Relaxed);
+    let table = Bench::new(&with, table(&with.enrichers));
+    let table = table.median(&lines);
     let cold = bench(&cached(&calls, &metrics, runtime.handle())).run(&lines);
     let cold_calls = calls.load(Relaxed);
     let rate = |run: &Run| ALERTS as f64 / run.seconds;
@@ -279,6 +298,7 @@ fn main() {
     );
     for (what, run, calls, runs) in [
         ("no lookup", &plain, 0, 1),
+        ("a table of all", &table, 0, 1),
         ("warm cache", &warm, warm_calls, ROUNDS),
         ("cold cache, first run", &cold, cold_calls, 1),
     ] {

@@ -93,7 +93,7 @@ fn alerts_are_ruled_offline_with_what_the_services_say() {
         assert_eq!(ran.code, DONE, "{}", ran.err);
         assert!(!ran.json().is_empty() && !ran.out.contains("a-token"));
         for record in ran.json() {
-            assert_eq!(record["ruling"]["route"]["queue"], queue, "{record:#}");
+            assert_eq!(record["ruling"]["fate"]["route"]["queue"], queue, "{record:#}");
         }
     };
     decide("first");
