@@ -7,6 +7,7 @@
 mod record;
 mod chain;
 mod outputs;
+mod repair;
 mod detection;
 mod ocsf;
 mod resume;
@@ -26,7 +27,7 @@ use crate::case::Millis;
 /// State that is a fold over the chain's records and nothing else.
 pub trait Folded: Default {
     /// Called for each record in order, snapshots included.
-    fn apply(&mut self, record: &Record<'_>);
+    fn apply(&mut self, record: &Record<'_>, hash: Hash);
     /// Drops what is over, then writes the state: called when a snapshot record is made.
     fn snapshot(&mut self, at: Millis) -> String;
     /// Errors: nothing when the text is no snapshot of this version.

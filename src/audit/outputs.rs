@@ -1,10 +1,11 @@
 use serde::Serialize;
 
 use super::detection::detection_finding;
+use super::repair::{Repair, repairs};
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
-    Priority, Ruling, Unreadable, Value, id_of,
+    Priority, Revised, Ruling, Unreadable, Value, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -49,6 +50,12 @@ struct Case<'r> {
     last_seen: Millis,
     count: i64,
     summary: String,
+    /// From 1, where this takes the place of what the queue had of the alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revised: Option<&'r Revised<'r>>,
+    /// `new`, `escalated`, `held`, or `moved` in the queue that it left.
     state: &'static str,
     queue: &'r str,
     priority: Priority,
@@ -61,6 +68,9 @@ struct Case<'r> {
     rule: &'r str,
     alert: &'r Alert<'r>,
     facts: &'r [Raw<'r>],
+    /// What to mend so that the alert can be ruled on facts that are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repair: Vec<Repair<'r>>,
     because: &'r [Because<'r>],
     boundary: &'r [BoundaryVerdict<'r>],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,8 +125,13 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
         return;
     }
     let nhi = nhi(record).unwrap_or(alert_id);
-    if let Some(case) = case(record, decision, named()) {
+    if let Some(mut case) = case(record, decision, named()) {
         put(format!("{CASES_PREFIX}{}", case.queue), nhi, written(&case));
+        let left = record.revised.as_ref().map(|revised| &*revised.standing.queue);
+        if let Some(left) = left.filter(|left| *left != case.queue) {
+            case.state = "moved";
+            put(format!("{CASES_PREFIX}{left}"), nhi, written(&case));
+        }
     }
     if let (Ruling::Escalate(escalate), Some(counters)) = (&decision.fate, &record.counters) {
         let action = Action {
@@ -178,6 +193,8 @@ fn case<'r>(
         last_seen: record.at,
         count: counters.seen,
         summary: summary(alert, decision),
+        revision: record.revision,
+        revised: record.revised.as_ref(),
         state,
         queue: decision.fate.queue()?,
         priority: decision.fate.priority()?,
@@ -188,6 +205,7 @@ fn case<'r>(
         rule: &decision.rule,
         alert,
         facts: &record.facts,
+        repair: repairs(record),
         because: &decision.because,
         boundary: &decision.boundary,
         escalation: match &decision.fate {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::case::{Alert, Counters, Decision, Id, Millis, Origin};
+use crate::case::{Alert, Counters, Decision, Id, Millis, Origin, Revised, Wait};
 
 pub const VERSION: u32 = 1;
 
@@ -124,8 +124,11 @@ pub struct Record<'a> {
     /// From 1, for revisions of a first ruling.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub revision: Option<u32>,
+    /// The first ruling, for its revisions.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<Cause>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub revised: Option<Revised<'a>>,
     /// The record of the input topic that this one is about.
     #[serde(rename = "in", borrow, skip_serializing_if = "Option::is_none", default)]
     pub input: Option<Input<'a>>,
@@ -140,6 +143,9 @@ pub struct Record<'a> {
     pub alert: Option<Cow<'a, Alert<'a>>>,
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub facts: Vec<Raw<'a>>,
+    /// Enrichers whose answers may still change the ruling: it is made again when they come.
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub waits: Vec<Wait<'a>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub counters: Option<Counters>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
@@ -253,11 +259,12 @@ pub struct SnapshotRef<'a> {
     pub state: Raw<'a>,
 }
 
-/// Something whose time came. Laid out; nothing writes it yet.
+/// Something whose time came, or that cannot wait any longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer<'a> {
     pub due: Millis,
-    /// `hold_over`, `ack_due`, `suppression_over` or `containment_over`.
+    /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. Later `ack_due`,
+    /// `suppression_over` and `containment_over`.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
 }
@@ -340,12 +347,14 @@ impl<'a> Record<'a> {
             correlation_id: None,
             revision: None,
             cause: None,
+            revised: None,
             input: None,
             next_in: BTreeMap::new(),
             origin: None,
             pipeline: None,
             alert: None,
             facts: Vec::new(),
+            waits: Vec::new(),
             counters: None,
             policy: None,
             ruling: None,

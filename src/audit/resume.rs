@@ -83,19 +83,11 @@ pub fn resume<S: Folded>(
     let Some(Some(last)) = parsed.get(leaf) else {
         return Resume::Refuse("the chain has no head".to_owned());
     };
-    let head = Head {
-        seq: last.record.seq,
-        hash: last.hash,
-        at: last.record.at,
-        next_in: last
-            .record
-            .next_in
-            .iter()
-            .map(|(t, n)| (t.to_string(), *n))
-            .collect::<BTreeMap<_, _>>(),
-    };
+    let next_in = last.record.next_in.iter().map(|(t, n)| (t.to_string(), *n));
+    let next_in: BTreeMap<String, i64> = next_in.collect();
+    let head = Head { seq: last.record.seq, hash: last.hash, at: last.record.at, next_in };
     let next_in = head.next_in.get(input).copied().unwrap_or(0);
-    let emit_again = emit_again(&parsed, &ancestors, committed.offset, next_in);
+    let emit_again = emit_again(&parsed, &ancestors, committed, next_in);
     let covers =
         ancestors.last().and_then(|first| parsed.get(*first)?.as_ref()).is_some_and(|first| {
             let start = first.record.input.as_ref().map_or(i64::MAX, |input| input.offset);
@@ -108,6 +100,8 @@ pub fn resume<S: Folded>(
     let found = match committed.offset {
         Some(offset) if offset < next_in => Some("offset_behind"),
         Some(offset) if offset > next_in => Some("offset_ahead"),
+        // Only revisions, which move no offset.
+        _ if !emit_again.is_empty() => Some("offset_behind"),
         _ => found,
     };
     let live: HashSet<usize> = ancestors.iter().copied().collect();
@@ -132,19 +126,22 @@ fn parse(link: &Link) -> Option<Parsed<'_>> {
     Some(Parsed { record, hash: record_hash(&link.bytes) })
 }
 
-/// Records whose input offset the group has not committed, oldest first.
+/// Records whose input offset the group has not committed, and revisions after the committed head,
+/// oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],
-    committed: Option<i64>,
+    committed: &Committed,
     next_in: i64,
 ) -> Vec<usize> {
-    let Some(committed) = committed.filter(|committed| *committed < next_in) else {
-        return Vec::new();
-    };
+    let offset = committed.offset.filter(|offset| *offset < next_in);
+    let seq = committed.metadata.as_ref().map(|metadata| metadata.seq);
     let behind = |at: &usize| {
-        matches!(parsed.get(*at), Some(Some(p))
-            if p.record.input.as_ref().is_some_and(|input| input.offset >= committed))
+        let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
+        match &record.input {
+            Some(input) => offset.is_some_and(|offset| input.offset >= offset),
+            None => record.kind == Kind::Revision && seq.is_some_and(|seq| record.seq > seq),
+        }
     };
     ancestors.iter().rev().copied().filter(behind).collect()
 }
@@ -152,22 +149,24 @@ fn emit_again(
 /// The state after the newest of `ancestors` (newest first): from the nearest snapshot, or from
 /// genesis.
 fn fold<S: Folded>(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> Option<S> {
-    let record = |at: usize| parsed.get(at).and_then(Option::as_ref).map(|p| &p.record);
+    let link = |at: usize| parsed.get(at).and_then(Option::as_ref);
+    let record = |at: usize| link(at).map(|p| &p.record);
     let anchor = ancestors.iter().position(|at| {
         record(*at).is_some_and(|record| matches!(record.kind, Kind::Genesis | Kind::Snapshot))
     })?;
     let (newer, from_anchor) = ancestors.split_at(anchor);
-    let first = record(*from_anchor.first()?)?;
-    let mut state = match &first.snapshot {
+    let first = link(*from_anchor.first()?)?;
+    let mut state = match &first.record.snapshot {
         Some(snapshot) => S::restore(snapshot.state.0.get())?,
         None => {
             let mut state = S::default();
-            state.apply(first);
+            state.apply(&first.record, first.hash);
             state
         }
     };
     for at in newer.iter().rev() {
-        state.apply(record(*at)?);
+        let link = link(*at)?;
+        state.apply(&link.record, link.hash);
     }
     Some(state)
 }

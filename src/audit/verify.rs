@@ -1,9 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
 use super::{Folded, Hash, Head, Kind, Record, record_hash};
+use crate::case::Ruling;
 
 /// Something a healthy chain never shows, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub struct Verifier<S> {
     skipped: BTreeSet<i64>,
     named: BTreeSet<i64>,
     alert_ids: HashSet<String>,
+    revisions: HashMap<String, u32>,
 }
 
 impl<S: Folded> Default for Verifier<S> {
@@ -71,6 +73,7 @@ impl<S: Folded> Default for Verifier<S> {
             skipped: BTreeSet::new(),
             named: BTreeSet::new(),
             alert_ids: HashSet::new(),
+            revisions: HashMap::new(),
         }
     }
 }
@@ -92,7 +95,7 @@ impl<S: Folded> Verifier<S> {
         };
         self.link(offset, &record);
         self.content(offset, &record);
-        self.fold(offset, &record);
+        self.fold(offset, &record, record_hash(bytes));
         self.tally(&record);
         self.named.extend(record.void.iter().copied());
         self.report.records += 1;
@@ -202,6 +205,7 @@ impl<S: Folded> Verifier<S> {
                     self.find(offset, seq, "its alert id is not that of its origin".to_owned());
                 }
             }
+            Kind::Revision => self.revision(offset, record),
             Kind::Genesis if record.seq != 0 => {
                 self.find(offset, seq, "a second genesis".to_owned());
             }
@@ -215,8 +219,33 @@ impl<S: Folded> Verifier<S> {
         }
     }
 
+    /// One more of an alert that has its ruling, with one cause, and never a suppression (INV-1,
+    /// INV-4).
+    fn revision(&mut self, offset: i64, record: &Record<'_>) {
+        let whole = record.ruling.is_some() && record.revised.is_some() && record.cause.is_some();
+        let Some(id) = record.alert_id.as_ref().filter(|_| whole) else {
+            let what = "a revision without its ruling, alert id or cause".to_owned();
+            return self.find(offset, Some(record.seq), what);
+        };
+        if !self.alert_ids.contains(id) {
+            let what = "revises an alert that has no ruling here".to_owned();
+            self.find(offset, Some(record.seq), what);
+        }
+        let number = self.revisions.entry(id.clone()).or_default();
+        *number += 1;
+        if record.revision != Some(*number) {
+            let what = format!("revision {number} of alert {id} should stand here");
+            self.find(offset, Some(record.seq), what);
+        }
+        let is_suppressed =
+            |decision: &crate::case::Decision<'_>| matches!(decision.fate, Ruling::Suppress(_));
+        if record.ruling.as_deref().is_some_and(is_suppressed) {
+            self.find(offset, Some(record.seq), "a revision suppresses".to_owned());
+        }
+    }
+
     /// A snapshot must be what the fold of the records in front of it gives.
-    fn fold(&mut self, offset: i64, record: &Record<'_>) {
+    fn fold(&mut self, offset: i64, record: &Record<'_>, hash: Hash) {
         if let Some(snapshot) = &record.snapshot {
             let text = snapshot.state.0.get();
             if Hash(Sha256::digest(text.as_bytes()).into()) != snapshot.digest {
@@ -240,7 +269,7 @@ impl<S: Folded> Verifier<S> {
             }
         }
         self.has_state |= record.kind == Kind::Genesis;
-        self.state.apply(record);
+        self.state.apply(record, hash);
     }
 
     fn tally(&mut self, record: &Record<'_>) {

@@ -46,6 +46,15 @@ impl CacheState {
             Self::Stale => "stale",
         }
     }
+
+    /// For people, behind an age.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Fetched => ", asked for this",
+            Self::Hit => ", from the cache",
+            Self::Stale => ", from the cache past its lifetime, asked for again",
+        }
+    }
 }
 
 /// The answer of one enricher for one key, shared by every alert with that key.
@@ -180,6 +189,11 @@ impl FactRow {
             (None, None) => row,
             (cache, detail) => row.told(cache, detail.as_deref()),
         })
+    }
+
+    /// A fact from the future is as doubtful as an old one; one without a time is never fresh.
+    pub fn is_fresh(&self, now: Millis, max_age_ms: i64) -> bool {
+        self.as_of.is_some_and(|as_of| now.since(as_of).saturating_abs() <= max_age_ms)
     }
 
     /// The row as it stands in records.

@@ -11,6 +11,7 @@ mod alert;
 mod fact;
 mod reason;
 mod ruling;
+mod revision;
 mod taxonomy;
 mod techniques;
 
@@ -20,6 +21,7 @@ pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, field_named};
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
+pub use revision::{Again, Revised, Standing, Wait};
 pub use ruling::{
     Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, Passed,
     PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,

@@ -30,7 +30,7 @@ impl<'s> Scope<'s> {
             return Value::Unknown(why);
         }
         if let Some(max_age_ms) = self.max_age_ms.get(enricher).copied().flatten()
-            && !is_fresh(row.as_of, self.now, max_age_ms)
+            && !row.is_fresh(self.now, max_age_ms)
         {
             return Value::Unknown(Why::Stale);
         }
@@ -50,7 +50,7 @@ impl<'s> Scope<'s> {
 
     /// Whether the answer is there and no older than this.
     pub fn is_fresh(&self, slot: Slot, max_age_ms: i64) -> bool {
-        self.row(slot).is_some_and(|row| is_fresh(row.as_of, self.now, max_age_ms))
+        self.row(slot).is_some_and(|row| row.is_fresh(self.now, max_age_ms))
     }
 
     /// INVARIANT (INV-11): without its grouping key an alert has no counters to be ruled by.
@@ -61,11 +61,6 @@ impl<'s> Scope<'s> {
             None => Value::Unknown(Why::Error),
         }
     }
-}
-
-/// A fact from the future is as doubtful as an old one; one without a time is never fresh.
-fn is_fresh(as_of: Option<Millis>, now: Millis, max_age_ms: i64) -> bool {
-    as_of.is_some_and(|as_of| now.since(as_of).saturating_abs() <= max_age_ms)
 }
 
 #[cfg(test)]

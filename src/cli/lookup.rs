@@ -90,14 +90,6 @@ fn purge(loaded: &Loaded, enricher: &str, key: &[&str]) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-fn cache_text(cache: CacheState) -> &'static str {
-    match cache {
-        CacheState::Fetched => ", asked just now",
-        CacheState::Hit => ", kept from an earlier answer",
-        CacheState::Stale => ", past its lifetime and being asked for again",
-    }
-}
-
 fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
     let state = match row.state {
         FactState::Unknown(why) => format!("unknown ({}): {}", why.code(), why.about()),
@@ -107,8 +99,14 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
         format!(", as of {as_of}, {} old", age_text(now.since(as_of)))
     });
     let mut lines = vec![
-        format!("{:16} {state}{}", config.name, row.cache.map_or("", cache_text)),
-        format!("{:16} {} version {}{age}", "from", row.source, row.version),
+        format!("{:16} {state}", config.name),
+        format!(
+            "{:16} {} version {}{age}{}",
+            "from",
+            row.source,
+            row.version,
+            row.cache.map_or("", CacheState::about)
+        ),
     ];
     lines.extend(row.detail.as_ref().map(|detail| format!("{:16} {detail}", "because")));
     for ((name, _), value) in config.provides.iter().zip(&row.values) {

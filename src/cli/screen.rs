@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lines::shown;
-use crate::case::{FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique};
+use crate::case::{
+    Again, CacheState, FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique,
+};
 
 const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 16;
@@ -47,6 +49,9 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
             text(&case["reason"])
         ),
     );
+    if let Ok(why) = Again::deserialize(&case["revised"]["why"]) {
+        page.pair("ruled again", &format!("{} time(s): {}", case["revision"], why.about()));
+    }
     page.label("technique", &case["alert"]["attack_technique"], technique_name);
     page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
@@ -54,6 +59,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     for group in ["nhi", "credential"] {
         page.group(group, &case["alert"][group]);
     }
+    page.repair(case);
     page.facts(&case["facts"], now);
     for group in ["location", "event", "source", "resource"] {
         page.group(group, &case["alert"][group]);
@@ -221,7 +227,21 @@ impl Page {
                 _ => format!("UNKNOWN: {}", why_text(&fact["why"])),
             };
             self.pair(&plain(&fact["enricher"]), &state);
-            self.pair("", &format!("from {}, {age}", plain(&fact["source"])));
+            let cache = CacheState::deserialize(&fact["cache"]).map_or("", CacheState::about);
+            self.pair("", &format!("from {}, {age}{cache}", plain(&fact["source"])));
+            if let Some(detail) = fact["detail"].as_str() {
+                self.pair("", detail);
+            }
+        }
+    }
+
+    fn repair(&mut self, case: &Value) {
+        let repair = case["repair"].as_array().map_or(&[][..], Vec::as_slice);
+        if !repair.is_empty() {
+            self.heading("to repair");
+        }
+        for entry in repair {
+            self.pair(&plain(&entry["enricher"]), &plain(&entry["what"]));
         }
     }
 }

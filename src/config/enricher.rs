@@ -6,6 +6,7 @@ use super::addresses::{AddressSource, addresses};
 use super::aws::{IamSource, aws_iam};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
+use super::http::{HttpConfig, http};
 use super::topic::{TopicSource, topic};
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
@@ -66,7 +67,7 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
-            Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
+            Self::Http(_) | Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -87,6 +88,7 @@ pub enum KeySpec {
 pub enum SourceConfig {
     Table(TableSource),
     Addresses(AddressSource),
+    Http(HttpConfig),
     Topic(TopicSource),
     AwsIam(IamSource),
     Combine(CombineSource),
@@ -97,7 +99,7 @@ impl SourceConfig {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Table(_) | Self::Addresses(_) | Self::Topic(_) => false,
-            Self::AwsIam(_) => true,
+            Self::Http(_) | Self::AwsIam(_) => true,
             Self::Combine(source) => source.parts.iter().any(|part| part.source.is_remote()),
         }
     }
@@ -109,13 +111,14 @@ impl SourceConfig {
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.topics()).collect()
             }
-            Self::Table(_) | Self::Addresses(_) | Self::AwsIam(_) => Vec::new(),
+            Self::Table(_) | Self::Addresses(_) | Self::Http(_) | Self::AwsIam(_) => Vec::new(),
         }
     }
 
     /// The one of `services:` that it asks, as its only one.
     pub fn service(&self) -> Option<&str> {
         match self {
+            Self::Http(http) => Some(&http.service),
             Self::AwsIam(iam) => Some(&iam.service),
             Self::Table(_) | Self::Addresses(_) | Self::Topic(_) | Self::Combine(_) => None,
         }
@@ -324,15 +327,13 @@ pub(super) fn one_source(
     provides: &[(String, Type)],
     problems: &mut Problems,
 ) -> Option<SourceConfig> {
-    if let Some(node) = kinds.get("http") {
-        problems.add(&node.at, "a source of kind `http` is not supported yet");
-    }
     let found = KINDS.iter().filter_map(|kind| Some((*kind, kinds.get(kind)?)));
     match found.collect::<Vec<_>>().as_slice() {
         [("table", node)] => table(node, folder, provides, problems).map(SourceConfig::Table),
         [("addresses", node)] => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
+        [("http", node)] => http(node, provides, problems).map(SourceConfig::Http),
         [("aws_iam", node)] => aws_iam(node, provides, problems).map(SourceConfig::AwsIam),
         [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
@@ -343,7 +344,7 @@ pub(super) fn one_source(
 }
 
 /// What a source can be, beside several of them combined.
-const KINDS: [&str; 4] = ["table", "addresses", "topic", "aws_iam"];
+const KINDS: [&str; 5] = ["table", "addresses", "http", "topic", "aws_iam"];
 
 fn table(
     table: &Node,
@@ -451,6 +452,12 @@ fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Pro
                 &topic.at,
                 format!("the key has {wanted} parts, but the topic's records {have}"),
             );
+        }
+        SourceConfig::Http(http) if http.key.len() != wanted => {
+            let have = http.key.len();
+            let message =
+                format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
+            problems.add(&http.at, message);
         }
         SourceConfig::Combine(source) => {
             source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));

@@ -14,12 +14,16 @@ mod disk;
 mod enricher;
 mod examples;
 mod files;
+mod http;
+mod http_facts;
 mod load;
 mod reach;
+mod reply_path;
 mod secret;
 mod service;
 mod sns;
 mod systems;
+mod template;
 mod topic;
 mod webhooks;
 mod words;
@@ -31,8 +35,11 @@ pub use cache::CacheConfig;
 pub use combine::{CombineSource, Part, WhenUnknown};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
+pub use http::{AbsentWhen, Body, HttpCall, HttpConfig, Next, Pages, Pattern, Read, Unlike};
+pub use http_facts::{Case, FactAt, How, HttpFact, Place, Test};
 pub use load::{Checked, load};
 pub use reach::Reach;
+pub use reply_path::{ReplyPath, scalar};
 pub use secret::{ResolvedSecrets, Secret, SecretFrom};
 pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
@@ -43,5 +50,6 @@ pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,
     SystemLimits, SystemSecrets,
 };
+pub use template::{Piece, Template};
 pub use topic::{TopicKey, TopicSource};
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

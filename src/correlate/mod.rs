@@ -5,5 +5,7 @@
 //! genesis and one from a snapshot are equal at every record.
 
 mod state;
+mod waiting;
 
 pub use state::State;
+pub use waiting::{Waiting, Waits};

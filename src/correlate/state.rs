@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Folded, Kind, Record};
+use super::waiting::{Waiting, Waits};
+use crate::audit::{Folded, Hash, Kind, Record};
 use crate::case::{Counters, Id, Millis};
 
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
@@ -18,6 +19,7 @@ pub struct State {
     recent: VecDeque<Arc<str>>,
     recent_set: HashSet<Arc<str>>,
     groups: HashMap<Id, Group>,
+    waits: Waits,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
 }
@@ -45,6 +47,7 @@ struct Written {
     v: u32,
     recent: Vec<Id>,
     groups: Vec<Group>,
+    waiting: Vec<Waiting>,
     policy: Option<(String, i64)>,
 }
 
@@ -80,6 +83,11 @@ impl State {
     /// Hash and generation of the policy that the chain is under.
     pub fn policy(&self) -> Option<(&str, i64)> {
         self.policy.as_ref().map(|(hash, generation)| (hash.as_str(), *generation))
+    }
+
+    /// Rulings that are made again when their facts are known or their time is over.
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     pub fn records_since_snapshot(&self) -> u64 {
@@ -132,7 +140,7 @@ impl State {
 }
 
 impl Folded for State {
-    fn apply(&mut self, record: &Record<'_>) {
+    fn apply(&mut self, record: &Record<'_>, hash: Hash) {
         self.records_since_snapshot += 1;
         match record.kind {
             Kind::Ruling => {
@@ -142,7 +150,9 @@ impl Folded for State {
                 if let Some(counters) = &record.counters {
                     self.count(counters, record.at);
                 }
+                self.waits.apply(record, hash);
             }
+            Kind::Revision => self.waits.apply(record, hash),
             Kind::Policy | Kind::Genesis => {
                 if let Some(policy) = &record.policy {
                     self.policy = Some((policy.hash.to_string(), policy.generation));
@@ -150,16 +160,15 @@ impl Folded for State {
             }
             Kind::Snapshot => {
                 self.prune(record.at);
+                self.waits.prune(record.at);
                 self.records_since_snapshot = 0;
             }
-            // These change nothing that triage remembers. `Revision`, `Timer`, `Order`: not written
-            // yet.
-            Kind::Revision
-            | Kind::Duplicate
+            Kind::Timer => self.waits.end(record),
+            // These change nothing that triage remembers. `Order`: not written yet.
+            Kind::Duplicate
             | Kind::Gap
             | Kind::Recovery
             | Kind::Void
-            | Kind::Timer
             | Kind::Order
             | Kind::Seal
             | Kind::Key
@@ -170,12 +179,14 @@ impl Folded for State {
 
     fn snapshot(&mut self, at: Millis) -> String {
         self.prune(at);
+        self.waits.prune(at);
         let mut groups: Vec<Group> = self.groups.values().cloned().collect();
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         let written = Written {
             v: 1,
             recent: self.recent.iter().map(ToString::to_string).collect(),
             groups,
+            waiting: self.waits.iter().cloned().collect(),
             policy: self.policy.clone(),
         };
         serde_json::to_string(&written).unwrap_or_default()
@@ -188,6 +199,7 @@ impl Folded for State {
             recent_set: recent.iter().cloned().collect(),
             recent,
             groups: written.groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
+            waits: Waits::of(written.waiting),
             policy: written.policy,
             records_since_snapshot: 0,
         })

@@ -8,11 +8,13 @@
 mod walk;
 mod boundary;
 mod ruling;
+mod revise;
 mod trial;
 
 use crate::case::{Arrival, Counters, Decision, Facts, Millis};
 
 pub use boundary::Permit;
+pub use revise::{revise, unknown, waits};
 pub use ruling::decide;
 pub use trial::{TestOutcome, run_tests};
 

@@ -128,9 +128,8 @@ impl<'p> Judge<'p> {
         to.ack_within_ms.map(|within| self.received_at.plus(within))
     }
 
-    fn hold(&self, to: &'p ToQueue, priority: Priority, for_ms: i64) -> Ruling<'p> {
-        let until = self.received_at.plus(for_ms);
-        Ruling::Hold(Hold { queue: (&*to.queue).into(), priority, until })
+    fn hold(&self, queue: &'p str, priority: Priority, for_ms: i64) -> Ruling<'p> {
+        Ruling::Hold(Hold { queue: queue.into(), priority, until: self.received_at.plus(for_ms) })
     }
 
     fn no_rule(&self) -> Decided<'p> {
@@ -212,8 +211,10 @@ impl<'p> Judge<'p> {
         decided(bare(fate, Reason::UnknownFact, &*playbook.name, &*rule.id))
     }
 
+    /// With those who repair data, as long as its own people could have waited to look.
     fn hold_for_people(&self, to: &'p ToQueue, priority: Priority) -> Ruling<'p> {
-        self.hold(to, priority, to.ack_within_ms.unwrap_or(HOLD_MS))
+        let queue = self.policy.boundary().repair_queue.as_ref().unwrap_or(&to.queue);
+        self.hold(queue, priority, to.ack_within_ms.unwrap_or(HOLD_MS))
     }
 
     fn winning_rule(
@@ -227,7 +228,7 @@ impl<'p> Judge<'p> {
         match &rule.outcome {
             Outcome::Route(to) => matched(self.route(to, walk.floor(to.priority))),
             Outcome::Hold(hold) => {
-                matched(self.hold(&hold.to, walk.floor(hold.to.priority), hold.for_ms))
+                matched(self.hold(&hold.to.queue, walk.floor(hold.to.priority), hold.for_ms))
             }
             // INVARIANT (INV-4): after an unknown rule nothing is suppressed.
             Outcome::Suppress(_) if !walk.unknown.is_empty() => {

@@ -219,8 +219,8 @@ impl Shared {
         Answer::Later(flight)
     }
 
-    /// Keeps what was found, unless it is a failure and something better is there; gives the row for
-    /// those who wait.
+    /// Keeps what was found, unless it is a failure and something better is there; gives the row
+    /// for those who wait.
     fn keep(
         &self,
         key: &Arc<str>,

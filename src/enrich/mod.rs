@@ -7,6 +7,8 @@
 mod addresses;
 mod answer;
 mod aws;
+mod codeowners;
+mod http;
 mod cache;
 mod combine;
 mod key;
@@ -33,6 +35,7 @@ pub use answer::{Answer, Changes, Flight, Merge};
 pub use aws::AwsIam;
 pub use cache::Cached;
 pub use combine::Combined;
+pub use http::HttpSource;
 pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
@@ -255,6 +258,10 @@ impl Reading<'_> {
                 let addresses = Addresses::read(config, source, self.files, self.now, problems)?;
                 Some(Arc::new(addresses))
             }
+            SourceConfig::Http(source) => {
+                let of = |service| HttpSource::new(source.clone(), &config.provides, service);
+                Some(self.remote(config, &source.service, of))
+            }
             SourceConfig::AwsIam(source) => {
                 Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
             }
@@ -269,15 +276,13 @@ impl Reading<'_> {
         &self,
         config: &EnricherConfig,
         service: &str,
-        of: impl FnOnce(Arc<Service>) -> R,
+        source: impl FnOnce(Arc<Service>) -> R,
     ) -> Arc<dyn Lookup> {
-        let asked = self.remotes.and_then(|all| Some((all, all.service(service)?)));
-        match asked {
-            Some((all, service)) => {
-                all.cached(config, &Arc::clone(&service), self.changes, of(service))
-            }
-            None => Arc::new(Unconfigured::new(config, service)),
-        }
+        let found = self.remotes.and_then(|remotes| Some((remotes, remotes.service(service)?)));
+        let Some((remotes, service)) = found else {
+            return Arc::new(Unconfigured::new(config, service));
+        };
+        remotes.cached(config, &service, self.changes, source(Arc::clone(&service)))
     }
 
     /// The one that is there, if it is of the same configuration.

@@ -39,8 +39,8 @@ struct Purged<'p> {
 
 type Answer = (StatusCode, String);
 
-/// Serves `/metrics`, `/healthz`, `/readyz`, and `POST /facts/purge` to this machine alone, until the
-/// future is dropped.
+/// Serves `/metrics`, `/healthz`, `/readyz`, and `POST /facts/purge` to this machine alone, until
+/// the future is dropped.
 ///
 /// Errors: when the address can't be listened on.
 pub async fn serve(
@@ -82,8 +82,9 @@ fn purge(peer: SocketAddr, headers: &HeaderMap, body: &[u8], facts: &dyn Purge) 
         return told(StatusCode::FORBIDDEN, "only a process of this machine may purge");
     }
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_here =
-        text(header::HOST).parse::<SocketAddr>().is_ok_and(|host| host.ip().is_loopback());
+    let host = text(header::HOST);
+    let is_here = host.parse::<SocketAddr>().is_ok_and(|host| host.ip().is_loopback())
+        || host.split(':').next() == Some("localhost");
     if !is_here
         || text(header::CONTENT_TYPE) != "application/json"
         || headers.contains_key(header::ORIGIN)

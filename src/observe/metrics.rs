@@ -19,6 +19,8 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
+    /// Rulings made again. Labels: why (3 values), ruling.
+    pub revisions: IntCounterVec,
     pub duplicates: IntCounter,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,
@@ -39,34 +41,14 @@ const TABLE_READS: &str = "tipstaff_table_reads_total";
 impl Metrics {
     /// Errors: when two metrics have one name, which is a defect.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name: &str, about: &str| -> Result<IntCounter, prometheus::Error> {
-            let counter = IntCounter::new(name, about)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let counters = |name: &str,
-                        about: &str,
-                        labels: &[&str]|
-         -> Result<IntCounterVec, prometheus::Error> {
-            let counters = IntCounterVec::new(Opts::new(name, about), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok(counters)
-        };
-        let histogram = |name: &str, about: &str| -> Result<Histogram, prometheus::Error> {
-            let bounds =
-                vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, about).buckets(bounds))?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok(histogram)
-        };
-        let workers = IntGaugeVec::new(
-            Opts::new("tipstaff_worker", "What each worker has done and has; `what` names it"),
-            &["worker", "what"],
-        )?;
-        registry.register(Box::new(workers.clone()))?;
+        let register = Register(Registry::new());
+        let counter = |name: &str, about: &str| register.counter(name, about);
+        let counters =
+            |name: &str, about: &str, labels: &[&str]| register.counters(name, about, labels);
+        let histogram = |name: &str, about: &str| register.histogram(name, about);
+        let workers = register.workers()?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        registry.register(Box::new(process))?;
+        register.0.register(Box::new(process))?;
         Ok(Self {
             alerts: counter("tipstaff_alerts_total", "Alerts written by intake")?,
             unreadable: counters(
@@ -84,6 +66,11 @@ impl Metrics {
                 &["pipeline", "result"],
             )?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
+            revisions: counters(
+                "tipstaff_revisions_total",
+                "Rulings made again",
+                &["why", "ruling"],
+            )?,
             duplicates: counter(
                 "tipstaff_duplicate_alerts_total",
                 "Alerts that had a ruling already",
@@ -102,10 +89,10 @@ impl Metrics {
                 "Time for the lookups of one batch",
             )?,
             table_reads: counters(TABLE_READS, "Tables read again", &["table", "result"])?,
-            lookups: LookupMetrics::new(&registry)?,
-            topics: TopicMetrics::new(&registry)?,
+            lookups: LookupMetrics::new(&register.0)?,
+            topics: TopicMetrics::new(&register.0)?,
             workers,
-            registry,
+            registry: register.0,
         })
     }
 
@@ -117,5 +104,41 @@ impl Metrics {
             text.extend_from_slice(b"# incomplete\n");
         }
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+struct Register(Registry);
+
+impl Register {
+    fn counter(&self, name: &str, about: &str) -> Result<IntCounter, prometheus::Error> {
+        let counter = IntCounter::new(name, about)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        about: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, about), labels)?;
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn histogram(&self, name: &str, about: &str) -> Result<Histogram, prometheus::Error> {
+        let bounds =
+            vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+        let histogram = Histogram::with_opts(HistogramOpts::new(name, about).buckets(bounds))?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+
+    fn workers(&self) -> Result<IntGaugeVec, prometheus::Error> {
+        let about = "What each worker has done and has; `what` names it";
+        let workers = IntGaugeVec::new(Opts::new("tipstaff_worker", about), &["worker", "what"])?;
+        self.0.register(Box::new(workers.clone()))?;
+        Ok(workers)
     }
 }

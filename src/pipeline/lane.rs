@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,13 +9,14 @@ use super::names::{Identity, Topics};
 use super::outbox::Outbox;
 use crate::audit::{
     Appended, Chain, Folded, Hash, Input, Kind, Metadata, Output, PolicyRef, Raw, Record,
-    SnapshotRef, finding, outputs, record_hash,
+    SnapshotRef, Timer, finding, outputs, record_hash,
 };
 use crate::case::{
-    Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Ruling, Unreadable,
+    Again, Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Revised, Ruling,
+    Unreadable,
 };
-use crate::correlate::State;
-use crate::decide::{Inputs, decide};
+use crate::correlate::{State, Waiting, Waits};
+use crate::decide::{Inputs, decide, revise, waits};
 use crate::ingest::Doubt;
 use crate::normalize::partition_of;
 use crate::policy::Policy;
@@ -39,12 +40,16 @@ pub struct Lane {
     chain: Chain,
     state: State,
     line: Vec<u8>,
+    /// The messages of alerts that wait to be ruled again.
+    texts: HashMap<Id, Box<[u8]>>,
 }
 
 /// One message of the alerts topic, read and looked up.
 pub struct Case<'c> {
     pub offset: i64,
     pub received_at: Millis,
+    /// As it stands on the topic.
+    pub bytes: &'c [u8],
     /// Nothing when the message is no alert of this version.
     pub arrival: Option<Arrival<'c>>,
     pub facts: Vec<Option<Arc<FactRow>>>,
@@ -64,7 +69,21 @@ pub struct Ruled {
 
 impl Lane {
     pub fn new(partition: i32, chain: Chain, state: State) -> Self {
-        Self { partition, chain, state, line: Vec::new() }
+        Self { partition, chain, state, line: Vec::new(), texts: HashMap::new() }
+    }
+
+    pub fn waits(&self) -> &Waits {
+        self.state.waits()
+    }
+
+    /// The message of an alert that waits.
+    pub fn text(&self, alert_id: &str) -> Option<&[u8]> {
+        self.texts.get(alert_id).map(|text| &**text)
+    }
+
+    /// After a recovery: what the state alone does not hold.
+    pub fn keep_text(&mut self, alert_id: Id, bytes: &[u8]) {
+        self.texts.insert(alert_id, bytes.into());
     }
 
     /// Offset and metadata to commit for the alerts partition.
@@ -122,14 +141,87 @@ impl Lane {
         record.pipeline = (!arrival.pipeline.is_empty()).then(|| Cow::Borrowed(&*arrival.pipeline));
         record.alert = alert.map(Cow::Borrowed);
         record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
+        record.waits = waits(&terms.policy, &case.facts, &decision, now);
         record.counters = Some(counters.clone());
         record.policy = Some(terms.policy_ref());
         record.ruling = Some(Cow::Borrowed(&decision));
         self.write(terms, record, out);
+        if self.state.waits().get(&arrival.alert_id).is_some() {
+            self.keep_text(arrival.alert_id.clone(), case.bytes);
+        }
         if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
             self.snapshot(terms, now, out);
         }
         Fate::Ruled(fate)
+    }
+
+    /// Rules again what waits: one record more about the same alert, under the same case.
+    pub fn revise(
+        &mut self,
+        terms: &Terms,
+        waiting: &Waiting,
+        case: &Case<'_>,
+        (why, changed): (Again, &[&str]),
+        (now, out): (Millis, &mut Outbox<'_>),
+    ) -> Option<Ruled> {
+        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let arrival = case.arrival.as_ref()?;
+        let revised = Revised {
+            why,
+            facts: changed.iter().map(|name| Cow::Borrowed(*name)).collect(),
+            standing: waiting.standing.clone(),
+        };
+        let counters = &waiting.counters;
+        let inputs = Inputs { arrival, facts: &case.facts, counters, now };
+        let ruled = catch_unwind(AssertUnwindSafe(|| revise(&terms.policy, &inputs, &revised)));
+        let decision = ruled.ok()?;
+        let Body::Alert(alert) = &arrival.body else { return None };
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let record = Record {
+            alert_id: Some(arrival.alert_id.clone()),
+            correlation_id: Some(Cow::Borrowed(&arrival.correlation_id)),
+            revision: Some(waiting.revisions + 1),
+            cause: Some(waiting.cause.clone()),
+            revised: Some(revised.clone()),
+            origin: Some(Cow::Borrowed(&arrival.origin)),
+            pipeline: Some(Cow::Borrowed(&*arrival.pipeline)),
+            alert: Some(Cow::Borrowed(alert.as_ref())),
+            facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
+            waits: waits(&terms.policy, &case.facts, &decision, now),
+            counters: Some(counters.clone()),
+            policy: Some(terms.policy_ref()),
+            ruling: Some(Cow::Borrowed(&decision)),
+            ..Record::new(Kind::Revision, now, engine, actor)
+        };
+        self.write(terms, record, out);
+        self.forget_texts();
+        Some(Ruled { ruling: decision.fate.name(), reason: decision.reason })
+    }
+
+    /// Ends the wait of an alert that cannot be ruled again, on record.
+    pub fn give_up(
+        &mut self,
+        terms: &Terms,
+        waiting: &Waiting,
+        what: &'static str,
+        (now, out): (Millis, &mut Outbox<'_>),
+    ) {
+        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let timer = Timer { due: waiting.standing.due.unwrap_or(at), what: what.into() };
+        let record = Record {
+            alert_id: Some(waiting.alert_id.clone()),
+            cause: Some(waiting.cause.clone()),
+            timer: Some(timer),
+            ..Record::new(Kind::Timer, at, engine, actor)
+        };
+        self.write(terms, record, out);
+    }
+
+    /// What the state gave up is forgotten here, too.
+    fn forget_texts(&mut self) {
+        let waits = self.state.waits();
+        self.texts.retain(|alert_id, _| waits.get(alert_id).is_some());
     }
 
     /// Puts a record at the end of the chain and sends it with its outputs.
@@ -142,7 +234,7 @@ impl Lane {
         };
         let key = record.alert_id.as_deref().unwrap_or(self.chain.name());
         out.send(&terms.topics.decisions, self.partition, Some(key.as_bytes()), Some(&self.line));
-        self.state.apply(&record);
+        self.state.apply(&record, appended.hash);
         follow(terms, &record, appended, out);
     }
 
@@ -158,6 +250,7 @@ impl Lane {
         let record =
             Record { snapshot: Some(snapshot), ..Record::new(Kind::Snapshot, at, engine, actor) };
         self.write(terms, record, out);
+        self.forget_texts();
     }
 }
 

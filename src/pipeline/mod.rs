@@ -11,6 +11,7 @@ mod offline;
 mod outbox;
 mod progress;
 mod recovery;
+mod revisit;
 mod stage;
 mod triage;
 mod webhook;

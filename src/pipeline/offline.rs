@@ -34,6 +34,7 @@ pub fn offline(
         .map(|(offset, arrival)| Case {
             offset,
             received_at: now,
+            bytes: &[],
             arrival: Some(arrival),
             facts: Vec::new(),
         })

@@ -7,12 +7,13 @@ use tracing::{error, info, warn};
 
 use super::lane::{Case, Fate, Lane, Ruled, Terms, follow_again};
 use super::outbox::Outbox;
+use super::revisit::{Visits, read_waiting};
 use super::stage::{Batch, Hint, Stage, Start};
 use crate::audit::{
     Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, Record, Recovery, Resume,
     chain_name, resume,
 };
-use crate::case::{Arrival, Body, Millis};
+use crate::case::{Again, Arrival, Body, Millis};
 use crate::correlate::State;
 use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader};
@@ -36,27 +37,29 @@ pub struct Expected {
 
 /// Alerts in; rulings, cases, actions and dead letters out. One chain for each partition.
 pub struct Triage {
-    terms: Terms,
-    enrichers: Arc<Enrichers>,
+    pub(super) terms: Terms,
+    pub(super) enrichers: Arc<Enrichers>,
     lookup: Duration,
     expected: Expected,
-    clock: Clock,
-    metrics: Metrics,
-    lanes: HashMap<i32, Open>,
-    counted: Counted,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) lanes: HashMap<i32, Open>,
+    pub(super) visits: Visits,
+    pub(super) counted: Counted,
 }
 
 /// What the open transaction holds; told to the metrics when it is committed.
 #[derive(Default)]
-struct Counted {
+pub(super) struct Counted {
     rulings: Vec<(Ruled, u64)>,
     duplicates: u64,
     ages_seconds: Vec<f64>,
+    pub(super) revisions: Vec<(Again, Ruled)>,
 }
 
 /// A lane and what its recovery still has to write.
-struct Open {
-    lane: Lane,
+pub(super) struct Open {
+    pub(super) lane: Lane,
     again: Vec<Box<[u8]>>,
     pending: Vec<Record<'static>>,
 }
@@ -77,6 +80,7 @@ impl Triage {
             clock,
             metrics,
             lanes: HashMap::new(),
+            visits: Visits::default(),
             counted: Counted::default(),
         }
     }
@@ -162,7 +166,9 @@ impl Triage {
             .filter_map(|at| tail.get(*at))
             .map(|l| l.bytes.clone())
             .collect();
-        let lane = Lane::new(hint.partition, Chain::new(chain, Some(picked.head)), picked.state);
+        let mut lane =
+            Lane::new(hint.partition, Chain::new(chain, Some(picked.head)), picked.state);
+        read_waiting(&mut lane, log, alerts, hint.partition)?;
         Ok(Ok((Open { lane, again, pending }, next_in)))
     }
 
@@ -280,7 +286,8 @@ impl Stage for Triage {
     }
 
     fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
-        let wrote = self.write_pending(out);
+        let mut wrote = self.write_pending(out);
+        wrote |= self.revisit(out);
         if batch.messages.is_empty() && !wrote {
             return false;
         }
@@ -328,6 +335,9 @@ impl Counted {
             let labels = [ruled.ruling, ruled.reason.code()];
             metrics.rulings.with_label_values(&labels).inc_by(count);
         }
+        for (why, ruled) in self.revisions.drain(..) {
+            metrics.revisions.with_label_values(&[why.code(), ruled.ruling]).inc();
+        }
         metrics.duplicates.inc_by(std::mem::take(&mut self.duplicates));
         let ages = metrics.alert_age_seconds.local();
         self.ages_seconds.drain(..).for_each(|age| ages.observe(age));
@@ -339,6 +349,7 @@ fn read_batch<'b>(batch: &Batch<'b>) -> Vec<Case<'b>> {
     let read = |message: &crate::ingest::Message<'b>| Case {
         offset: message.offset,
         received_at: Millis(message.timestamp_ms),
+        bytes: message.value.unwrap_or_default(),
         arrival: message.value.and_then(|value| serde_json::from_slice::<Arrival<'_>>(value).ok()),
         facts: Vec::new(),
     };

@@ -13,6 +13,9 @@ pub struct Boundary {
     pub layers: Vec<Layer>,
     /// Where alerts go that no playbook is for.
     pub default: ToQueue,
+    /// Where alerts wait that are held because a fact is unknown; nothing: where their playbook's
+    /// last rule would route them.
+    pub repair_queue: Option<String>,
     /// By enricher: the least of all layers' `facts`.
     pub max_age_ms: Vec<Option<i64>>,
 }
@@ -41,6 +44,7 @@ pub struct Layer {
     /// Kind and value, as they travel in a permit.
     pub obligations: Vec<(&'static str, String)>,
     pub(super) default: Option<ToQueue>,
+    pub(super) repair_queue: Option<String>,
     pub(super) max_age_ms: Vec<Option<i64>>,
 }
 
@@ -149,6 +153,9 @@ pub(super) fn layer(
         fields.finish(problems);
         to
     });
+    let has_repair_queue = fields.get("repair_queue").is_some();
+    let repair_queue =
+        has_repair_queue.then(|| require_name(&mut fields, "repair_queue", problems)).flatten();
     let stop = fields.bool("stop", problems).unwrap_or(false);
     let max_age_ms = max_ages(fields.get("facts"), schema, problems);
     let mut reader = Reader { source, schema, actions, problems };
@@ -177,6 +184,7 @@ pub(super) fn layer(
             Some(default) => Some(default?),
             None => None,
         },
+        repair_queue,
         stop,
         protected,
         allow: has_allow.then_some(allow),
@@ -417,11 +425,12 @@ pub(super) fn boundary(layers: Vec<Layer>, problems: &mut Problems) -> Option<Bo
         }
     }
     let default = layers.iter().find_map(|layer| layer.default.clone())?;
+    let repair_queue = layers.iter().find_map(|layer| layer.repair_queue.clone());
     let mut max_age_ms: Vec<Option<i64>> = Vec::new();
     for layer in &layers {
         narrow(&mut max_age_ms, &layer.max_age_ms);
     }
-    Some(Boundary { layers, default, max_age_ms })
+    Some(Boundary { layers, default, repair_queue, max_age_ms })
 }
 
 /// The lesser age of both, for every enricher.

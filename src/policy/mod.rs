@@ -100,6 +100,7 @@ impl Policy {
         let rules = self.playbooks.iter().flat_map(|playbook| &playbook.rules);
         let mut queues: BTreeSet<&str> = rules.filter_map(|rule| rule.outcome.queue()).collect();
         queues.insert(&self.boundary.default.queue);
+        queues.extend(self.boundary.repair_queue.as_deref());
         queues
     }
 }

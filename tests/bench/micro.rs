@@ -89,6 +89,7 @@ impl<'l> Micro<'l> {
 
     fn cases(&self) -> Vec<Case<'_>> {
         let case = |(offset, _): (i64, &Vec<u8>)| Case {
+            bytes: &[],
             offset,
             received_at: self.load.now,
             arrival: None,

@@ -5,6 +5,7 @@ mod input;
 mod lifecycle;
 mod policy;
 mod remade;
+mod repairs;
 mod setup;
 mod tables;
 mod topic_tables;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tipstaff::audit::Record;
-use tipstaff::case::{Arrival, Body, FactRow, Ruling};
-use tipstaff::decide::{Inputs, decide};
+use tipstaff::case::{Again, Arrival, Body, EnricherShape, FactRow, FactState, Ruling};
+use tipstaff::decide::{Inputs, decide, revise};
+use tipstaff::pipeline::{Case, Lane, Outbox};
 use tipstaff::policy::Policy;
 
+use super::split::{genesis, terms};
 use super::*;
 
 /// The ruling made again from nothing but the record and its policy.
@@ -31,7 +33,11 @@ fn again(policy: &Policy, bytes: &[u8]) -> String {
     assert_eq!(facts.iter().flatten().count(), record.facts.len(), "every fact is read back");
     let counters = record.counters.clone().unwrap();
     let inputs = Inputs { arrival: &arrival, facts: &facts, counters: &counters, now: record.at };
-    serde_json::to_string(&decide(policy, &inputs).decision).unwrap()
+    let decision = match &record.revised {
+        Some(revised) => revise(policy, &inputs, revised),
+        None => decide(policy, &inputs).decision,
+    };
+    serde_json::to_string(&decision).unwrap()
 }
 
 #[derive(Deserialize)]
@@ -59,6 +65,66 @@ fn a_ruling_made_again_from_its_record_is_the_same_bytes() {
         fates.into_iter().collect::<Vec<_>>(),
         ["dead_letter", "escalate", "hold", "route", "suppress"]
     );
+}
+
+/// The same of a revision: what waits in the examples, with every unknown fact found to be absent.
+#[test]
+fn a_revision_made_again_from_its_record_is_the_same_bytes() {
+    let loaded = shipped();
+    let (terms, policy) = (terms(&loaded), &loaded.checked.policy);
+    let shapes = &policy.schema().enrichers;
+    let mut revised = 0;
+    for (name, records) in ruled(&loaded) {
+        for bytes in &records {
+            let record = Record::parse(bytes).unwrap();
+            if record.waits.is_empty() {
+                continue;
+            }
+            let (chain, state, _) = genesis();
+            let mut lane = Lane::new(0, chain, state);
+            let known = |shape: &EnricherShape| {
+                let row = record.facts.iter().find_map(|fact| FactRow::read(fact.0, shape))?;
+                let names = (shape.name.clone(), row.source.clone(), row.version.clone());
+                let nothing = (shape.provides.as_slice(), Vec::new());
+                let absent =
+                    FactRow::new(names, &row.key, Some(record.at), FactState::Absent, nothing);
+                Some(Arc::new(if row.state == FactState::Known { row } else { absent }))
+            };
+            let first: Vec<_> = shapes
+                .iter()
+                .map(|shape| record.facts.iter().find_map(|fact| FactRow::read(fact.0, shape)))
+                .map(|row| row.map(Arc::new))
+                .collect();
+            let arrival = || Arrival {
+                alert_id: record.alert_id.clone().unwrap(),
+                correlation_id: record.correlation_id.clone().unwrap(),
+                origin: record.origin.clone().unwrap().into_owned(),
+                pipeline: record.pipeline.clone().unwrap(),
+                body: Body::Alert(Box::new(record.alert.as_deref().unwrap().clone())),
+            };
+            let case = |facts| Case {
+                offset: 0,
+                received_at: record.at,
+                bytes: &[],
+                arrival: Some(arrival()),
+                facts,
+            };
+            let mut sent = Vec::new();
+            let mut out = Outbox::memory(&mut sent);
+            lane.rule(&terms, &case(first), record.at, &mut out);
+            let waiting = lane.waits().iter().next().expect(&name).clone();
+            let later = case(shapes.iter().map(known).collect());
+            let cause = (Again::Repaired, &["owner"][..]);
+            lane.revise(&terms, &waiting, &later, cause, (record.at, &mut out)).expect(&name);
+            drop(out);
+            let last = sent.iter().rfind(|sent| sent.topic == terms.topics.decisions).unwrap();
+            let bytes = last.value.as_deref().unwrap();
+            let written: Written<'_> = serde_json::from_slice(bytes).unwrap();
+            assert_eq!(again(policy, bytes), written.ruling.get(), "{name}");
+            revised += 1;
+        }
+    }
+    assert!(revised > 1, "{revised}");
 }
 
 /// Proof that the one above can fail: a ruling sees the facts, the counters' time and `now`.

@@ -321,6 +321,7 @@ fn sent(loaded: &Loaded, terms: &Terms) -> Vec<Sent> {
         }
     }
     let cases = (0..).zip(arrivals).map(|(offset, arrival)| Case {
+        bytes: &[],
         offset,
         received_at: now(),
         arrival: Some(arrival),

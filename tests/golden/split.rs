@@ -19,7 +19,7 @@ use super::{now, shipped};
 
 const CHAIN: &str = "test/offline.decisions/0/0";
 
-fn terms(loaded: &Loaded) -> Terms {
+pub(super) fn terms(loaded: &Loaded) -> Terms {
     Terms {
         policy: Arc::clone(&loaded.checked.policy),
         generation: 1,
@@ -60,7 +60,7 @@ fn arrivals(
     all
 }
 
-fn genesis() -> (Chain, State, Vec<u8>) {
+pub(super) fn genesis() -> (Chain, State, Vec<u8>) {
     let engine = Engine { version: "1".into(), build: "test".into() };
     let actor = Actor { service: "tipstaff".into(), instance: "test".into() };
     let mut first = Record {
@@ -76,8 +76,8 @@ fn genesis() -> (Chain, State, Vec<u8>) {
         ..Record::new(Kind::Genesis, Millis(0), engine, actor)
     };
     let (mut chain, mut state, mut line) = (Chain::new(CHAIN, None), State::default(), Vec::new());
-    chain.append(&mut first, &mut line).unwrap();
-    state.apply(&first);
+    let appended = chain.append(&mut first, &mut line).unwrap();
+    state.apply(&first, appended.hash);
     (chain, state, line)
 }
 
@@ -99,6 +99,7 @@ fn records(
     for end in ends {
         let mut cases: Vec<Case<'_>> = (from..end)
             .map(|at| Case {
+                bytes: &[],
                 offset: i64::try_from(at).unwrap(),
                 received_at: now(),
                 arrival: Some(arrivals[at].clone()),

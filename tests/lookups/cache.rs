@@ -9,7 +9,7 @@ use tipstaff::config::CacheConfig;
 use tipstaff::enrich::{BoxFuture, Failure, Fault, Found, Lookup, Remote};
 use tipstaff::observe::Metrics;
 
-use crate::rig::{QUICK, Rig, pause, service, state, until};
+use crate::rig::{QUICK, Rig, pause, state, until};
 use crate::server::{Mode, Server};
 
 fn rig(server: &Server, cache: CacheConfig) -> Rig {
@@ -175,8 +175,7 @@ impl Remote for Panics {
 #[test]
 fn a_flight_lands_whatever_becomes_of_it() {
     let metrics = Metrics::new().unwrap();
-    let service = Arc::new(service("url: \"https://vault.example.com\"", &metrics));
-    let rig = Rig::with(service, Panics, QUICK, metrics);
+    let rig = Rig::with(Panics, QUICK, metrics);
     assert_eq!(state(&rig.ask("bad")), "unknown(error) fetched");
     assert_eq!(state(&rig.ask("good")), "unknown(timeout) fetched");
     let Rig { runtime, cached, .. } = rig;

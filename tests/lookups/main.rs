@@ -21,3 +21,4 @@ mod property;
 mod rig;
 mod server;
 mod service;
+mod tls;

@@ -3,45 +3,48 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tipstaff::case::{FactRow, FactState, Millis, Type, Value};
-use tipstaff::config::{CacheConfig, SecretFrom, ServiceConfig, SystemConfig};
-use tipstaff::enrich::{
-    BoxFuture, Cached, Call, Changes, Failure, Fault, Found, Lookup, Remote, Service, Sourced,
+use tipstaff::case::{FactRow, FactState, Millis, Type};
+use tipstaff::config::{
+    CacheConfig, EnricherConfig, Files, SecretFrom, ServiceConfig, SourceConfig, load,
 };
+use tipstaff::enrich::{Cached, Changes, HttpSource, Lookup, Remote, Service, Sourced};
 use tipstaff::observe::Metrics;
 use tipstaff::text::{Problems, Source};
 use tokio::runtime::Runtime;
 
-/// Asks `/<key>` for `{"live": bool}`; 404 is absence.
-pub struct Asks(pub Arc<Service>);
+/// Asks `/<key>` for `{"live": …}`; 404 is absence.
+pub const ENRICHER: &str = r#"
+enricher: vault
+title: What the vault knows of it
+owner: platform-security
+provides: {live: bool, used_at: time}
+key: nhi.id
+source:
+  http:
+    service: probe
+    key: "(?<id>.+)"
+    calls: [{id: one, get: "/{id}", absent_when: [{status: 404}]}]
+    facts: {live: {path: one.live}, used_at: {path: one.used_at, optional: true}}
+"#;
 
-impl Remote for Asks {
-    fn fetch<'r>(&'r self, key: &'r str) -> BoxFuture<'r, Result<Found, Failure>> {
-        Box::pin(async move {
-            let call = Call {
-                method: reqwest::Method::GET,
-                path: format!("/{key}"),
-                headers: Vec::new(),
-                body: None,
-            };
-            let reply = self.0.send(call).await?;
-            let failure = |fault, detail: &str| Failure {
-                fault,
-                detail: detail.to_owned(),
-                retry_after: None,
-            };
-            match reply.status {
-                404 => return Ok(Found::Absent),
-                200 => {}
-                status => return Err(failure(Fault::Status, &format!("the answer was {status}"))),
-            }
-            let body: serde_json::Value = serde_json::from_slice(&reply.body)
-                .map_err(|_| failure(Fault::Malformed, "the answer is no JSON"))?;
-            let live = body["live"].as_bool();
-            let live = live.ok_or_else(|| failure(Fault::Malformed, "`live` is no flag"))?;
-            Ok(Found::Known(vec![Value::Bool(live), Value::Absent]))
-        })
+/// Of one enricher, as its file says.
+pub fn config(text: &str) -> EnricherConfig {
+    let mut files = Files::default();
+    for (path, text) in [
+        ("enrichers/vault/enricher.yaml", text),
+        (
+            "playbooks/boundary.yaml",
+            "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n",
+        ),
+    ] {
+        files.insert(path, Source::new(path, text), None);
     }
+    load(&files).unwrap_or_else(|problems| panic!("{problems:?}")).enrichers.remove(0)
+}
+
+pub fn source(config: &EnricherConfig, service: Arc<Service>) -> HttpSource {
+    let SourceConfig::Http(source) = &config.source else { panic!("{config:?}") };
+    HttpSource::new(source.clone(), &config.provides, service)
 }
 
 pub const QUICK: CacheConfig = CacheConfig {
@@ -54,14 +57,13 @@ pub const QUICK: CacheConfig = CacheConfig {
 
 pub struct Rig {
     pub runtime: Runtime,
-    pub service: Arc<Service>,
     pub cached: Arc<Cached>,
     pub changes: Changes,
     pub metrics: Metrics,
 }
 
 /// `services: {probe: {…}}` as it stands in a file.
-pub fn system(text: &str) -> SystemConfig {
+pub fn read_services(text: &str) -> ServiceConfig {
     let text = format!(
         "kafka: {{bootstrap.servers: k:1}}\nfingerprint: {{id: k, key: {{env: K}}}}\n\
          services:\n  probe: {{{text}}}\n"
@@ -69,20 +71,15 @@ pub fn system(text: &str) -> SystemConfig {
     let mut problems = Problems::default();
     let read = ServiceConfig::read(&Source::new("tipstaff.yaml", text), &mut problems);
     let told: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
-    read.unwrap_or_else(|| panic!("{told:?}")).services.remove(0)
+    read.unwrap_or_else(|| panic!("{told:?}"))
 }
 
+/// Its secrets are where they are kept and `hunter2`.
 pub fn service(text: &str, metrics: &Metrics) -> Service {
-    let config = system(text);
-    let text = format!(
-        "kafka: {{bootstrap.servers: k:1}}\nfingerprint: {{id: k, key: {{env: K}}}}\n\
-         services:\n  probe: {{{text}}}\n"
-    );
-    let mut problems = Problems::default();
-    let read = ServiceConfig::read(&Source::new("tipstaff.yaml", text), &mut problems).unwrap();
+    let read = read_services(text);
     let kept = |from: &SecretFrom| Ok(format!("{from:?}-hunter2").replace(['"', '(', ')'], ""));
-    let secrets = read.resolve_services(&kept, &mut problems).remove("probe").unwrap();
-    Service::new(&config, secrets, &metrics.lookups).unwrap()
+    let secrets = read.resolve_services(&kept, &mut Problems::default()).remove("probe").unwrap();
+    Service::new(&read.services[0], secrets, &metrics.lookups).unwrap()
 }
 
 impl Rig {
@@ -90,15 +87,10 @@ impl Rig {
     pub fn new(text: &str, cache: CacheConfig) -> Self {
         let metrics = Metrics::new().unwrap();
         let service = Arc::new(service(text, &metrics));
-        Self::with(Arc::clone(&service), Asks(service), cache, metrics)
+        Self::with(source(&config(ENRICHER), service), cache, metrics)
     }
 
-    pub fn with(
-        service: Arc<Service>,
-        remote: impl Remote,
-        cache: CacheConfig,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn with(remote: impl Remote, cache: CacheConfig, metrics: Metrics) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let changes = Changes::default();
@@ -111,7 +103,7 @@ impl Rig {
         let own = metrics.lookups.cache("vault", "probe");
         let shared = (runtime.handle().clone(), changes.clone(), own);
         let cached = Arc::new(Cached::new(rows, cache, remote, shared));
-        Self { runtime, service, cached, changes, metrics }
+        Self { runtime, cached, changes, metrics }
     }
 
     /// The row that is there after at most so many milliseconds.

@@ -18,3 +18,4 @@ mod unknowns;
 mod second_reading;
 mod problems;
 mod named;
+mod revisions;

@@ -4,8 +4,10 @@ use tipstaff::audit::{
     Actor, Chain, Committed, Engine, Folded, Genesis, Hash, Head, Input, Kind, Link, Metadata,
     PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier, resume,
 };
-use tipstaff::case::{Counters, Decision, Millis, Origin, Priority, Reason, Route, Ruling};
-use tipstaff::correlate::State;
+use tipstaff::case::{
+    Again, Counters, Decision, Millis, Origin, Priority, Reason, Revised, Route, Ruling, Wait, Why,
+};
+use tipstaff::correlate::{State, Waiting};
 
 pub const INPUT: &str = "tipstaff.alerts";
 const CHAIN: &str = "cluster/tipstaff.decisions/0/0";
@@ -87,10 +89,34 @@ fn ruling(offset: i64) -> Record<'static> {
         input: Some(Input { topic: INPUT.into(), partition: 0, offset }),
         next_in: BTreeMap::from([(INPUT.into(), offset + 1)]),
         origin: Some(std::borrow::Cow::Owned(origin)),
+        waits: (offset % 3 == 0)
+            .then(|| Wait { enricher: "owner".into(), why: Why::Timeout })
+            .into_iter()
+            .collect(),
         counters: Some(counters),
         policy: Some(PolicyRef { hash: "p".into(), generation: 1 }),
         ruling: Some(std::borrow::Cow::Owned(decision)),
         ..record(Kind::Ruling)
+    }
+}
+
+/// Every other one goes on waiting.
+fn revision(waiting: &Waiting) -> Record<'static> {
+    let first = ruling(waiting.offset);
+    let goes_on = waiting.offset % 2 == 0 && waiting.revisions < 2;
+    Record {
+        input: None,
+        next_in: BTreeMap::new(),
+        revision: Some(waiting.revisions + 1),
+        cause: Some(waiting.cause.clone()),
+        revised: Some(Revised {
+            why: Again::LateFact,
+            facts: vec!["owner".into()],
+            standing: waiting.standing.clone(),
+        }),
+        waits: if goes_on { first.waits.clone() } else { vec![] },
+        kind: Kind::Revision,
+        ..first
     }
 }
 
@@ -122,8 +148,8 @@ impl Model {
             ..record(Kind::Genesis)
         };
         let mut line = Vec::new();
-        model.chain.append(&mut first, &mut line).unwrap();
-        model.state.apply(&first);
+        let appended = model.chain.append(&mut first, &mut line).unwrap();
+        model.state.apply(&first, appended.hash);
         model.put(line);
         model
     }
@@ -153,8 +179,8 @@ impl Model {
     fn write(&mut self, mut record: Record<'static>, lines: &mut Vec<Vec<u8>>) {
         record.at = self.now(lines.len());
         let mut line = Vec::new();
-        self.chain.append(&mut record, &mut line).unwrap();
-        self.state.apply(&record);
+        let appended = self.chain.append(&mut record, &mut line).unwrap();
+        self.state.apply(&record, appended.hash);
         lines.push(line);
     }
 
@@ -163,6 +189,10 @@ impl Model {
         let mut lines = Vec::new();
         for record in std::mem::take(&mut self.pending) {
             self.write(record, &mut lines);
+        }
+        let oldest = self.state.waits().iter().next().cloned();
+        if let Some(waiting) = oldest {
+            self.write(revision(&waiting), &mut lines);
         }
         for _ in 0..batch {
             self.write(ruling(self.next_input), &mut lines);

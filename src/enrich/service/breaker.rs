@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,12 @@ impl Breaker {
     }
 }
 
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pass {{ is_probe: {} }}", self.is_probe)
+    }
+}
+
 impl Pass {
     pub fn worked(mut self) {
         self.is_spent = true;
@@ -127,7 +134,7 @@ mod tests {
 
     fn fail(breaker: &Arc<Breaker>, now: Instant, times: usize) {
         for _ in 0..times {
-            breaker.pass(now).ok().expect("a pass").failed(now);
+            breaker.pass(now).expect("a pass").failed(now);
         }
     }
 
@@ -135,16 +142,16 @@ mod tests {
     fn it_opens_after_failures_in_a_row_and_one_request_says_whether_it_closes() {
         let (breaker, now) = (breaker(), Instant::now());
         fail(&breaker, now, 2);
-        breaker.pass(now).ok().expect("a pass").worked();
+        breaker.pass(now).expect("a pass").worked();
         fail(&breaker, now, 3);
         assert_eq!(breaker.pass(now).err(), Some(Duration::from_secs(1)));
         let later = now + Duration::from_millis(1000);
-        let probe = breaker.pass(later).ok().expect("the one request");
+        let probe = breaker.pass(later).expect("the one request");
         assert_eq!(breaker.pass(later).err(), Some(Duration::ZERO));
         probe.failed(later);
         assert_eq!(breaker.pass(later).err(), Some(Duration::from_secs(1)));
         let last = later + Duration::from_millis(1000);
-        breaker.pass(last).ok().expect("the one request").worked();
+        breaker.pass(last).expect("the one request").worked();
         fail(&breaker, last, 2);
         assert!(breaker.pass(last).is_ok(), "counting began anew");
     }
@@ -152,13 +159,13 @@ mod tests {
     #[test]
     fn what_was_asked_before_changes_nothing_and_a_lost_probe_is_made_again() {
         let (breaker, now) = (breaker(), Instant::now());
-        let (early, late) = (breaker.pass(now).ok().unwrap(), breaker.pass(now).ok().unwrap());
+        let (early, late) = (breaker.pass(now).unwrap(), breaker.pass(now).unwrap());
         fail(&breaker, now, 3);
         early.worked();
         late.failed(now + Duration::from_millis(900));
         assert_eq!(breaker.pass(now).err(), Some(Duration::from_secs(1)));
         let later = now + Duration::from_secs(1);
-        drop(breaker.pass(later).ok().expect("the one request"));
+        drop(breaker.pass(later).expect("the one request"));
         let much_later = later + Duration::from_secs(1);
         assert!(breaker.pass(much_later).is_ok(), "another one");
     }

@@ -1,14 +1,16 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER,
+};
 
 use crate::case::Millis;
 
 /// What a request asks for that says nothing else.
 pub(super) const JSON: &str = "application/json";
 
-fn text<'h>(headers: &'h HeaderMap, name: impl reqwest::header::AsHeaderName) -> Option<&'h str> {
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -21,8 +23,8 @@ fn is_json(essence: &str) -> bool {
     essence.ends_with("/json") || essence.ends_with("+json")
 }
 
-/// Whether a body is of a kind that was asked for; errors may be JSON whatever was asked for. A page
-/// that a proxy answers with must not pass for what the service says.
+/// Whether a body is of a kind that was asked for; errors may be JSON whatever was asked for. A
+/// page that a proxy answers with must not pass for what the service says.
 pub(super) fn is_wanted(asked: &HeaderMap, reply: &HeaderMap, is_success: bool) -> bool {
     let is_plain = text(reply, CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     let Some(given) = text(reply, CONTENT_TYPE).map(essence) else { return false };

@@ -1,0 +1,239 @@
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tracing::{error, warn};
+
+use super::lane::{Case, Lane};
+use super::outbox::Outbox;
+use super::triage::{Triage, look_up};
+use crate::case::{Again, Alert, Arrival, Body, Facts, Millis, Why};
+use crate::correlate::Waiting;
+use crate::decide::unknown;
+use crate::ingest::{Doubt, LogReader};
+use crate::policy::Policy;
+
+/// Answers that come together are worth one look.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What failed is asked for again; how often the source really is asked is for its cache to say.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+/// Of one lane at a time: bounds what a look costs the batch behind it.
+const LOOK_AT_MOST: usize = 256;
+/// Holds of one lane. LIMIT: above it the oldest ends at once, and people have it.
+const HELD_MAX: usize = 1024;
+/// When one fact is there and another is not, one revision waits this long for both.
+const TOGETHER_MS: i64 = 10_000;
+/// Messages between two that are wanted that are read over rather than sought past.
+const READ_OVER: i64 = 2000;
+
+/// When what waits was looked at last.
+pub(super) struct Visits {
+    looked: Instant,
+    asked: Instant,
+    changes: u64,
+    sweeps: HashMap<i32, Sweep>,
+}
+
+/// One look at all that waits in a partition, in several turns.
+#[derive(Default)]
+struct Sweep {
+    /// The number of the first ruling that was looked at last.
+    cursor: u64,
+    left: usize,
+}
+
+impl Default for Visits {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { looked: now, asked: now, changes: 0, sweeps: HashMap::new() }
+    }
+}
+
+impl Visits {
+    /// `Some(true)` when every fact may have changed, `Some(false)` when only time has passed.
+    fn turn(&mut self, changes: u64) -> Option<bool> {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        let has_changed = changes != self.changes || self.asked.elapsed() >= ASK_EVERY;
+        if has_changed {
+            (self.changes, self.asked) = (changes, self.looked);
+        }
+        Some(has_changed)
+    }
+}
+
+impl Triage {
+    /// Rules again what waits and has its facts now, or has waited as long as it may. True: there
+    /// is something to commit.
+    pub(super) fn revisit(&mut self, out: &mut Outbox<'_>) -> bool {
+        let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
+        let now = (self.clock)();
+        let mut wrote = false;
+        let mut partitions: Vec<i32> = self.lanes.keys().copied().collect();
+        partitions.sort_unstable();
+        for partition in partitions {
+            let Some(open) = self.lanes.get(&partition) else { continue };
+            let sweep = self.visits.sweeps.entry(partition).or_default();
+            if has_changed {
+                sweep.left = open.lane.waits().len();
+            }
+            let chosen = chosen(&open.lane, now, sweep);
+            if !chosen.is_empty() {
+                wrote |= self.look_again(partition, &chosen, now, out);
+            }
+        }
+        wrote
+    }
+
+    fn look_again(
+        &mut self,
+        partition: i32,
+        chosen: &[Waiting],
+        now: Millis,
+        out: &mut Outbox<'_>,
+    ) -> bool {
+        let Some(open) = self.lanes.get_mut(&partition) else { return false };
+        let texts: Vec<Option<Box<[u8]>>> =
+            chosen.iter().map(|each| open.lane.text(&each.alert_id).map(Into::into)).collect();
+        let mut cases: Vec<Case<'_>> = chosen
+            .iter()
+            .zip(&texts)
+            .map(|(waiting, text)| {
+                let arrival = text.as_deref().and_then(|text| serde_json::from_slice(text).ok());
+                let (offset, bytes) = (waiting.offset, [].as_slice());
+                Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
+            })
+            .collect();
+        // What is not there at once starts on its way and is found at a later look.
+        look_up(&self.terms, &self.enrichers, &mut cases, Instant::now());
+        let mut wrote = false;
+        for (waiting, case) in chosen.iter().zip(&cases) {
+            let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival else {
+                error!(partition, alert = %waiting.alert_id, "an alert that waits is gone from its topic: its case stays as it is");
+                open.lane.give_up(&self.terms, waiting, "alert_gone", (now, out));
+                wrote = true;
+                continue;
+            };
+            let is_over = is_over(waiting, now)
+                || (waiting.standing.is_held && open.lane.waits().held() > HELD_MAX);
+            let known = (self.terms.policy.as_ref(), &**alert, &*case.facts);
+            let Some((why, changed)) = cause(known, waiting, now, is_over) else { continue };
+            match open.lane.revise(&self.terms, waiting, case, (why, &changed), (now, out)) {
+                Some(ruled) => self.counted.revisions.push((why, ruled)),
+                None => open.lane.give_up(&self.terms, waiting, "rule_failed", (now, out)),
+            }
+            wrote = true;
+        }
+        wrote
+    }
+}
+
+fn is_over(waiting: &Waiting, now: Millis) -> bool {
+    waiting.standing.is_held && waiting.standing.due.is_some_and(|due| due <= now)
+}
+
+/// What of a lane to look at: holds that are over, and what may have its facts now, in turns.
+fn chosen(lane: &Lane, now: Millis, sweep: &mut Sweep) -> Vec<Waiting> {
+    let waits = lane.waits();
+    let is_full = waits.held() > HELD_MAX;
+    let over = waits.iter().filter(|each| is_over(each, now) || (is_full && each.standing.is_held));
+    let mut chosen: Vec<Waiting> = over.take(LOOK_AT_MOST).cloned().collect();
+    let (start, turn) = (sweep.cursor, sweep.left.min(LOOK_AT_MOST));
+    sweep.left -= turn;
+    let (behind, ahead): (Vec<&Waiting>, Vec<&Waiting>) = waits
+        .iter()
+        .filter(|each| !each.facts.is_empty())
+        .partition(|each| each.cause.seq <= start);
+    for waiting in ahead.into_iter().chain(behind).take(turn) {
+        if chosen.iter().all(|each| each.alert_id != waiting.alert_id) {
+            chosen.push(waiting.clone());
+        }
+        sweep.cursor = waiting.cause.seq;
+    }
+    chosen
+}
+
+/// Why to rule again, and which facts have changed; nothing when it is not time yet.
+fn cause<'w>(
+    (policy, alert, facts): (&Policy, &Alert<'_>, &Facts),
+    waiting: &'w Waiting,
+    now: Millis,
+    is_over: bool,
+) -> Option<(Again, Vec<&'w str>)> {
+    let shapes = &policy.schema().enrichers;
+    let ages = policy.live(alert).map(|playbook| &playbook.boundary_max_age_ms);
+    let ages = ages.unwrap_or(&policy.boundary().max_age_ms);
+    let is_answered = |enricher: &str| {
+        let index = shapes.iter().position(|shape| *shape.name == *enricher);
+        let row = index.and_then(|index| facts.get(index)?.as_ref().map(|row| (index, row)));
+        row.is_none_or(|(index, row)| {
+            unknown(row, ages.get(index).copied().flatten(), now).is_none()
+        })
+    };
+    let (answered, open): (Vec<_>, Vec<_>) =
+        waiting.facts.iter().partition(|(enricher, _)| is_answered(enricher));
+    let changed: Vec<&str> = answered.iter().map(|(enricher, _)| enricher.as_str()).collect();
+    if is_over {
+        return Some((Again::HoldOver, changed));
+    }
+    let is_time = open.is_empty() || now.since(waiting.ruled_at) >= TOGETHER_MS;
+    if changed.is_empty() || !is_time {
+        return None;
+    }
+    let were_late = answered.iter().all(|(_, why)| *why == Why::Timeout);
+    Some((if were_late { Again::LateFact } else { Again::Repaired }, changed))
+}
+
+/// After a recovery: the messages of the alerts that wait, from the topic they came by.
+pub(super) fn read_waiting(
+    lane: &mut Lane,
+    log: &LogReader,
+    alerts: &str,
+    partition: i32,
+) -> Result<(), Doubt> {
+    let mut wanted: Vec<i64> = lane.waits().iter().map(|waiting| waiting.offset).collect();
+    wanted.sort_unstable();
+    let low = if wanted.is_empty() { 0 } else { log.low(alerts, partition)? };
+    for range in ranges(&wanted, low) {
+        log.read(alerts, partition, range, |message| {
+            let Some(value) =
+                message.value.filter(|_| wanted.binary_search(&message.offset).is_ok())
+            else {
+                return;
+            };
+            match serde_json::from_slice::<Arrival<'_>>(value) {
+                Ok(arrival) => lane.keep_text(arrival.alert_id.clone(), value),
+                Err(_) => {
+                    warn!(partition, offset = message.offset, "an alert that waits cannot be read")
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Few stretches that hold all of `wanted` that is still there.
+fn ranges(wanted: &[i64], low: i64) -> Vec<Range<i64>> {
+    let mut ranges: Vec<Range<i64>> = Vec::new();
+    for offset in wanted.iter().copied().filter(|offset| *offset >= low) {
+        match ranges.last_mut() {
+            Some(last) if offset - last.end <= READ_OVER => last.end = offset + 1,
+            _ => ranges.push(offset..offset + 1),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_stretches_hold_all_that_is_wanted_and_still_there() {
+        assert_eq!(ranges(&[], 0), []);
+        assert_eq!(ranges(&[1, 5, 6, 3000], 5), [5..7, 3000..3001]);
+        assert_eq!(ranges(&[5, 1000, 9000], 0), [5..1001, 9000..9001]);
+    }
+}

@@ -1,0 +1,171 @@
+//! Rulings made again: whatever is learned later, people keep what they have.
+
+use proptest::prelude::*;
+use tipstaff::case::{
+    Again, Arrival, Decision, FactState, Millis, Reason, Revised, Ruling, Standing, Value, Wait,
+    Why,
+};
+use tipstaff::decide::{Inputs, decide, revise, waits};
+use tipstaff::policy::Policy;
+
+use super::support::*;
+
+const BOUNDARY: &str = "
+boundary: base
+owner: governance
+default_queue: {queue: soc, priority: medium}
+repair_queue: data-repair
+facts: {owner: {max_age: 7d}}
+context: {environment: owner.environment, tier: owner.tier}
+allow:
+  - {id: all, actions: [disable-key], environments: [staging], kinds: [exposed_key], tiers: [\"2\"]}
+require: {escalate: {facts: {owner.environment: 7d, owner.tier: 7d}}}
+suppress: {max_expires: 30d, never_severity: []}
+";
+
+const PLAYBOOK: &str = "
+playbook: keys
+title: t
+owner: team
+mode: live
+on: {kind: exposed_key}
+facts: {registry: {max_age: 1h}, owner: {max_age: 1h}, vault: {max_age: 1h}}
+rules:
+  - id: fixture
+    when: [registry.fixture == true]
+    on_unknown: next
+    suppress: {reason: test_fixture, evidence: [registry.fixture], expires: 1d, on_expiry: recheck}
+  - id: live
+    when: [vault.live == true]
+    on_unknown: UNKNOWN
+    escalate: {action: disable-key, rollback: enable-key, expires: 1h, queue: response, priority: critical}
+  - id: tiered
+    when: [owner.tier == \"0\"]
+    on_unknown: next
+    route: {queue: first-line, priority: high}
+  - id: otherwise
+    route: {queue: people, priority: low, ack_within: 1h}
+tests:
+  - {name: n, now: 2026-01-01T00:00:00Z, alert: {nhi.id: x}, expect: {route: people, rule: otherwise}}
+";
+
+fn keys(on_unknown: &str) -> Policy {
+    policy(&[&PLAYBOOK.replace("UNKNOWN", on_unknown)], &[BOUNDARY]).unwrap()
+}
+
+fn facts_of(registry: usize, owner: usize, vault: usize) -> Rows {
+    let of = |enricher: usize, how: usize, values: [Value<'static>; 2]| match how {
+        0 => known(enricher, values),
+        1 => absent(enricher),
+        2 => unknown(enricher, Why::Timeout),
+        3 => unknown(enricher, Why::Conflict),
+        _ => row(enricher, Some(Millis(0)), FactState::Absent, Vec::new()),
+    };
+    vec![
+        of(REGISTRY, registry, [Value::Bool(true), Value::Int(1)]),
+        of(OWNER, owner, [text("staging"), text("2")]),
+        of(VAULT, vault, [Value::Bool(true), Value::Absent]),
+    ]
+}
+
+proptest! {
+    /// INV-4: from any ruling, by any facts, for any cause.
+    #[test]
+    fn a_revision_never_suppresses_never_lowers_and_ends_a_hold_that_is_over(
+        first in (0_usize..5, 0_usize..5, 0_usize..5),
+        later in (0_usize..5, 0_usize..5, 0_usize..5),
+        on_unknown in prop::sample::select(vec!["next", "route", "hold"]),
+        is_over in any::<bool>(),
+    ) {
+        let policy = keys(on_unknown);
+        let arrival = arrival(plain_alert());
+        let counters = counters(1);
+        let rows = facts_of(first.0, first.1, first.2);
+        let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+        let ruled = decide(&policy, &inputs).decision;
+        let Some(standing) = Standing::of(&ruled.fate) else { return Ok(()) };
+        let why = if is_over { Again::HoldOver } else { Again::Repaired };
+        let revised = Revised { why, facts: vec![], standing: standing.clone() };
+        let rows = facts_of(later.0, later.1, later.2);
+        let inputs = Inputs { facts: &rows, ..inputs };
+        let again = revise(&policy, &inputs, &revised);
+        prop_assert!(!matches!(again.fate, Ruling::Suppress(_)));
+        prop_assert!(again.fate.priority() >= Some(standing.priority));
+        let is_held = matches!(again.fate, Ruling::Hold(_));
+        prop_assert!(!is_held || (standing.is_held && !is_over), "held again: {:?}", again.fate);
+        let is_routed = matches!(again.fate, Ruling::Route(_)) && !standing.is_held;
+        if is_routed && again.fate.priority() == Some(standing.priority) {
+            prop_assert_eq!(again.fate.queue(), Some(standing.queue.as_str()));
+        }
+    }
+}
+
+fn ruled<'p>(policy: &'p Policy, rows: &'p Rows, arrival: &'p Arrival<'p>) -> Decision<'p> {
+    let counters = Box::leak(Box::new(counters(1)));
+    decide(policy, &Inputs { arrival, facts: rows, counters, now: NOW }).decision
+}
+
+#[test]
+fn a_hold_names_the_repair_queue_and_what_it_waits_for() {
+    let (policy, arrival) = (keys("hold"), arrival(plain_alert()));
+    let rows = facts_of(1, 0, 3);
+    let held = ruled(&policy, &rows, &arrival);
+    let Ruling::Hold(hold) = &held.fate else { panic!("{:?}", held.fate) };
+    assert_eq!(hold.queue, "data-repair");
+    let waiting = waits(&policy, &rows, &held, NOW);
+    assert_eq!(waiting, [Wait { enricher: "vault".into(), why: Why::Conflict }]);
+    // Too old counts as unknown for what is held.
+    let rows = facts_of(4, 0, 3);
+    let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);
+    assert_eq!(waiting[0], Wait { enricher: "registry".into(), why: Why::Stale });
+}
+
+#[test]
+fn a_routed_alert_waits_only_for_what_failed_or_came_late() {
+    let (policy, arrival) = (keys("next"), arrival(plain_alert()));
+    for (rows, expected) in [
+        (facts_of(1, 2, 1), vec!["owner"]),
+        (facts_of(1, 4, 1), vec![]),
+        (facts_of(1, 3, 1), vec![]),
+        (facts_of(1, 1, 1), vec![]),
+    ] {
+        let routed = ruled(&policy, &rows, &arrival);
+        assert!(matches!(routed.fate, Ruling::Route(_)), "{:?}", routed.fate);
+        let waiting = waits(&policy, &rows, &routed, NOW);
+        let names: Vec<_> = waiting.iter().map(|wait| &*wait.enricher).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn what_would_suppress_now_is_left_to_people() {
+    let (policy, arrival, counters) = (keys("hold"), arrival(plain_alert()), counters(1));
+    let rows = facts_of(2, 0, 3);
+    let first = ruled(&policy, &rows, &arrival);
+    let standing = Standing::of(&first.fate).unwrap();
+    assert!(standing.is_held);
+    let revised = Revised { why: Again::LateFact, facts: vec!["registry".into()], standing };
+    let rows = facts_of(0, 0, 1);
+    let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+    assert!(matches!(decide(&policy, &inputs).decision.fate, Ruling::Suppress(_)), "it would");
+    let again = revise(&policy, &inputs, &revised);
+    let Ruling::Route(route) = &again.fate else { panic!("{:?}", again.fate) };
+    assert_eq!((&*route.queue, again.reason), ("people", Reason::LateSuppression));
+    assert_eq!(&*again.blocked[0].action, "suppress");
+    assert_eq!(route.ack_by, Some(NOW.plus(3_600_000)));
+}
+
+#[test]
+fn a_fact_that_came_late_may_escalate_by_the_boundary() {
+    let (policy, arrival, counters) = (keys("route"), arrival(plain_alert()), counters(1));
+    let rows = facts_of(1, 0, 2);
+    let standing = Standing::of(&ruled(&policy, &rows, &arrival).fate).unwrap();
+    let revised = Revised { why: Again::LateFact, facts: vec![], standing };
+    let rows = facts_of(1, 0, 0);
+    let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+    assert!(matches!(revise(&policy, &inputs, &revised).fate, Ruling::Escalate(_)));
+    // The boundary is asked anew: without an owner there is no permit.
+    let rows = facts_of(1, 2, 0);
+    let inputs = Inputs { facts: &rows, ..inputs };
+    assert!(matches!(revise(&policy, &inputs, &revised).fate, Ruling::Route(_)));
+}
