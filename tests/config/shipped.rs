@@ -16,8 +16,11 @@ fn all_shipped_files_are_right() {
     let files = Files::shipped();
     let checked = load(&files).expect("no problems");
     let names: Vec<&str> = checked.enrichers.iter().map(|config| &*config.name).collect();
-    assert_eq!(names, ["owner", "registry", "repository", "rotation", "threat", "vault"]);
-    assert_eq!(Enrichers::new(&checked.enrichers, &files, NOW).expect("right tables").len(), 6);
+    assert_eq!(
+        names,
+        ["aws_iam", "owner", "registry", "repository", "rotation", "threat", "vault"]
+    );
+    assert_eq!(Enrichers::new(&checked.enrichers, &files, NOW).expect("right tables").len(), 7);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use reqwest::Method;
 use roxmltree::{Document, Node};
 
-use super::super::service::{Call, Failure, Fault, Service};
 use crate::case::Millis;
+use crate::enrich::service::{Call, Failure, Fault, Service};
 
 pub(super) struct Iam(pub Arc<Service>);
 
@@ -176,5 +176,63 @@ impl Element {
         let wrong =
             || Failure::new(Fault::Malformed, format!("{}: `{name}` is no time", self.name));
         Millis::parse(&text).map(Some).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the API reference shows it.
+    const USER: &str = r#"<GetUserResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
+      <GetUserResult><User>
+        <Path>/division_abc/</Path><UserName>Bob</UserName>
+        <Arn>arn:aws:iam::123456789012:user/division_abc/Bob</Arn>
+        <PermissionsBoundary>
+          <PermissionsBoundaryType>Policy</PermissionsBoundaryType>
+          <PermissionsBoundaryArn>arn:aws:iam::123456789012:policy/Limit</PermissionsBoundaryArn>
+        </PermissionsBoundary>
+        <Tags><member><Key>b</Key><Value>2</Value></member><member><Key>a</Key><Value>1</Value></member></Tags>
+      </User></GetUserResult>
+      <ResponseMetadata><RequestId>7a62c49f-347e-4fc4-9331-6e8eEXAMPLE</RequestId></ResponseMetadata>
+    </GetUserResponse>"#;
+
+    fn error(code: &str) -> String {
+        format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>"
+        )
+    }
+
+    #[test]
+    fn a_user_is_read_with_boundary_and_tags() {
+        let user = read("GetUser", 200, USER.as_bytes()).unwrap().there().unwrap();
+        assert_eq!(user.get("Path").as_deref(), Some("/division_abc/"));
+        let boundary = user.child("PermissionsBoundary").unwrap();
+        let arn = boundary.need("PermissionsBoundaryArn").unwrap();
+        assert_eq!(arn, "arn:aws:iam::123456789012:policy/Limit");
+        assert_eq!(crate::enrich::aws::tags(&user).as_deref(), Some("a=1, b=2"));
+        // A tag's key is no field of the user's.
+        assert_eq!((user.get("Key"), user.get("PasswordLastUsed")), (None, None));
+    }
+
+    #[test]
+    fn only_no_such_entity_is_absence() {
+        let gone = read("GetUser", 404, error("NoSuchEntity").as_bytes());
+        assert_eq!(gone, Ok(Answered::NoSuchEntity));
+        for (status, body, fault) in [
+            (400, error("Throttling"), Fault::Limited),
+            (400, error("ValidationError"), Fault::Status),
+            (404, error("NotFound"), Fault::Status),
+            (409, error("NoSuchEntity"), Fault::Status),
+            (404, "<html>".to_owned(), Fault::Malformed),
+            (404, "<html></html>".to_owned(), Fault::Status),
+            (200, error("NoSuchEntity"), Fault::Malformed),
+            (200, USER.replace("GetUserResult", "GetRoleResult"), Fault::Malformed),
+            (200, String::new(), Fault::Malformed),
+        ] {
+            let failure = read("GetUser", status, body.as_bytes()).unwrap_err();
+            assert_eq!(failure.fault, fault, "{status} {body}");
+            assert!(failure.detail.starts_with("GetUser: "), "{}", failure.detail);
+        }
     }
 }
