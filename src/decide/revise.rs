@@ -1,6 +1,6 @@
 use crate::case::{
     Again, Blocked, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold, Millis,
-    Priority, Reason, Revised, Route, Ruling, Standing, Wait, Why,
+    Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
 };
 use crate::policy::Policy;
 
@@ -79,8 +79,18 @@ pub fn unknown(row: &FactRow, max_age_ms: Option<i64>, now: Millis) -> Option<Wh
         FactState::Unknown(why) => Some(why),
         FactState::Known | FactState::Absent => {
             let is_fresh = max_age_ms.is_none_or(|max_age_ms| row.is_fresh(now, max_age_ms));
-            (!is_fresh).then_some(Why::Stale)
+            let of_field = || row.values.iter().find_map(unknown_field);
+            if is_fresh { of_field() } else { Some(Why::Stale) }
         }
+    }
+}
+
+/// Sources that are combined may be at odds, or late, in one field alone.
+fn unknown_field(value: &Value<'_>) -> Option<Why> {
+    match value {
+        Value::Unknown(Why::NoKey | Why::Absent) => None,
+        Value::Unknown(why) => Some(*why),
+        _ => None,
     }
 }
 

@@ -101,6 +101,9 @@ fn csv(
 #[derive(Deserialize)]
 struct Bundle {
     objects: Vec<Object>,
+    /// Of a TAXII 2.1 envelope, which holds objects as a bundle does.
+    #[serde(default)]
+    more: bool,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +135,10 @@ fn stix(
             return problems.add(&place, "no STIX 2.1 bundle: `objects` with a `type` each");
         }
     };
+    if bundle.more {
+        let told = "one page of a TAXII collection that has more: a part would pass for the whole";
+        return problems.add(&at(source, 1, 1), told);
+    }
     for object in &bundle.objects {
         let time = |text: &Option<String>| text.as_deref().and_then(Millis::parse);
         let (from, until) = (time(&object.valid_from), time(&object.valid_until));

@@ -23,6 +23,10 @@ mod planted;
 mod planting;
 mod purge;
 mod run;
+#[path = "../lookups/server.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod server;
+mod services;
 mod verify;
 
 use std::io::Write;

@@ -119,6 +119,10 @@ fn what_is_no_network_is_told_with_its_place() {
                 .to_owned(),
         ]
     );
+    let page = STIX.replacen('{', "{\"more\":true,\"next\":\"n\",", 1);
+    let told = Enrichers::new(&configs, &with(PLAIN, CSV, &page), NOW).err().expect("problems");
+    let told = told[0].to_string();
+    assert!(told.starts_with("enrichers/threat/c.json:1:1: one page of a TAXII"), "{told}");
     let many = with(&"x\n".repeat(5000), CSV, STIX);
     assert!(Enrichers::new(&configs, &many, NOW).err().expect("problems").len() < 30);
 }

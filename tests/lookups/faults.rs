@@ -119,9 +119,9 @@ fn cases() -> Vec<Case> {
         ),
         case("401", Mode::Status("401 No"), error, "the answer was 401", "route"),
         case("403", Mode::Status("403 No"), error, "the answer was 403", "route"),
-        case("JSON that ends early", Mode::WrongJson, error, "no JSON", "route"),
-        case("JSON of another type", Mode::Right("{\"live\":\"no\"}"), error, "no flag", "route"),
-        case("JSON without the field", Mode::Right("{}"), error, "no flag", "route"),
+        case("JSON that ends early", Mode::WrongJson, error, "JSON", "route"),
+        case("JSON of another type", Mode::Right("{\"live\":\"no\"}"), error, "`one`", "route"),
+        case("JSON without the field", Mode::Right("{}"), error, "`one`", "route"),
         case(
             "10 MB, announced",
             Mode::Large { announced: true },

@@ -6,45 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tipstaff::config::{EnricherConfig, Files, load};
 use tipstaff::enrich::{Cached, Changes, Lookup, Remotes};
 use tipstaff::observe::Metrics;
-use tipstaff::text::Source;
 use tokio::runtime::Runtime;
 
-use crate::rig::{Asks, pause, service, state};
+use crate::rig::{ENRICHER, config, pause, service, source, state};
 use crate::server::{Mode, Server};
-
-const ENRICHER: &str = "\
-enricher: vault
-title: T
-owner: o
-provides: {live: bool, used_at: time}
-key: nhi.id
-source: {table: {file: t.csv, key: id}}
-";
 
 /// One process: its services, and one cache.
 struct Process {
     runtime: Runtime,
     remotes: Remotes,
     cached: Arc<Cached>,
-}
-
-/// Of one enricher, as its file says.
-pub fn config(text: &str) -> EnricherConfig {
-    let mut files = Files::default();
-    for (path, text) in [
-        ("enrichers/vault/enricher.yaml", text),
-        ("enrichers/vault/t.csv", "id,live,used_at\n"),
-        (
-            "playbooks/boundary.yaml",
-            "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n",
-        ),
-    ] {
-        files.insert(path, Source::new(path, text), None);
-    }
-    load(&files).unwrap().enrichers.remove(0)
 }
 
 fn process(server: &Server, text: &str, lives: (i64, i64)) -> Process {
@@ -57,7 +30,7 @@ fn process(server: &Server, text: &str, lives: (i64, i64)) -> Process {
     let asked = remotes.service("probe").unwrap();
     let mut config = config(text);
     (config.cache.hit_ms, config.cache.stale_ms) = lives;
-    let remote = Asks(Arc::clone(&asked));
+    let remote = source(&config, Arc::clone(&asked));
     let cached = remotes.cached(&config, &asked, &Changes::default(), remote);
     Process { runtime, remotes, cached }
 }
@@ -112,7 +85,7 @@ fn another_configuration_and_what_is_past_its_bound_are_left_out() {
     let (path, first) = (file("other"), process(&server, ENRICHER, LONG));
     first.ask("a");
     first.remotes.save(&path).unwrap();
-    let changed = ENRICHER.replace("title: T", "title: Another");
+    let changed = ENRICHER.replace("title: What", "title: All that");
     assert_eq!(process(&server, &changed, LONG).remotes.restore(&path), Ok(0));
     let moved = Server::start(Mode::Right("{\"live\":true}"));
     assert_eq!(process(&moved, ENRICHER, LONG).remotes.restore(&path), Ok(0));

@@ -13,8 +13,7 @@ use tipstaff::enrich::{Combined, Lookup};
 use tipstaff::policy::Policy;
 
 use crate::faults::{PLAYBOOK, rules, ruling};
-use crate::kept::config;
-use crate::rig::{Rig, now, pause};
+use crate::rig::{ENRICHER, Rig, config, now, pause};
 use crate::server::{Mode, Server};
 
 const DEAD: &str = "{\"live\":false}";
@@ -84,15 +83,6 @@ const CACHE: CacheConfig = CacheConfig {
     max_bytes: 1024 * 1024,
 };
 
-const ENRICHER: &str = "\
-enricher: vault
-title: T
-owner: o
-provides: {live: bool, used_at: time}
-key: nhi.id
-source: {combine: [{table: {file: t.csv, key: id}}, {table: {file: t.csv, key: id}}]}
-";
-
 impl Pair {
     fn new(body: &'static str) -> Self {
         let servers = [body, body].map(|body| Server::start(Mode::Right(body)));
@@ -105,7 +95,9 @@ impl Pair {
             Rig::new(&text, CACHE)
         };
         let rigs = [rig(&servers[0]), rig(&servers[1])];
-        let config = config(ENRICHER);
+        let (head, one) = ENRICHER.split_once("source:\n").unwrap();
+        let one = one.replace("\n    ", "\n        ").trim_start().to_owned();
+        let config = config(&format!("{head}source:\n  combine:\n    - {one}    - {one}"));
         let SourceConfig::Combine(source) = &config.source else { panic!("{config:?}") };
         let parts = rigs.iter().map(|rig| Some(Arc::clone(&rig.cached) as Arc<dyn Lookup>));
         let combined = Combined::new(&config, source, parts.collect());

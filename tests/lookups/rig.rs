@@ -3,45 +3,48 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tipstaff::case::{FactRow, FactState, Millis, Type, Value};
-use tipstaff::config::{CacheConfig, SecretFrom, ServiceConfig};
-use tipstaff::enrich::{
-    BoxFuture, Cached, Call, Changes, Failure, Fault, Found, Lookup, Remote, Service, Sourced,
+use tipstaff::case::{FactRow, FactState, Millis, Type};
+use tipstaff::config::{
+    CacheConfig, EnricherConfig, Files, SecretFrom, ServiceConfig, SourceConfig, load,
 };
+use tipstaff::enrich::{Cached, Changes, HttpSource, Lookup, Remote, Service, Sourced};
 use tipstaff::observe::Metrics;
 use tipstaff::text::{Problems, Source};
 use tokio::runtime::Runtime;
 
-/// Asks `/<key>` for `{"live": bool}`; 404 is absence.
-pub struct Asks(pub Arc<Service>);
+/// Asks `/<key>` for `{"live": …}`; 404 is absence.
+pub const ENRICHER: &str = r#"
+enricher: vault
+title: What the vault knows of it
+owner: platform-security
+provides: {live: bool, used_at: time}
+key: nhi.id
+source:
+  http:
+    service: probe
+    key: "(?<id>.+)"
+    calls: [{id: one, get: "/{id}", absent_when: [{status: 404}]}]
+    facts: {live: {path: one.live}, used_at: {path: one.used_at, optional: true}}
+"#;
 
-impl Remote for Asks {
-    fn fetch<'r>(&'r self, key: &'r str) -> BoxFuture<'r, Result<Found, Failure>> {
-        Box::pin(async move {
-            let call = Call {
-                method: reqwest::Method::GET,
-                path: format!("/{key}"),
-                headers: Vec::new(),
-                body: None,
-            };
-            let reply = self.0.send(call).await?;
-            let failure = |fault, detail: &str| Failure {
-                fault,
-                detail: detail.to_owned(),
-                retry_after: None,
-            };
-            match reply.status {
-                404 => return Ok(Found::Absent),
-                200 => {}
-                status => return Err(failure(Fault::Status, &format!("the answer was {status}"))),
-            }
-            let body: serde_json::Value = serde_json::from_slice(&reply.body)
-                .map_err(|_| failure(Fault::Malformed, "the answer is no JSON"))?;
-            let live = body["live"].as_bool();
-            let live = live.ok_or_else(|| failure(Fault::Malformed, "`live` is no flag"))?;
-            Ok(Found::Known(vec![Value::Bool(live), Value::Absent]))
-        })
+/// Of one enricher, as its file says.
+pub fn config(text: &str) -> EnricherConfig {
+    let mut files = Files::default();
+    for (path, text) in [
+        ("enrichers/vault/enricher.yaml", text),
+        (
+            "playbooks/boundary.yaml",
+            "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n",
+        ),
+    ] {
+        files.insert(path, Source::new(path, text), None);
     }
+    load(&files).unwrap_or_else(|problems| panic!("{problems:?}")).enrichers.remove(0)
+}
+
+pub fn source(config: &EnricherConfig, service: Arc<Service>) -> HttpSource {
+    let SourceConfig::Http(source) = &config.source else { panic!("{config:?}") };
+    HttpSource::new(source.clone(), &config.provides, service)
 }
 
 pub const QUICK: CacheConfig = CacheConfig {
@@ -84,7 +87,7 @@ impl Rig {
     pub fn new(text: &str, cache: CacheConfig) -> Self {
         let metrics = Metrics::new().unwrap();
         let service = Arc::new(service(text, &metrics));
-        Self::with(Asks(service), cache, metrics)
+        Self::with(source(&config(ENRICHER), service), cache, metrics)
     }
 
     pub fn with(remote: impl Remote, cache: CacheConfig, metrics: Metrics) -> Self {

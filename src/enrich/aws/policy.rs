@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::super::service::{Failure, Fault};
 use crate::case::hex;
+use crate::enrich::service::{Failure, Fault};
 
 /// All policies that apply to one user.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use reqwest::Method;
 use roxmltree::{Document, Node};
 
-use super::super::service::{Call, Failure, Fault, Service};
 use crate::case::Millis;
+use crate::enrich::service::{Call, Failure, Fault, Service};
 
 pub(super) struct Iam(pub Arc<Service>);
 
@@ -210,7 +210,7 @@ mod tests {
         let boundary = user.child("PermissionsBoundary").unwrap();
         let arn = boundary.need("PermissionsBoundaryArn").unwrap();
         assert_eq!(arn, "arn:aws:iam::123456789012:policy/Limit");
-        assert_eq!(super::super::tags(&user).as_deref(), Some("a=1, b=2"));
+        assert_eq!(crate::enrich::aws::tags(&user).as_deref(), Some("a=1, b=2"));
         // A tag's key is no field of the user's.
         assert_eq!((user.get("Key"), user.get("PasswordLastUsed")), (None, None));
     }
