@@ -52,7 +52,7 @@ struct Past {
 /// More questions on their way than this are not begun.
 const FLIGHTS_MAX: usize = 20_000;
 /// What an entry takes beside its texts: measured by `cargo bench --bench lookups`.
-const ENTRY_BYTES: usize = 500;
+const ENTRY_BYTES: usize = 800;
 
 impl Cached {
     pub fn new(
@@ -105,16 +105,17 @@ impl Cached {
         wall: Millis,
     ) -> bool {
         let (now, config) = (Instant::now(), &self.0.config);
-        let (lives, stale) = match row.state {
-            FactState::Known => (config.hit_ms, config.stale_ms),
-            FactState::Absent => (config.absent_ms, 0),
+        let (lives, bound) = match row.state {
+            FactState::Known => (config.hit_ms, self.0.bound()),
+            FactState::Absent => (config.absent_ms, Duration::ZERO),
             FactState::Unknown(_) => return false,
         };
         let Some(age) = row.as_of.map(|as_of| wall.since(as_of)).filter(|age| *age >= 0) else {
             return false;
         };
-        let left = |lifetime: i64| now + millis(lifetime + lifetime / 10 - age);
-        let (fresh_until, ends) = (fresh_until.min(left(lives)), ends.min(left(lives + stale)));
+        let (age, lives) = (millis(age), millis(lives) * 11 / 10);
+        let left = |longest: Duration| now + longest.saturating_sub(age);
+        let (fresh_until, ends) = (fresh_until.min(left(lives)), ends.min(left(lives.max(bound))));
         let key: Arc<str> = row.key.as_ref().into();
         if ends <= now || self.0.entries.contains_key(&key) {
             return false;
@@ -219,6 +220,14 @@ impl Shared {
         Answer::Later(flight)
     }
 
+    /// No value is given when it is older. Without jitter: it is what a user reads in the file.
+    fn bound(&self) -> Duration {
+        match self.config.stale_ms {
+            0 => Duration::ZERO,
+            stale_ms => millis(self.config.hit_ms + stale_ms),
+        }
+    }
+
     /// Keeps what was found, unless it is a failure and something better is there; gives the row
     /// for those who wait.
     fn keep(
@@ -237,8 +246,8 @@ impl Shared {
                 (FactState::Unknown(why), Vec::new(), Some(failure.detail))
             }
         };
-        let (lives, stale) = match state {
-            FactState::Known => (lifetime(self.config.hit_ms), lifetime(self.config.stale_ms)),
+        let (lives, bound) = match state {
+            FactState::Known => (lifetime(self.config.hit_ms), self.bound()),
             // That something is not there is soon untrue, so it is never given past its lifetime.
             FactState::Absent => (lifetime(self.config.absent_ms), Duration::ZERO),
             FactState::Unknown(_) => (lifetime(self.config.failure_ms), Duration::ZERO),
@@ -253,7 +262,8 @@ impl Shared {
                 let hit = (Some(CacheState::Hit), failure.as_deref());
                 let row = self.rows.row(key, (state, values), as_of, hit);
                 let (fresh_until, past) = (now + lives, Mutex::default());
-                let entry = Entry { row, fresh_until, ends: fresh_until + stale, past };
+                let ends = fresh_until.max(now + bound);
+                let entry = Entry { row, fresh_until, ends, past };
                 self.entries.insert(Arc::clone(key), Arc::new(entry));
             }
         }

@@ -6,6 +6,7 @@ mod lifecycle;
 mod policy;
 mod remade;
 mod repairs;
+mod services;
 mod setup;
 mod tables;
 mod topic_tables;

@@ -37,7 +37,8 @@ fn folder(name: &str, service: Option<&Server>) -> String {
     let services = service.map_or_else(String::new, |server| {
         let url = server.url();
         format!(
-            "services: {{probe: {{url: \"{url}\", allow: [127.0.0.1], bearer: {{env: PROBE}}}}}}\n"
+            "services: {{probe: {{url: \"{url}\", allow: [127.0.0.1], bearer: {{env: PROBE}}}}}}\n\
+             cache: {{snapshot: kept}}\n"
         )
     });
     let pipelines = root().join("pipelines");
@@ -80,6 +81,39 @@ fn a_fact_is_asked_for_over_the_network() {
     assert!(!format!("{}{}", ran.out, ran.err).contains("hunter2"));
 }
 
+/// What a process kept is what a person is shown, until it is asked for anew.
+#[test]
+fn a_kept_answer_is_shown_and_asked_past() {
+    let server = Server::start(Mode::Right("{\"live\":true}"));
+    let folder = folder("kept", Some(&server));
+    let path = Path::new(&folder);
+    let service = std::fs::read_to_string(path.join("tipstaff.yaml")).unwrap();
+    let service = service.replace("bearer: {env: PROBE}", "bearer: {file: token}");
+    std::fs::write(path.join("tipstaff.yaml"), service).unwrap();
+    std::fs::write(path.join("token"), "a-token").unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (now, metrics) = (tipstaff::app::system_clock()(), tipstaff::observe::Metrics::new());
+    let loaded = tipstaff::app::load(Some(path), now).unwrap();
+    loaded.connect(runtime.handle(), &metrics.unwrap(), now).unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loaded.enrichers.fact("vault", "a", until).unwrap();
+    let remotes = loaded.enrichers.remotes().unwrap();
+    assert_eq!(remotes.save(&path.join("kept/tipstaff-1.ndjson")).unwrap(), 1);
+    server.turn(Mode::Right("{\"live\":false}"));
+    for (arguments, cache, live) in [
+        (&["lookup", "--json", "vault", "a"][..], "hit", true),
+        (&["lookup", "--json", "--fresh", "vault", "a"], "fetched", false),
+        (&["lookup", "--json", "vault", "b"], "fetched", false),
+    ] {
+        let ran = with(arguments, &folder, None);
+        let row = &ran.json()[0];
+        assert_eq!((&row["cache"], &row["values"]["live"]), (&cache.into(), &live.into()));
+    }
+    std::fs::write(path.join("kept/tipstaff-1.ndjson"), "broken").unwrap();
+    let ran = with(&["lookup", "--json", "vault", "a"], &folder, None);
+    assert_eq!(ran.json()[0]["cache"], "fetched");
+}
+
 #[test]
 fn alerts_are_ruled_offline_with_what_the_services_say() {
     let server = Server::start(Mode::Right("{\"live\":true}"));
@@ -93,7 +127,7 @@ fn alerts_are_ruled_offline_with_what_the_services_say() {
         assert_eq!(ran.code, DONE, "{}", ran.err);
         assert!(!ran.json().is_empty() && !ran.out.contains("a-token"));
         for record in ran.json() {
-            assert_eq!(record["ruling"]["route"]["queue"], queue, "{record:#}");
+            assert_eq!(record["ruling"]["fate"]["route"]["queue"], queue, "{record:#}");
         }
     };
     decide("first");

@@ -1,0 +1,94 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use super::super::ALONE;
+use super::super::kafka::Kafka;
+use super::super::rig::wait_until;
+use super::super::server::{Mode, Server};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, publish, says};
+
+const KEY: &str = "aws:iam:123456789012:user:ci-deployer";
+const SOURCE: &str = r#"source:
+  http:
+    service: catalog
+    key: "(?<id>.+)"
+    calls: [{id: one, get: "/{id}", absent_when: [{status: 404}]}]
+    facts:
+      team: {path: one.team}
+      person: {path: one.person, optional: true}
+      on_call: {path: one.on_call, optional: true}
+      tier: {path: one.tier, optional: true}
+      environment: {path: one.environment, optional: true}
+      lifecycle: {path: one.lifecycle, optional: true}
+"#;
+
+/// Of the owner of the identity that the alerts are about.
+fn owner(site: &Site, process: &Process, count: usize) -> Value {
+    let finding = json!([{
+        "RuleID": "aws-access-token", "Description": "d", "Secret": "AKIADEPLOYKEYEXAMPLE",
+        "Match": "m", "File": format!("{count}.py"), "Fingerprint": format!("c:{count}.py:r:1"),
+    }]);
+    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
+    let file = format!("{count}.py");
+    let rulings = site.rulings(count, process);
+    let ruling = rulings.iter().find(|each| each["alert"]["location"]["file"] == file).unwrap();
+    assert_eq!(ruling["alert"]["nhi"]["id"], KEY);
+    let facts = ruling["facts"].as_array().unwrap();
+    facts.iter().find(|fact| fact["enricher"] == "owner").unwrap().clone()
+}
+
+#[test]
+fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let server = Server::start(Mode::Right("{\"team\":\"first\"}"));
+    let site = Site::new(&kafka.bootstrap(), "services", 2);
+    site.create("");
+    let more = format!(
+        "services: {{catalog: {{url: \"{}\", allow: [127.0.0.1]}}}}\ncache: {{snapshot: kept}}\n",
+        server.url()
+    );
+    let (directory, port) = site.config("s1", &more);
+    let file = site.own("s1", "enrichers").join("owner/enricher.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let (head, _) = text.split_once("source:").unwrap();
+    fs::write(&file, format!("{head}{SOURCE}")).unwrap();
+    let mut process = Process::start(&directory, "intake,triage", port);
+    site.wait_ready(&mut process);
+
+    let first = owner(&site, &process, 1);
+    assert_eq!((&first["state"], &first["source"]), (&json!("known"), &json!("http:catalog")));
+    assert_eq!((&first["cache"], &first["values"]["team"]), (&json!("fetched"), &json!("first")));
+    let second = owner(&site, &process, 2);
+    assert_eq!((&second["cache"], &second["as_of"]), (&json!("hit"), &first["as_of"]));
+    assert_eq!(server.requests(), 1);
+
+    server.turn(Mode::Right("{\"team\":\"second\"}"));
+    let purged = site.verb(&["lookup", "--purge", "owner", KEY], "s1");
+    assert_eq!(purged.code, Some(0), "{purged:?}");
+    let third = owner(&site, &process, 3);
+    assert_eq!((&third["cache"], &third["values"]["team"]), (&json!("fetched"), &json!("second")));
+    let counted = "tipstaff_lookup_keys_total{answer=\"began\",enricher=\"owner\"} 2";
+    let has = || process.get("/metrics").is_some_and(|(_, page)| page.contains(counted));
+    assert!(wait_until(PATIENCE, has), "{counted}");
+    drains(&mut process);
+
+    let kept = directory.join("kept/s1.ndjson");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    server.turn(Mode::Status("503 Down"));
+    process.resume();
+    site.wait_ready(&mut process);
+    says(&process, &["1 answers of services were kept in"]);
+    let fourth = owner(&site, &process, 4);
+    assert_eq!((&fourth["cache"], &fourth["as_of"]), (&json!("hit"), &third["as_of"]));
+    assert_eq!(server.requests(), 2);
+
+    let purged = site.verb(&["lookup", "--purge", "owner", KEY], "s1");
+    assert_eq!(purged.code, Some(0), "{purged:?}");
+    let fifth = owner(&site, &process, 5);
+    assert_eq!((&fifth["state"], &fifth["why"]), (&json!("unknown"), &json!("error")));
+    assert!(fifth["detail"].as_str().unwrap().contains("503 Service Unavailable"), "{fifth}");
+    drains(&mut process);
+}
