@@ -167,7 +167,6 @@ impl Bench {
             let mut cases: Vec<Case<'_>> = (first..)
                 .zip(batch)
                 .map(|(offset, line)| Case {
-                    bytes: &[],
                     offset,
                     received_at: clock(),
                     bytes: line,
