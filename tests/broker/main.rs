@@ -25,9 +25,6 @@ mod planting;
 mod server;
 #[path = "../support/proxy.rs"]
 mod proxy;
-#[path = "../lookups/server.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod server;
 
 mod fire;
 mod latency;
