@@ -4,9 +4,9 @@ use regex::Regex;
 /// Nothing when no line matches. A pattern that cannot be read matches nothing, as at GitHub.
 pub(super) fn owners(codeowners: &str, file: &str) -> Option<Vec<String>> {
     let file = file.trim_start_matches('/');
-    let lines = codeowners.lines().filter_map(|line| parts(line));
-    let matching = lines.filter(|(pattern, _)| matches(pattern, file));
-    matching.last().map(|(_, owners)| owners)
+    let lines = codeowners.lines().filter_map(parts);
+    let mut matching = lines.filter(|(pattern, _)| matches(pattern, file));
+    matching.next_back().map(|(_, owners)| owners)
 }
 
 /// Pattern and owners of a line; nothing of a comment, a blank line or a section's title.

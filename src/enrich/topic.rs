@@ -62,13 +62,15 @@ struct Held {
     /// What the record of each key is about.
     records: HashMap<Arc<[u8]>, Arc<str>>,
     /// More than one where records of several keys are about the same.
-    rows: HashMap<Arc<str>, Vec<(Arc<[u8]>, Arc<FactRow>)>>,
+    rows: HashMap<Arc<str>, Vec<KeyedRow>>,
     /// Records of which it cannot be told what they are about: it may be any key.
     lost: HashMap<Arc<[u8]>, String>,
     /// Why not all can be held, if so.
     overflow: Option<String>,
 }
 
+/// The record's key and what it says.
+type KeyedRow = (Arc<[u8]>, Arc<FactRow>);
 /// What a record says, and since when.
 type Said = (Vec<Value<'static>>, Millis);
 
