@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,19 +7,22 @@ use tracing::{error, info, warn};
 
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 use super::facts::{Kept, Purger};
-use super::policies::activate;
-use super::setup::{Failure, Loaded};
+use super::policies::{Back, activate};
+use super::policy_state::PolicyState;
+use super::reload::{Reload, Reloader};
+use super::setup::{Failure, InForce, Loaded};
+use super::signers::signers;
 use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
 use crate::enrich::Enrichers;
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
-use crate::normalize::{FingerprintKeys, Pipelines};
+use crate::normalize::FingerprintKeys;
 use crate::observe::{Health, Metrics, Traces};
 use crate::pipeline::{
-    AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules,
-    Stage, Terms, Triage, WorkerConfig, worker,
+    Active, AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress,
+    RecoveryRules, Stage, Terms, Triage, WorkerConfig, worker,
 };
 
 /// Parts of the work that a process can do. Contain, notary and console come later.
@@ -47,6 +51,7 @@ pub struct Options {
     pub batch: BatchConfig,
     /// Makes this policy the active one although a newer one is stored.
     pub activate: bool,
+    pub reload: Reload,
     pub clock: Clock,
 }
 
@@ -88,21 +93,24 @@ pub fn start(
     let expected = cluster.expected(&admin)?;
     let checked = &loaded.checked;
     let mut running = Running { workers: Vec::new(), metrics, traces, drain };
-    let mut generation = 0;
     if options.roles.contains(&Role::Triage) {
         cluster.check_outputs(&admin, &checked.policy)?;
-        generation = activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
+        let back = if options.activate { Back::Asked } else { Back::Never };
+        let generation = activate(cluster, &checked.policy.hash, &checked.bundle, back)?;
         info!(policy = %checked.policy.hash, generation, "policy is stored");
+        let current = &loaded.in_force.policy;
+        let (policy, signers) = (Arc::clone(&checked.policy), current.get().signers.clone());
+        current.put(Arc::new(Active { policy, generation, signers }));
     }
     if options.roles.contains(&Role::Intake) {
         cluster.check_detectors(&admin, &checked.pipelines)?;
-        running.spawn_intake(cluster, &checked.pipelines, &keys, options)?;
+        running.spawn_intake(cluster, &loaded.in_force, &keys, options)?;
     }
     if options.roles.contains(&Role::Triage) {
         let shared = (&running.metrics, &running.drain);
         let topics = topic_tables::fill(cluster, &loaded.enrichers, shared)?;
         topics.follow(&running.drain);
-        running.spawn_triage(cluster, loaded, generation, &expected, options)?;
+        running.spawn_triage(cluster, loaded, &expected, options)?;
     }
     Ok(running)
 }
@@ -128,15 +136,15 @@ impl Running {
     fn spawn_intake(
         &mut self,
         cluster: &Cluster,
-        pipelines: &Arc<Pipelines>,
+        in_force: &InForce,
         keys: &Arc<FingerprintKeys>,
         options: &Options,
     ) -> Result<(), Failure> {
         let ends = watch_ends(cluster, self.drain.clone())?;
-        let topics = Cluster::detector_topics(pipelines);
+        let topics = Cluster::detector_topics(&in_force.pipelines.get());
         for number in 0..options.workers.intake {
             let stage = Intake::new(
-                (Arc::clone(pipelines), Arc::clone(keys)),
+                (in_force.pipelines.clone(), Arc::clone(keys)),
                 cluster.topics.clone(),
                 (Admin::connect(&cluster.settings)?, ends.clone()),
                 (self.metrics.clone(), self.traces.clone()),
@@ -150,14 +158,15 @@ impl Running {
         &mut self,
         cluster: &Cluster,
         loaded: &Loaded,
-        generation: i64,
         expected: &Expected,
         options: &Options,
     ) -> Result<(), Failure> {
+        let current = &loaded.in_force.policy;
         for number in 0..options.workers.triage {
+            let active = current.get();
             let terms = Terms {
-                policy: Arc::clone(&loaded.checked.policy),
-                generation,
+                policy: Arc::clone(&active.policy),
+                generation: active.generation,
                 topics: cluster.topics.clone(),
                 identity: Identity { instance: options.instance.clone() },
                 findings: cluster.findings,
@@ -170,6 +179,7 @@ impl Running {
                 Arc::clone(&options.clock),
                 (self.metrics.clone(), self.traces.clone()),
             );
+            let stage = stage.following(current);
             let topics = vec![cluster.topics.alerts.clone()];
             self.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
         }
@@ -209,10 +219,10 @@ impl Running {
     }
 
     /// The workers' state as seen from outside.
-    pub fn health(&self) -> Arc<dyn Health> {
+    fn health(&self) -> Workers {
         let workers =
             self.workers.iter().map(|(name, progress, _)| (name.clone(), Arc::clone(progress)));
-        Arc::new(Workers(workers.collect()))
+        Workers(workers.collect())
     }
 
     /// True as soon as one worker has ended.
@@ -254,7 +264,7 @@ impl Running {
 
 struct Workers(Vec<(String, Arc<Progress>)>);
 
-impl Health for Workers {
+impl Workers {
     fn live(&self) -> Result<(), String> {
         use std::sync::atomic::Ordering::Relaxed;
         let now = u64::try_from(system_clock()().0).unwrap_or_default();
@@ -315,7 +325,8 @@ impl Health for Workers {
 /// What `/healthz` and `/readyz` say before there are workers: alive, and what is waited for.
 struct Front {
     brokers: String,
-    workers: OnceLock<Arc<dyn Health>>,
+    workers: OnceLock<Workers>,
+    policy: Arc<PolicyState>,
     /// Whether webhooks are taken; always, where there are none.
     takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
     enrichers: Arc<Enrichers>,
@@ -326,12 +337,18 @@ impl Health for Front {
         self.workers.get().map_or(Ok(()), |workers| workers.live())
     }
 
-    fn ready(&self) -> Result<(), String> {
+    fn ready(&self) -> Result<String, String> {
         match self.workers.get() {
             Some(_) if !(self.takes_webhooks)() => Err("webhooks are not taken".to_owned()),
             Some(workers) => workers.ready(),
             None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
-        }
+        }?;
+        let note = self.policy.note();
+        Ok(note.map_or_else(|| "ok".to_owned(), |note| format!("ok; {note}")))
+    }
+
+    fn policy(&self) -> String {
+        self.policy.json()
     }
 
     fn refresh(&self, metrics: &Metrics) {
@@ -354,6 +371,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let listen = loaded.service()?.listen;
     let place = Place::of(loaded)?;
+    sign(loaded, options)?;
     let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
     let runtime = super::setup::runtime()?;
     loaded.connect(runtime.handle(), &metrics, (options.clock)())?;
@@ -373,7 +391,9 @@ pub fn run(
         None => Box::new(|| true),
     };
     let enrichers = Arc::clone(&loaded.enrichers);
-    let front = Arc::new(Front { brokers, workers: OnceLock::new(), takes_webhooks, enrichers });
+    let policy = Arc::new(PolicyState::new(&loaded.in_force, &metrics));
+    let (workers, state) = (OnceLock::new(), Arc::clone(&policy));
+    let front = Arc::new(Front { brokers, workers, policy, takes_webhooks, enrichers });
     let purger = Purger {
         enrichers: Arc::clone(&loaded.enrichers),
         configs: loaded.checked.enrichers.clone(),
@@ -387,9 +407,16 @@ pub fn run(
     });
     super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
-    let Some(running) = started(place, loaded, &keys, options, shared)? else {
+    let rules = options.roles.contains(&Role::Triage);
+    // Before the first ruling, so that its rule is counted.
+    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    let Some((cluster, running)) = started(place, loaded, &keys, options, shared)? else {
         return Ok(());
     };
+    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    if let Some(reloader) = Reloader::new(cluster, loaded, options, &state)? {
+        reloader.run(&drain);
+    }
     webhooks.as_ref().map_or(Ok(()), Webhooks::open)?;
     // Set once, here.
     drop(front.workers.set(running.health()));
@@ -414,6 +441,18 @@ pub fn run(
     stopped
 }
 
+/// A policy that is not signed as `tipstaff.yaml` asks is not started.
+fn sign(loaded: &Loaded, options: &Options) -> Result<(), Failure> {
+    let checked = &loaded.checked;
+    let directory = loaded.directory.as_deref().unwrap_or_else(|| Path::new("."));
+    let signing = loaded.service()?.signing.as_ref();
+    let signers = signers(checked, signing, directory, (options.clock)());
+    let signers = signers.map_err(Failure::Configuration)?;
+    let policy = Arc::clone(&checked.policy);
+    loaded.in_force.policy.put(Arc::new(Active { policy, generation: 0, signers }));
+    Ok(())
+}
+
 /// Before any thread of the runtime could do it, which must not.
 fn traces(loaded: &Loaded, options: &Options, metrics: &Metrics) -> Result<Traces, Failure> {
     let Some(config) = &loaded.service()?.traces else { return Ok(Traces::default()) };
@@ -432,7 +471,7 @@ fn started(
     keys: &Arc<FingerprintKeys>,
     options: &Options,
     (drain, metrics, traces): (&Drain, &Metrics, &Traces),
-) -> Result<Option<Running>, Failure> {
+) -> Result<Option<(Cluster, Running)>, Failure> {
     let cluster = match Cluster::wait(place, drain) {
         Err(_) if drain.is_started() => return Ok(None),
         other => other?,
@@ -446,7 +485,7 @@ fn started(
                 warn!(brokers, reason = %doubt, "waiting for Kafka at {brokers}");
                 std::thread::sleep(Duration::from_millis(500));
             }
-            other => return other.map(Some),
+            other => return other.map(|running| Some((cluster, running))),
         }
     }
 }

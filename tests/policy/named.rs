@@ -369,6 +369,8 @@ fn shadow_playbooks_are_tried_and_change_nothing() {
         (&*shadow.playbook, &*shadow.rule, &*shadow.fate),
         ("candidate", "live", "escalate")
     );
+    assert_eq!(shadow.differs.as_deref(), Some("fate"));
+    assert_eq!(shadow.action.as_deref(), Some("disable-key"), "{shadow:?}");
     assert_eq!(policy.wanted(&plain_alert()), [REGISTRY, OWNER, VAULT]);
 }
 

@@ -94,7 +94,7 @@ fn ruling(offset: i64) -> Record<'static> {
             .into_iter()
             .collect(),
         counters: Some(counters),
-        policy: Some(PolicyRef { hash: "p".into(), generation: 1 }),
+        policy: Some(PolicyRef { hash: "p".into(), generation: 1, signers: vec![] }),
         ruling: Some(std::borrow::Cow::Owned(decision)),
         ..record(Kind::Ruling)
     }
