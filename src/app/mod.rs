@@ -3,6 +3,7 @@
 mod ask;
 mod cluster;
 mod facts;
+mod health;
 mod policies;
 mod policy_state;
 mod reload;

@@ -3,10 +3,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
-use super::facts::{Kept, Purger};
+use super::facts::Kept;
+use super::health::{Front, Workers, serve};
 use super::policies::{Back, activate};
 use super::policy_state::PolicyState;
 use super::reload::{Reload, Reloader};
@@ -16,10 +17,9 @@ use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
-use crate::enrich::Enrichers;
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use crate::normalize::FingerprintKeys;
-use crate::observe::{Health, Metrics, Traces};
+use crate::observe::{Metrics, Traces};
 use crate::pipeline::{
     Active, AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress,
     RecoveryRules, Stage, Terms, Triage, WorkerConfig, worker,
@@ -57,8 +57,6 @@ pub struct Options {
 
 /// Largest batch in bytes: with its outputs it must fit one transaction of 10 s.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A worker that shows no progress for this long is stuck.
-const STUCK_AFTER_MS: u64 = 120_000;
 const ENDS_EVERY: Duration = Duration::from_secs(2);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
 /// For the last spans: what the drain leaves of its own time, and a little in any case.
@@ -262,105 +260,6 @@ impl Running {
     }
 }
 
-struct Workers(Vec<(String, Arc<Progress>)>);
-
-impl Workers {
-    fn live(&self) -> Result<(), String> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let now = u64::try_from(system_clock()().0).unwrap_or_default();
-        for (name, progress) in &self.0 {
-            let last = progress.last_progress_ms.load(Relaxed);
-            if progress.phase() == Phase::Running
-                && last > 0
-                && now.saturating_sub(last) > STUCK_AFTER_MS
-            {
-                return Err(format!(
-                    "worker {name} shows no progress since {}",
-                    Millis(i64::try_from(last).unwrap_or(0))
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        use std::sync::atomic::Ordering::Relaxed;
-        for (name, progress) in &self.0 {
-            if progress.phase() != Phase::Running {
-                return Err(format!("worker {name} is {:?}", progress.phase()).to_lowercase());
-            }
-            let blocked = progress.blocked_partitions.load(Relaxed);
-            if blocked > 0 {
-                return Err(format!(
-                    "worker {name} has {blocked} blocked partition(s); its log says why"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn refresh(&self, metrics: &Metrics) {
-        use std::sync::atomic::Ordering::Relaxed;
-        for (name, progress) in &self.0 {
-            for (what, value) in [
-                ("recoveries", &progress.recoveries),
-                ("recoveries_after_error", &progress.recoveries_after_error),
-                ("open_transactions_met", &progress.open_transactions),
-                ("doubtful_commits", &progress.doubtful_commits),
-                ("commits", &progress.commits),
-                ("commit_time_us", &progress.commit_time_us),
-                ("batches", &progress.batches),
-                ("batch_messages", &progress.batch_messages),
-                ("assigned_partitions", &progress.assigned_partitions),
-                ("blocked_partitions", &progress.blocked_partitions),
-                ("last_progress_ms", &progress.last_progress_ms),
-            ] {
-                let value = i64::try_from(value.load(Relaxed)).unwrap_or(i64::MAX);
-                metrics.workers.with_label_values(&[name.as_str(), what]).set(value);
-            }
-        }
-    }
-}
-
-/// What `/healthz` and `/readyz` say before there are workers: alive, and what is waited for.
-struct Front {
-    brokers: String,
-    workers: OnceLock<Workers>,
-    policy: Arc<PolicyState>,
-    /// Whether webhooks are taken; always, where there are none.
-    takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
-    enrichers: Arc<Enrichers>,
-}
-
-impl Health for Front {
-    fn live(&self) -> Result<(), String> {
-        self.workers.get().map_or(Ok(()), |workers| workers.live())
-    }
-
-    fn ready(&self) -> Result<String, String> {
-        match self.workers.get() {
-            Some(_) if !(self.takes_webhooks)() => Err("webhooks are not taken".to_owned()),
-            Some(workers) => workers.ready(),
-            None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
-        }?;
-        let note = self.policy.note();
-        Ok(note.map_or_else(|| "ok".to_owned(), |note| format!("ok; {note}")))
-    }
-
-    fn policy(&self) -> String {
-        self.policy.json()
-    }
-
-    fn refresh(&self, metrics: &Metrics) {
-        if let Some(remotes) = self.enrichers.remotes() {
-            remotes.observe();
-        }
-        if let Some(workers) = self.workers.get() {
-            workers.refresh(metrics);
-        }
-    }
-}
-
 /// `tipstaff run`: serves health and metrics, waits for the brokers, starts, drains on SIGTERM or
 /// SIGINT.
 pub fn run(
@@ -390,21 +289,12 @@ pub fn run(
         Some(webhooks) => Box::new(webhooks.is_ready()),
         None => Box::new(|| true),
     };
-    let enrichers = Arc::clone(&loaded.enrichers);
     let policy = Arc::new(PolicyState::new(&loaded.in_force, &metrics));
-    let (workers, state) = (OnceLock::new(), Arc::clone(&policy));
+    let state = Arc::clone(&policy);
+    let enrichers = Arc::clone(&loaded.enrichers);
+    let workers = OnceLock::new();
     let front = Arc::new(Front { brokers, workers, policy, takes_webhooks, enrichers });
-    let purger = Purger {
-        enrichers: Arc::clone(&loaded.enrichers),
-        configs: loaded.checked.enrichers.clone(),
-    };
-    let (metrics_of, health) = (metrics.clone(), front.clone());
-    let server = crate::observe::serve(listener, metrics_of, health, Arc::new(purger));
-    runtime.spawn(async move {
-        if let Err(problem) = server.await {
-            error!(reason = %problem, "metrics and health are not served any more");
-        }
-    });
+    serve(&runtime, listener, loaded, (&metrics, &front));
     super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
     let rules = options.roles.contains(&Role::Triage);

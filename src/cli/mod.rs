@@ -246,8 +246,8 @@ impl Run {
 /// Whatever hangs: supervisors kill after 10 s.
 const DRAIN_MAX: Duration = Duration::from_millis(9500);
 
-/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once. SIGHUP asks for the
-/// policy's files to be read again.
+/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once. SIGHUP asks for
+/// the policy's files to be read again.
 fn heed_signals(drain: Drain, reload: app::Reload) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
