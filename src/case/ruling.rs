@@ -53,7 +53,7 @@ pub struct Decision<'a> {
     pub boundary: Vec<BoundaryVerdict<'a>>,
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub blocked: Vec<Blocked<'a>>,
-    /// What playbooks in shadow mode would have ruled; never the fate.
+    /// What playbooks in shadow would have ruled; never the fate.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub shadow: Vec<Shadow<'a>>,
 }

@@ -80,7 +80,8 @@ fn lines(answer: &Value) -> Vec<String> {
             Value::Null => "never since it began",
             last => last.as_str().unwrap_or_default(),
         };
-        let mode = if rule["mode"] == "live" { "" } else { " (shadow)" };
+        let mode = rule["mode"].as_str().filter(|mode| *mode != "live");
+        let mode = mode.map_or_else(String::new, |mode| format!(" ({mode})"));
         let (playbook, id) = (plain(&rule["playbook"]), plain(&rule["rule"]));
         lines.push(format!("{:>10}  {last:<24}  {playbook}/{id}{mode}", rule["hits"].to_string()));
     }
