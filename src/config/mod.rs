@@ -21,6 +21,7 @@ mod reach;
 mod reply_path;
 mod secret;
 mod service;
+mod signing;
 mod sns;
 mod systems;
 mod template;
@@ -34,6 +35,8 @@ pub use addresses::{AddressList, AddressSource, Given, ListFormat};
 pub use aws::{IamGiven, IamSource};
 pub use cache::CacheConfig;
 pub use combine::{CombineSource, Part, WhenUnknown};
+#[cfg(feature = "shell")]
+pub use disk::{Look, Stamp, stamp};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use http::{AbsentWhen, Body, HttpCall, HttpConfig, Next, Pages, Pattern, Read, Unlike};
@@ -46,6 +49,7 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
+pub use signing::SigningConfig;
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,

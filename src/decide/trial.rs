@@ -21,8 +21,8 @@ impl TestOutcome {
     }
 }
 
-/// Rules every test of every playbook as a real alert would be; shadow playbooks as if they were
-/// live.
+/// Rules every test of every playbook as a real alert would be; shadow and canary playbooks as if
+/// they were live.
 pub fn run_tests(policy: &Policy) -> Vec<TestOutcome> {
     let outcome = |test: &crate::policy::TestCase| {
         let playbook = policy.playbooks().get(test.playbook);
@@ -32,7 +32,7 @@ pub fn run_tests(policy: &Policy) -> Vec<TestOutcome> {
             counters: &test.counters,
             now: test.now,
         };
-        let in_shadow = playbook.filter(|playbook| playbook.mode == Mode::Shadow);
+        let in_shadow = playbook.filter(|playbook| playbook.mode != Mode::Live);
         let decision = decide_by(policy, in_shadow, &inputs).decision;
         let mut differences = differences(&test.expect, &decision);
         let ruled_by_another = playbook.filter(|playbook| decision.playbook != playbook.name);

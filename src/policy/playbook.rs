@@ -3,6 +3,7 @@ use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::Grouping;
+use super::canary::{Canary, canary};
 use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
 use super::rule::{Names, Outcome, Rule, rule};
 
@@ -28,11 +29,14 @@ pub struct Playbook {
     pub at: At,
     pub(super) on_at: At,
     group: Option<Group>,
+    /// There exactly in canary mode.
+    canary: Option<Canary>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Live,
+    Canary,
     Shadow,
 }
 
@@ -43,11 +47,12 @@ struct Group {
 }
 
 impl Mode {
-    const ALL: [Self; 2] = [Self::Live, Self::Shadow];
+    const ALL: [Self; 3] = [Self::Live, Self::Canary, Self::Shadow];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Canary => "canary",
             Self::Shadow => "shadow",
         }
     }
@@ -58,6 +63,11 @@ impl Playbook {
         let detected = |wanted: &String| detector == Some(wanted.as_str());
         self.kinds.iter().any(|wanted| wanted == kind)
             && (self.detectors.is_empty() || self.detectors.iter().any(detected))
+    }
+
+    /// Whether one in canary mode rules this alert already.
+    pub(super) fn takes(&self, alert: &Alert<'_>) -> bool {
+        self.canary.as_ref().is_some_and(|canary| canary.has(&self.name, alert))
     }
 
     pub(super) fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
@@ -95,7 +105,7 @@ pub(super) fn playbook<'n>(
     let name = require_name(&mut fields, "playbook", problems);
     let title = fields.require_text("title", problems).map(str::to_owned);
     let owner = fields.require_text("owner", problems).map(str::to_owned);
-    let mode = mode(&mut fields, problems);
+    let (mode, canary) = mode(&mut fields, problems);
     let on = on(&mut fields, problems);
     let order = fields.int("order", problems);
     let controls = controls(&mut fields, problems);
@@ -126,6 +136,7 @@ pub(super) fn playbook<'n>(
             rules,
             at,
             on_at,
+            canary,
             group: match group {
                 Some(group) => Some(group?),
                 None => None,
@@ -135,13 +146,21 @@ pub(super) fn playbook<'n>(
     (read(), tests)
 }
 
-fn mode(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Mode> {
-    let node = fields.require("mode", problems)?;
-    if node.text() == Some("canary") {
-        problems.add(&node.at, "mode `canary` is not supported yet: use live or shadow");
-        return None;
+fn mode(fields: &mut Fields<'_>, problems: &mut Problems) -> (Option<Mode>, Option<Canary>) {
+    let canary = fields.get("canary").map(|node| (&node.at, canary(node, problems)));
+    let Some(node) = fields.require("mode", problems) else { return (None, None) };
+    let mode = one_of(node, "mode", &Mode::ALL, Mode::name, problems);
+    match (mode, &canary) {
+        (Some(Mode::Canary), None) => {
+            let message = "mode `canary` needs `canary`: for whom, such as {percent: 5}";
+            problems.add(&node.at, message);
+        }
+        (Some(Mode::Live | Mode::Shadow), Some((at, _))) => {
+            problems.add(at, "`canary` is for `mode: canary` alone");
+        }
+        _ => {}
     }
-    one_of(node, "mode", &Mode::ALL, Mode::name, problems)
+    (mode, canary.and_then(|(_, canary)| canary))
 }
 
 fn on(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<(Vec<String>, Vec<String>, At)> {

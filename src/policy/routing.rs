@@ -20,6 +20,8 @@ struct KindRoutes {
 #[derive(Debug)]
 pub(super) struct Route {
     pub live: Option<usize>,
+    /// Takes the live one's place for its share of the identities.
+    pub canary: Option<usize>,
     pub shadows: Vec<usize>,
     pub wanted: Vec<usize>,
 }
@@ -65,7 +67,8 @@ impl Routing {
                 problems.add(&playbook.on_at, message);
             }
         }
-        let nowhere = Route { live: None, shadows: Vec::new(), wanted: always.to_vec() };
+        let nowhere =
+            Route { live: None, canary: None, shadows: Vec::new(), wanted: always.to_vec() };
         Self { kinds, nowhere }
     }
 
@@ -96,15 +99,31 @@ impl Route {
         check_orders(kind, &live, problems);
         live.sort_by_key(|(index, playbook)| (playbook.order, *index));
         let live = live.first().map(|(index, _)| *index);
+        let canaries: Vec<(usize, &Playbook)> = fits(Mode::Canary).collect();
+        check_canaries(kind, &canaries, problems);
+        let canary = canaries.first().map(|(index, _)| *index);
         let shadows: Vec<usize> = fits(Mode::Shadow).map(|(index, _)| index).collect();
         let mut wanted = always.to_vec();
-        for playbook in live.iter().chain(&shadows).filter_map(|index| playbooks.get(*index)) {
+        for playbook in
+            live.iter().chain(&canary).chain(&shadows).filter_map(|index| playbooks.get(*index))
+        {
             let declared = playbook.max_age_ms.iter().enumerate();
             wanted.extend(declared.filter(|(_, age)| age.is_some()).map(|(index, _)| index));
         }
         wanted.sort_unstable();
         wanted.dedup();
-        Self { live, shadows, wanted }
+        Self { live, canary, shadows, wanted }
+    }
+}
+
+fn check_canaries(kind: &str, canaries: &[(usize, &Playbook)], problems: &mut Problems) {
+    let Some(((_, first), others)) = canaries.split_first() else { return };
+    for (_, playbook) in others {
+        let message = format!(
+            "alerts of kind `{kind}` also go to playbook `{}` ({}): one `mode: canary` at a time",
+            first.name, first.at
+        );
+        problems.add(&playbook.on_at, message);
     }
 }
 

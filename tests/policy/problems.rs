@@ -122,7 +122,7 @@ pass_unknown: [vault.alive]
         "boundary1.yaml:7:16: `vault` provides no `vault.alive`, did you mean `vault.live`?",
         "playbook1.yaml:1:1: `title` is missing",
         "playbook1.yaml:2:1: unknown key `titel`, did you mean `title`?",
-        "playbook1.yaml:4:7: mode `canary` is not supported yet: use live or shadow",
+        "playbook1.yaml:4:7: mode `canary` needs `canary`: for whom, such as {percent: 5}",
     ];
     let problems = policy(&[first], &[second]).map(|_| ()).unwrap_err();
     let (told, rest) = problems.split_at(expected.len());
