@@ -56,15 +56,8 @@ pub enum Type {
 }
 
 impl Type {
-    pub const ALL: [Self; 7] = [
-        Self::Bool,
-        Self::Int,
-        Self::Decimal,
-        Self::Time,
-        Self::Duration,
-        Self::Text,
-        Self::List,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Bool, Self::Int, Self::Decimal, Self::Time, Self::Duration, Self::Text, Self::List];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -378,7 +378,8 @@ fn read_fact(at: &FactAt, of: Type, reply: &Json) -> Result<Value<'static>, &'st
                 Json::Array(items) => items.as_slice(),
                 other => std::slice::from_ref(*other),
             });
-            let texts = items.filter(|value| !value.is_null()).map(|item| scalar(item).map(Box::from));
+            let texts =
+                items.filter(|value| !value.is_null()).map(|item| scalar(item).map(Box::from));
             let texts: Option<Vec<Box<str>>> = texts.collect();
             let texts = texts.ok_or("a list of more than plain values")?;
             let is_none = texts.is_empty() && at.optional;

@@ -179,9 +179,10 @@ fn yaml_rows(
             let node = cell.and_then(|cell| nodes.get(cell).copied().flatten());
             node.map_or_else(|| item.at.clone(), |node| node.at.clone())
         };
-        let cells = nodes.iter().enumerate().map(|(index, node)| {
-            node.and_then(|node| yaml_cell(node, is_list(index), problems))
-        });
+        let cells = nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| node.and_then(|node| yaml_cell(node, is_list(index), problems)));
         let row = Row { cells: cells.collect(), is_malformed, place: &place };
         if !take(&row, problems) {
             return;
@@ -190,11 +191,7 @@ fn yaml_rows(
     seen.finish(&node.at, problems);
 }
 
-fn yaml_cell<'n>(
-    node: &'n Node,
-    is_list: bool,
-    problems: &mut Problems,
-) -> Option<Cow<'n, str>> {
+fn yaml_cell<'n>(node: &'n Node, is_list: bool, problems: &mut Problems) -> Option<Cow<'n, str>> {
     let text = match &node.data {
         Data::Null => return None,
         Data::Text(text) | Data::Decimal(text) => Cow::Borrowed(text.as_str()),

@@ -44,7 +44,8 @@ impl Excerpt {
 
 /// A terminal must not obey a file.
 fn plain(c: char) -> char {
-    let turns = matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match c {
         '\t' => ' ',
         _ if c.is_control() || turns => '\u{b7}',
@@ -94,7 +95,9 @@ mod tests {
         let line = format!("{} bad {}", "x".repeat(500), "y".repeat(500));
         let shown = shown(&line, 502, None);
         let lines: Vec<&str> = shown.lines().collect();
-        assert!(lines[1].chars().count() < 130 && lines[1].contains("… bad".trim_start_matches('…')));
+        assert!(
+            lines[1].chars().count() < 130 && lines[1].contains("… bad".trim_start_matches('…'))
+        );
         let at = lines[2].find('^').unwrap();
         let below: String = lines[1].chars().skip(at).take(3).collect();
         assert_eq!((below.as_str(), lines[2].matches('^').count()), ("bad", 3));
