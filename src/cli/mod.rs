@@ -154,7 +154,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{problem:#}\n");
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)

@@ -124,7 +124,7 @@ impl Layer {
         let referred = required.map(|(fact, _)| fact).chain(context).map(|fact| fact.slot);
         named.chain(referred).filter_map(|slot| match slot {
             Slot::Fact { enricher, .. } => Some(enricher),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
         })
     }
 }

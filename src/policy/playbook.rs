@@ -90,7 +90,8 @@ fn key(value: &Value<'_>) -> Option<Vec<u8>> {
             Some(number.to_be_bytes().to_vec())
         }
         Value::Bool(flag) => Some(vec![u8::from(*flag)]),
-        Value::Absent | Value::Unknown(_) => None,
+        Value::Decimal(number) => Some(number.to_string().into_bytes()),
+        Value::Absent | Value::Unknown(_) | Value::List(_) => None,
     }
 }
 

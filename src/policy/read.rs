@@ -167,8 +167,12 @@ pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Va
     let found = match (&node.data, of) {
         (Data::Bool(value), Type::Bool) => Some(Value::Bool(*value)),
         (Data::Int(value), Type::Int) => Some(Value::Int(*value)),
-        (Data::Text(text), Type::Time | Type::Duration | Type::Text) => {
-            Value::read(of, text).map(Value::into_owned)
+        (Data::Int(value), Type::Decimal) => Some(Value::Decimal((*value).into())),
+        (Data::Text(text), Type::Time | Type::Duration | Type::Text)
+        | (Data::Decimal(text), Type::Decimal) => Value::read(of, text).map(Value::into_owned),
+        (Data::List(items), Type::List) => {
+            let texts = items.iter().map(|item| item.text().map(Box::from));
+            texts.collect::<Option<Vec<Box<str>>>>().map(|texts| Value::List(texts.into()))
         }
         _ => None,
     };
@@ -176,6 +180,8 @@ pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Va
         let like = match of {
             Type::Time => " such as 2026-01-31T09:00:00Z",
             Type::Duration => " such as 15m",
+            Type::Decimal => " of at most 18 digits, such as 7.25",
+            Type::List => " of texts, such as [a, b]",
             Type::Bool | Type::Int | Type::Text => "",
         };
         problems.add(&node.at, format!("must be {}{like}, not {}", of.name(), node.kind()));
