@@ -16,6 +16,7 @@ pub const NOW: Millis = Millis(1_767_225_600_000);
 pub const REGISTRY: usize = 0;
 pub const OWNER: usize = 1;
 pub const VAULT: usize = 2;
+pub const THREAT: usize = 3;
 
 pub fn schema() -> Schema {
     let shape = |name: &str, provides: &[(&str, Type)]| EnricherShape {
@@ -48,7 +49,11 @@ pub fn row(
 }
 
 pub fn known(enricher: usize, values: [Value<'static>; 2]) -> Option<Arc<FactRow>> {
-    row(enricher, Some(NOW), FactState::Known, values.into())
+    known_all(enricher, values.into())
+}
+
+pub fn known_all(enricher: usize, values: Vec<Value<'static>>) -> Option<Arc<FactRow>> {
+    row(enricher, Some(NOW), FactState::Known, values)
 }
 
 pub fn absent(enricher: usize) -> Option<Arc<FactRow>> {

@@ -23,7 +23,8 @@ fn a_policy_that_changes_is_taken_up_whole_under_traffic_or_not_at_all() {
     site.create("");
     // Long batches: what is stored is not on the chains for a while.
     let (directory, port) = site.config("r1", "batch: {max_ms: 2000}\n");
-    let playbooks = site.own("r1", "playbooks");
+    let [playbooks, pipelines, enrichers] =
+        ["playbooks", "pipelines", "enrichers"].map(|folder| site.own("r1", folder));
     let mut process = Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
     let mut traffic = Traffic { site: &site, sent: 0 };
@@ -32,7 +33,9 @@ fn a_policy_that_changes_is_taken_up_whole_under_traffic_or_not_at_all() {
     a_changed_file_is_in_force_without_a_restart(&mut traffic, &playbooks, &process);
     a_wrong_file_changes_nothing_and_says_so(&mut traffic, &playbooks, &process);
     shadows_are_ruled_beside_the_fate(&mut traffic, &playbooks, &process);
-    what_needs_a_restart_is_refused_whole(&mut traffic, &playbooks, &process);
+    what_the_cluster_lacks_is_tried_again(&mut traffic, &playbooks, &process);
+    pipelines_are_changed_with_the_rest(&mut traffic, &pipelines, &process);
+    what_needs_a_restart_is_refused_whole(&mut traffic, [&pipelines, &enrichers], &process);
     changed_back_it_is_newer_still(&mut traffic, &playbooks, &process);
     killed_between_storing_and_activation(&mut traffic, &playbooks, &mut process);
 
@@ -181,16 +184,17 @@ fn shadows_are_ruled_beside_the_fate(
         assert_ne!(ruling["ruling"]["fate"]["route"]["priority"], "critical", "never the fate");
     }
     let counted = || metric(process, name, &labels).unwrap_or(0);
-    assert!(wait_until(PATIENCE, || counted() == shadowed.len() as i64), "{}", counted());
+    let expected = i64::try_from(shadowed.len()).unwrap();
+    assert!(wait_until(PATIENCE, || counted() == expected), "{} of {expected}", counted());
     assert_eq!(metric(process, "tipstaff_rule_hits_total", &labels[..1]), Some(counted()));
 }
 
-fn what_needs_a_restart_is_refused_whole(
+/// A queue without a topic: in force once the topic is there.
+fn what_the_cluster_lacks_is_tried_again(
     traffic: &mut Traffic<'_>,
     playbooks: &Path,
     process: &Process,
 ) {
-    // A queue without a topic; it is tried again by itself, and comes in force once the topic is there.
     let site = traffic.site;
     let file = playbooks.join("candidate.yaml");
     edit(&file, "queue: cicd-response", "queue: new-queue");
@@ -204,6 +208,53 @@ fn what_needs_a_restart_is_refused_whole(
     let made = site.verb(&["topics", "create"], "operator");
     assert_eq!(made.code, Some(0), "{made:?}");
     traffic.until("tried again", process, || are_on_all_chains(site, &[1, 2, 3, 4]));
+}
+
+fn pipelines_are_changed_with_the_rest(
+    traffic: &mut Traffic<'_>,
+    pipelines: &Path,
+    process: &Process,
+) {
+    let site = traffic.site;
+    let file = pipelines.join("gitleaks/pipeline.yaml");
+    edit(&file, "title: {first: [Description, rule]}", "title: {const: changed}");
+    traffic.until("on both chains", process, || are_on_all_chains(site, &[1, 2, 3, 4, 5]));
+    traffic.until("mapped by it", process, || {
+        let rulings = site.records("ruling");
+        rulings.iter().any(|ruling| ruling["alert"]["title"] == "changed")
+    });
+}
+
+fn what_needs_a_restart_is_refused_whole(
+    traffic: &mut Traffic<'_>,
+    [pipelines, enrichers]: [&Path; 2],
+    process: &Process,
+) {
+    let site = traffic.site;
+    let is_refused = |wanted| {
+        wait_until(PATIENCE, || metric(process, "tipstaff_policy_refused", &[]) == Some(wanted))
+    };
+    for (file, from, to, why) in [
+        (
+            enrichers.join("owner/enricher.yaml"),
+            "title: Who",
+            "title: Whoever",
+            "enrichers are set up at a start: restart to use it",
+        ),
+        (
+            pipelines.join("gitleaks/pipeline.yaml"),
+            "topic: alerts.gitleaks",
+            "topic: alerts.elsewhere",
+            "restart to change what is read",
+        ),
+    ] {
+        edit(&file, from, to);
+        says(process, &[why]);
+        traffic.send();
+        edit(&file, to, from);
+        assert!(is_refused(0), "{}", process.log());
+    }
+    assert!(are_on_all_chains(site, &[1, 2, 3, 4, 5]));
     // The service's file is read at a start, and says so.
     site.edit("r1", "max_ms: 2000", "max_ms: 2001");
     says(process, &["tipstaff.yaml has changed", "restart to use it"]);
@@ -214,7 +265,7 @@ fn what_needs_a_restart_is_refused_whole(
 fn changed_back_it_is_newer_still(traffic: &mut Traffic<'_>, playbooks: &Path, process: &Process) {
     let site = traffic.site;
     edit(&playbooks.join("candidate.yaml"), "queue: new-queue", "queue: cicd-response");
-    traffic.until("back", process, || are_on_all_chains(site, &[1, 2, 3, 4, 5]));
+    traffic.until("back", process, || are_on_all_chains(site, &[1, 2, 3, 4, 5, 6]));
 }
 
 fn killed_between_storing_and_activation(
@@ -235,14 +286,14 @@ fn killed_between_storing_and_activation(
     }
     process.kill();
     let chains = generations(site);
-    let is_between = chains.values().any(|each| !each.contains(&6));
+    let is_between = chains.values().any(|each| !each.contains(&7));
     assert!(is_between, "killed too late to prove anything: {chains:?}");
     traffic.send();
     process.resume();
     site.wait_ready(process);
     traffic.send();
     traffic.until("activated after the kill", process, || {
-        are_on_all_chains(site, &[1, 2, 3, 4, 5, 6])
+        are_on_all_chains(site, &[1, 2, 3, 4, 5, 6, 7])
     });
 }
 
