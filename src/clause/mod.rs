@@ -12,7 +12,9 @@ mod scope;
 mod check;
 mod eval;
 mod condition;
+mod atoms;
 
+pub use atoms::{Atom, Orders, Pattern, Subject, Tree};
 pub use check::compile;
 pub use condition::Condition;
 pub use eval::Clause;

@@ -10,6 +10,7 @@ mod lines;
 mod lookup;
 mod map;
 mod screen;
+mod test;
 mod verify;
 
 use std::io::{IsTerminal, Read, Write};
@@ -54,7 +55,7 @@ enum Verb {
     /// Look one key up and show the fact: its values, where they are from and how old they are
     Lookup(lookup::Lookup),
     /// Check every file and report every problem, touching no network
-    Check(Config),
+    Check(check::Check),
     /// Run the tests that the playbooks carry
     Test(Config),
     /// Prove the chains of a cluster or of an exported file
@@ -134,8 +135,8 @@ pub fn main() -> ExitCode {
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
-        Verb::Check(config) => check::check(&config),
-        Verb::Test(config) => check::test(&config),
+        Verb::Check(check) => check.run(),
+        Verb::Test(config) => test::test(&config),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };
@@ -149,7 +150,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{problem} [{}]", problem.code);
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)

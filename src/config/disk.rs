@@ -93,7 +93,7 @@ impl Files {
 
     fn cannot_read(&mut self, path: &Path, why: impl std::fmt::Display) {
         let at = At { path: shown(path).into(), line: 1, column: 1 };
-        self.unread.push(Problem { at, message: format!("cannot be read: {why}") });
+        self.unread.push(Problem::new(&at, format!("cannot be read: {why}")));
     }
 }
 

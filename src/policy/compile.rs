@@ -6,6 +6,7 @@ use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
 use super::Policy;
 use super::action::{Action, action};
 use super::boundary::{Boundary, Layer, boundary, layer, narrow};
+use super::findings::Code;
 use super::playbook::{Playbook, playbook};
 use super::routing::Routing;
 use super::rule::Outcome;
@@ -42,6 +43,7 @@ pub fn compile(
         compiled.push(playbook);
     }
     let boundary = boundary?;
+    check_queues(&compiled, &boundary, problems);
     for playbook in &mut compiled {
         narrow(&mut playbook.boundary_max_age_ms, &boundary.max_age_ms);
     }
@@ -120,7 +122,8 @@ fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Pro
         let Some(action) = actions.iter().find(|action| action.name == escalation.action) else {
             let names = actions.iter().map(|action| action.name.as_str());
             let hint = suggestion(&escalation.action, names);
-            problems.add(&rule.at, format!("there is no action `{}`{hint}", escalation.action));
+            let message = format!("there is no action `{}`{hint}", escalation.action);
+            problems.under(Code::NoAction.id(), |problems| problems.add(&rule.at, message));
             continue;
         };
         if action.undo != escalation.rollback {
@@ -128,7 +131,33 @@ fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Pro
                 "action `{}` is undone by `{}`, not by `{}`",
                 action.name, action.undo, escalation.rollback
             );
-            problems.add(&rule.at, message);
+            problems.under(Code::NoUndo.id(), |problems| problems.add(&rule.at, message));
+        }
+    }
+}
+
+/// Where the boundary lists the queues that people read, there are no others.
+fn check_queues(playbooks: &[Playbook], boundary: &Boundary, problems: &mut Problems) {
+    let Some(queues) = &boundary.queues else { return };
+    let mut check = |queue: &str, at: &At| {
+        if queues.iter().all(|(known, _)| known != queue) {
+            let hint = suggestion(queue, queues.iter().map(|(known, _)| known.as_str()));
+            let message = format!("no boundary lists a queue `{queue}`{hint}");
+            problems.under(Code::NoQueue.id(), |problems| problems.add(at, message));
+        }
+    };
+    for rule in playbooks.iter().flat_map(|playbook| &playbook.rules) {
+        if let Some(queue) = rule.outcome.queue() {
+            check(queue, &rule.at);
+        }
+    }
+    let base = boundary.layers.iter().find(|layer| layer.is_base);
+    if let Some(base) = base {
+        check(&boundary.default.queue, &base.at);
+    }
+    for layer in &boundary.layers {
+        if let Some(queue) = &layer.repair_queue {
+            check(queue, &layer.at);
         }
     }
 }

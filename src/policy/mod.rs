@@ -5,6 +5,7 @@
 //! layers compose by intersection, and every playbook ends in people. Deliberately absent: ruling
 //! itself.
 
+mod findings;
 mod read;
 mod rule;
 mod playbook;
@@ -24,6 +25,7 @@ pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
 };
 pub use compile::compile;
+pub use findings::{Code, Finding, Severity, findings};
 pub use playbook::{Mode, Playbook};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};

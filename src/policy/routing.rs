@@ -1,6 +1,7 @@
 use crate::case::{Alert, Field};
 use crate::text::Problems;
 
+use super::findings::Code;
 use super::playbook::{Mode, Playbook};
 
 /// Which playbooks an alert goes to, worked out once for every kind and detector they name.
@@ -62,7 +63,9 @@ impl Routing {
             if playbook.mode == Mode::Live && !reached {
                 let message =
                     "no alert reaches this playbook: others with a lower order take them all";
-                problems.add(&playbook.on_at, message);
+                problems.under(Code::Unreached.id(), |problems| {
+                    problems.add(&playbook.on_at, message);
+                });
             }
         }
         let nowhere = Route { live: None, shadows: Vec::new(), wanted: always.to_vec() };
@@ -118,7 +121,7 @@ fn check_orders(kind: &str, live: &[(usize, &Playbook)], problems: &mut Problems
                 "alerts of kind `{kind}` also go to playbook `{}` ({}): give both a different `order`",
                 earlier.name, earlier.at
             );
-            problems.add(&playbook.on_at, message);
+            problems.under(Code::Overlap.id(), |problems| problems.add(&playbook.on_at, message));
         }
     }
 }

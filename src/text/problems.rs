@@ -33,6 +33,17 @@ impl fmt::Display for At {
 pub struct Problem {
     pub at: At,
     pub message: String,
+    /// Under which it is explained: `TS-101`.
+    pub code: &'static str,
+}
+
+/// Of what no other code is for.
+const ANY: &str = "TS-001";
+
+impl Problem {
+    pub fn new(at: &At, message: impl Into<String>) -> Self {
+        Self { at: at.clone(), message: message.into(), code: ANY }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -45,11 +56,21 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     found: Vec<Problem>,
+    code: Option<&'static str>,
 }
 
 impl Problems {
     pub fn add(&mut self, at: &At, message: impl Into<String>) {
-        self.found.push(Problem { at: at.clone(), message: message.into() });
+        let problem = Problem::new(at, message);
+        self.found.push(Problem { code: self.code.unwrap_or(ANY), ..problem });
+    }
+
+    /// What is added meanwhile is explained under this code.
+    pub fn under<T>(&mut self, code: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.code.replace(code);
+        let found = read(self);
+        self.code = before;
+        found
     }
 
     pub fn is_empty(&self) -> bool {
