@@ -8,8 +8,8 @@ use super::Slot;
 use super::eval::{Clause, Op, Operand, Test};
 use super::parse::Relation;
 
-/// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands at
-/// the leaves.
+/// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands
+/// at the leaves.
 #[derive(Debug, Clone)]
 pub enum Tree<'c> {
     All(Vec<Self>),

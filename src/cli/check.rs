@@ -77,7 +77,7 @@ fn summary(loaded: &Loaded, found: &[Finding]) -> String {
         (0, 0) => String::new(),
         (warnings, notes) => {
             format!(
-                "; {warnings} warnings, {notes} notes: each code is explained in playbooks/FINDINGS.md"
+                "; {warnings} warning(s), {notes} note(s): each code is explained in playbooks/FINDINGS.md"
             )
         }
     };

@@ -24,6 +24,7 @@ use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, sys
 use crate::case::Millis;
 use crate::normalize::{Pipelines, canonical};
 use crate::pipeline::Drain;
+use crate::policy::Code;
 
 #[derive(Parser)]
 #[command(
@@ -150,7 +151,9 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem} [{}]", problem.code);
+                let code = Code::named(problem.code).filter(|code| *code != Code::Unreadable);
+                let code = code.map_or_else(String::new, |code| format!(" [{}]", code.id()));
+                eprintln!("{problem}{code}");
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)

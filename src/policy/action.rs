@@ -13,13 +13,16 @@ pub struct Action {
     pub at: At,
 }
 
-pub(super) fn action(node: &Node, problems: &mut Problems) -> Option<Action> {
-    let mut fields = Fields::of(node, "an action", problems)?;
+/// Its name, and all of it where nothing is wrong.
+pub(super) fn action(node: &Node, problems: &mut Problems) -> (Option<String>, Option<Action>) {
+    let Some(mut fields) = Fields::of(node, "an action", problems) else { return (None, None) };
     let name = require_name(&mut fields, "action", problems);
     let title = fields.require_text("title", problems).map(str::to_owned);
     let undo =
         problems.under(Code::NoUndo.id(), |problems| require_name(&mut fields, "undo", problems));
     let description = fields.text("description", problems).map(str::to_owned);
     fields.finish(problems);
-    Some(Action { name: name?, title: title?, undo: undo?, description, at: node.at.clone() })
+    let read =
+        |name| Some(Action { name, title: title?, undo: undo?, description, at: node.at.clone() });
+    (name.clone(), name.and_then(read))
 }

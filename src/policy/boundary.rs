@@ -251,7 +251,8 @@ impl Reader<'_> {
         for (action, at) in fields.texts("actions", self.problems) {
             if !self.actions.iter().any(|known| known == action) {
                 let hint = suggestion(action, self.actions.iter().map(String::as_str));
-                self.problems.add(at, format!("there is no action `{action}`{hint}"));
+                let message = format!("there is no action `{action}`{hint}");
+                self.problems.under(Code::NoAction.id(), |problems| problems.add(at, message));
             }
             actions.push(action.to_owned());
         }

@@ -23,8 +23,7 @@ pub fn compile(
     problems: &mut Problems,
 ) -> Option<Policy> {
     let before = problems.len();
-    let actions = read_actions(actions, problems);
-    let names: Vec<String> = actions.iter().map(|action| action.name.clone()).collect();
+    let (actions, names) = read_actions(actions, problems);
     let boundary = read_boundary(boundaries, &schema, &names, problems);
     let nodes = read_all(playbooks, problems);
     let mut compiled: Vec<Playbook> = Vec::new();
@@ -36,7 +35,7 @@ pub fn compile(
             let message = format!("playbook `{}` is there already: {}", playbook.name, first.at);
             problems.add(&playbook.at, message);
         }
-        check_escalations(&playbook, &actions, problems);
+        check_escalations(&playbook, &actions, &names, problems);
         for node in test_nodes {
             tests.extend(test_case(node, &playbook, compiled.len(), &schema, problems));
         }
@@ -67,16 +66,19 @@ fn read_all<'s>(sources: &'s [Source], problems: &mut Problems) -> Vec<(&'s Sour
     sources.iter().filter_map(read).collect()
 }
 
-fn read_actions(sources: &[Source], problems: &mut Problems) -> Vec<Action> {
-    let mut actions: Vec<Action> = Vec::new();
+/// The names are those of actions with a mistake, too: who asks for one makes no second mistake.
+fn read_actions(sources: &[Source], problems: &mut Problems) -> (Vec<Action>, Vec<String>) {
+    let (mut actions, mut names): (Vec<Action>, Vec<String>) = (Vec::new(), Vec::new());
     for (_, node) in read_all(sources, problems) {
-        let Some(action) = action(&node, problems) else { continue };
+        let (name, action) = action(&node, problems);
+        names.extend(name);
+        let Some(action) = action else { continue };
         if actions.iter().any(|known| known.name == action.name) {
             problems.add(&node.at, format!("action `{}` is there already", action.name));
         }
         actions.push(action);
     }
-    actions
+    (actions, names)
 }
 
 fn read_boundary(
@@ -116,12 +118,19 @@ fn check_base(nodes: &[(&Source, Node)], problems: &mut Problems) {
 }
 
 /// An escalation names an action that is described, and the undo that its file names.
-fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Problems) {
+fn check_escalations(
+    playbook: &Playbook,
+    actions: &[Action],
+    names: &[String],
+    problems: &mut Problems,
+) {
     for rule in &playbook.rules {
         let Outcome::Escalate(escalation) = &rule.outcome else { continue };
         let Some(action) = actions.iter().find(|action| action.name == escalation.action) else {
-            let names = actions.iter().map(|action| action.name.as_str());
-            let hint = suggestion(&escalation.action, names);
+            if names.contains(&escalation.action) {
+                continue;
+            }
+            let hint = suggestion(&escalation.action, names.iter().map(String::as_str));
             let message = format!("there is no action `{}`{hint}", escalation.action);
             problems.under(Code::NoAction.id(), |problems| problems.add(&rule.at, message));
             continue;

@@ -30,6 +30,7 @@ impl Routing {
     ///
     /// Errors: two live playbooks for one alert without an order, and playbooks nothing reaches.
     pub(super) fn new(playbooks: &[Playbook], always: &[usize], problems: &mut Problems) -> Self {
+        let before = problems.len();
         let mut reached = vec![false; playbooks.len()];
         let mut kinds: Vec<&String> = playbooks.iter().flat_map(|each| &each.kinds).collect();
         kinds.sort();
@@ -59,7 +60,9 @@ impl Routing {
                 }
             })
             .collect();
-        for (playbook, reached) in playbooks.iter().zip(reached) {
+        // Without an order nobody can say who is reached.
+        let is_ordered = problems.len() == before;
+        for (playbook, reached) in playbooks.iter().zip(reached).filter(|_| is_ordered) {
             if playbook.mode == Mode::Live && !reached {
                 let message =
                     "no alert reaches this playbook: others with a lower order take them all";

@@ -77,7 +77,9 @@ fn denied(policy: &Policy, playbook: &Playbook, rule: &Rule, of: Of) -> Option<S
     let denials = policy.boundary().layers.iter().flat_map(|layer| &layer.deny).filter(is_for);
     let mut always = denials.filter(|deny| {
         let (kinds, detectors) = (&playbook.kinds, &playbook.detectors);
-        Together::new(&rule.when, &deny.when, policy.schema(), kinds, detectors).never_without()
+        let with = Together::new(&rule.when, &deny.when, policy.schema(), kinds, detectors);
+        // What denies everything is told by itself.
+        with.never_without() && !denies_all(policy, deny)
     });
     always.next().map(|deny| format!("`{}` denies whatever it is true for", deny.label))
 }
@@ -180,6 +182,11 @@ fn apart(
 ) -> bool {
     let slot = |of: &Option<Reference>| of.as_ref().map(|of| of.slot);
     slot(one_of) != slot(other_of) || meet(one, other)
+}
+
+fn denies_all(policy: &Policy, deny: &Deny) -> bool {
+    let always = Condition::always();
+    Together::new(&always, &deny.when, policy.schema(), &[], &[]).is_total()
 }
 
 pub(super) fn of_boundary(policy: &Policy) -> Vec<Finding> {

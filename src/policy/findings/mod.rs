@@ -1,9 +1,9 @@
-//! What can be said about a policy without an alert: rules that look active and do nothing, and what
-//! the boundary will always refuse.
+//! What can be said about a policy without an alert: rules that look active and do nothing, and
+//! what the boundary will always refuse.
 //!
-//! Must stay true: a finding is never wrong about what can't happen. `space` holds more situations than
-//! there are, so that what is found in none of them is in no real one; where a search would take too
-//! long, nothing is claimed.
+//! Must stay true: a finding is never wrong about what can't happen. `space` holds more situations
+//! than there are, so that what is found in none of them is in no real one; where a search would
+//! take too long, nothing is claimed.
 
 mod code;
 mod domain;

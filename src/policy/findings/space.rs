@@ -90,8 +90,8 @@ struct Order {
     values: (usize, usize),
 }
 
-/// All that conditions rest on, as variables with finitely many cases. It holds every situation that
-/// there can be, and some that there cannot: what is found in none of them is in no real one.
+/// All that conditions rest on, as variables with finitely many cases. It holds every situation
+/// that there can be, and some that there cannot: what is found in none of them is in no real one.
 #[derive(Default)]
 pub(super) struct Space<'c> {
     values: Vec<Value<'c>>,
