@@ -58,7 +58,7 @@ enum Verb {
     /// Check every file and report every problem, touching no network
     Check(check::Check),
     /// Run the tests that the playbooks carry
-    Test(Config),
+    Test(test::Test),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -137,7 +137,7 @@ pub fn main() -> ExitCode {
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
         Verb::Check(check) => check.run(),
-        Verb::Test(config) => test::test(&config),
+        Verb::Test(test) => test.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

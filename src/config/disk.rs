@@ -20,6 +20,21 @@ impl Files {
     ///
     /// Errors: none; what could not be read is a problem that `load` reports with all others.
     pub fn read(directory: &Path) -> Self {
+        let (mut files, paths) = Self::begin(directory);
+        for (name, place) in paths.each() {
+            files.walk(&directory.join(place), name, 0);
+        }
+        files
+    }
+
+    /// Where the three folders of a configuration directory really are.
+    pub fn folders(directory: &Path) -> Vec<PathBuf> {
+        let (_, paths) = Self::begin(directory);
+        paths.each().into_iter().map(|(_, place)| directory.join(place)).collect()
+    }
+
+    /// The service's own file, which says where the others are.
+    fn begin(directory: &Path) -> (Self, Paths) {
         let mut files = Self::default();
         let service = directory.join(SERVICE_FILE);
         let mut paths = Paths::default();
@@ -29,10 +44,7 @@ impl Files {
                 paths = ServiceConfig::paths_of(&file.source);
             }
         }
-        for (name, place) in paths.each() {
-            files.walk(&directory.join(place), name, 0);
-        }
-        files
+        (files, paths)
     }
 
     /// Some of them, as they are now.

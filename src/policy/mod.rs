@@ -12,6 +12,8 @@ mod playbook;
 mod action;
 mod boundary;
 mod routing;
+mod test_expect;
+mod test_facts;
 mod test_case;
 mod compile;
 
@@ -25,11 +27,12 @@ pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
 };
 pub use compile::compile;
-pub use findings::{Code, Finding, Severity, findings};
+pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use playbook::{Mode, Playbook};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
-pub use test_case::{Expect, TestCase};
+pub use test_case::{Step, TestCase};
+pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
 
 use routing::Routing;
 

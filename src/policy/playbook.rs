@@ -65,7 +65,7 @@ impl Playbook {
             && (self.detectors.is_empty() || self.detectors.iter().any(detected))
     }
 
-    pub(super) fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
+    pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
         let group = self.group.as_ref()?;
         let mut keys = vec![self.name.as_bytes().to_vec()];
         for field in &group.by {

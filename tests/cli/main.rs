@@ -28,6 +28,7 @@ mod run;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod server;
 mod services;
+mod trial;
 mod verify;
 
 use std::io::Write;

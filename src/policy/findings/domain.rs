@@ -47,8 +47,8 @@ pub(super) fn cases(
     };
     let mut cases = Vec::new();
     if limits.only.is_none() {
-        // What an alert says is there or not; only what is looked up can be unknown.
-        if !limits.is_absent && !matches!(slot, Slot::Field(_)) {
+        // What an alert says, and what is counted, is there or not; only a fact can be unknown.
+        if !limits.is_absent && matches!(slot, Slot::Fact { .. }) {
             let found = atoms.iter().map(|_| Found::Unknown).collect();
             cases.push(Case { is_unknown: true, found });
         }

@@ -16,6 +16,7 @@ use super::Policy;
 use crate::text::{At, Problem};
 
 pub use code::{Code, Severity};
+pub use rules::{Possible, possible};
 
 /// Something about a configuration that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -41,6 +41,50 @@ pub(super) fn findings(policy: &Policy, playbook: &Playbook) -> Vec<Finding> {
     reader.found
 }
 
+/// What a rule must be for the next one to be asked.
+fn pass(read: &Read<'_>) -> Truths {
+    match read.rule.on_unknown {
+        OnUnknown::Next => NOT_TRUE(),
+        OnUnknown::Route | OnUnknown::Hold => Truths::FALSE,
+    }
+}
+
+/// What could be made of a rule by some alert that gets as far as it. In doubt it could.
+#[derive(Debug, Clone)]
+pub struct Possible {
+    pub is_true: bool,
+    pub is_unknown: bool,
+    /// Of each of its clauses, in order: true, false, unknown.
+    pub clauses: Vec<[bool; 3]>,
+}
+
+/// By rule.
+pub fn possible(policy: &Policy, playbook: &Playbook) -> Vec<Possible> {
+    let mut space = Space::default();
+    let read: Vec<Read<'_>> = playbook.rules.iter().map(|rule| reading(rule, &mut space)).collect();
+    let clauses: Vec<Vec<Formula>> = playbook
+        .rules
+        .iter()
+        .map(|rule| rule.when.clauses().iter().map(|each| space.formula(each.tree())).collect())
+        .collect();
+    space.close(policy.schema(), |slot| limits_of(slot, &playbook.kinds, &playbook.detectors));
+    let of = |(index, (read_rule, clauses)): (usize, (&Read<'_>, &Vec<Formula>))| {
+        let earlier = read.get(..index).unwrap_or_default();
+        let can_be = |formula: &Formula, truths| {
+            let mut wanted: Vec<Wanted<'_>> = vec![(formula, truths)];
+            wanted.extend(earlier.iter().map(|read| (&read.whole, pass(read))));
+            !space.is_nowhere(&wanted)
+        };
+        let all = [Truths::TRUE, Truths::FALSE, Truths::UNKNOWN];
+        Possible {
+            is_true: can_be(&read_rule.whole, Truths::TRUE),
+            is_unknown: can_be(&read_rule.whole, Truths::UNKNOWN),
+            clauses: clauses.iter().map(|each| all.map(|truths| can_be(each, truths))).collect(),
+        }
+    };
+    read.iter().zip(&clauses).enumerate().map(of).collect()
+}
+
 fn reading<'p>(rule: &'p Rule, space: &mut Space<'p>) -> Read<'p> {
     let (required, alternative) = rule.when.required_and_alternative();
     let mut alternatives = Vec::new();
@@ -137,10 +181,6 @@ impl<'p> Reader<'p> {
         if of.required.is_empty() && of.alternatives.is_empty() {
             return false;
         }
-        let pass = |read: &Read<'_>| match read.rule.on_unknown {
-            OnUnknown::Next => NOT_TRUE(),
-            OnUnknown::Route | OnUnknown::Hold => Truths::FALSE,
-        };
         let mut wanted: Vec<Wanted<'_>> = vec![(&of.whole, Truths::TRUE)];
         wanted.extend(earlier.iter().map(|read| (&read.whole, pass(read))));
         if !self.space.is_nowhere(&wanted) {
