@@ -2,7 +2,7 @@ use crate::case::{Because, Tri};
 use crate::text::{Data, Fields, Node, Problems, Source, Written};
 
 use super::check::compile_as;
-use super::{CLAUSES_MAX, Clause, Name, Schema, Scope};
+use super::{CLAUSES_MAX, Clause, Name, Schema, Scope, Tree};
 
 const NESTING_MAX: usize = 8;
 
@@ -54,6 +54,18 @@ impl Condition {
         found
     }
 
+    /// How its clauses are joined.
+    pub fn tree(&self) -> Tree<'_> {
+        self.root.tree()
+    }
+
+    /// Clauses that must hold by themselves, and those that stand as alternatives of others.
+    pub fn required_and_alternative(&self) -> (Vec<&Clause>, Vec<&Clause>) {
+        let (mut required, mut alternative) = (Vec::new(), Vec::new());
+        self.root.divide(&mut required, &mut alternative);
+        (required, alternative)
+    }
+
     /// Every clause with what it saw (INV-3).
     pub fn because(&self, scope: &Scope<'_>) -> Vec<Because<'_>> {
         self.clauses().into_iter().map(|clause| clause.because(scope)).collect()
@@ -83,6 +95,25 @@ impl Part {
             Self::Any(parts) => {
                 parts.iter().fold(Tri::False, |so_far, part| so_far.or(part.eval(scope)))
             }
+        }
+    }
+
+    fn tree(&self) -> Tree<'_> {
+        match self {
+            Self::Clause(clause) => clause.tree(),
+            Self::All(parts) => Tree::All(parts.iter().map(Self::tree).collect()),
+            Self::Any(parts) => Tree::Any(parts.iter().map(Self::tree).collect()),
+        }
+    }
+
+    fn divide<'p>(&'p self, required: &mut Vec<&'p Clause>, alternative: &mut Vec<&'p Clause>) {
+        match self {
+            Self::Clause(clause) => required.push(clause),
+            Self::All(parts) => parts.iter().for_each(|part| part.divide(required, alternative)),
+            Self::Any(parts) => match parts.as_slice() {
+                [one] => one.divide(required, alternative),
+                parts => parts.iter().for_each(|part| part.clauses(alternative)),
+            },
         }
     }
 

@@ -15,8 +15,10 @@ mod check;
 mod call;
 mod eval;
 mod condition;
+mod atoms;
 mod reference;
 
+pub use atoms::{Atom, Orders, Pattern, Subject, Tree};
 pub use check::compile;
 pub use condition::Condition;
 pub use eval::Clause;

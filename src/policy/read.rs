@@ -2,6 +2,8 @@ use crate::case::{Millis, Priority, Type, Value, parse_duration};
 use crate::clause::{Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
+use super::findings::Code;
+
 /// People, and how soon they should look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToQueue {
@@ -120,6 +122,21 @@ pub(super) fn reference(
         return None;
     };
     Some(Reference { path: path.to_owned(), slot, of, at: at.clone() })
+}
+
+pub(super) fn owner(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+    let code = Code::NoOwner.id();
+    problems.under(code, |problems| fields.require_text("owner", problems).map(str::to_owned))
+}
+
+/// The enrichers that a mapping as for [`max_ages`] names, and where.
+pub(super) fn declared(node: Option<&Node>, schema: &Schema) -> Vec<(usize, At)> {
+    let Some(Data::Map(entries)) = node.map(|node| &node.data) else { return Vec::new() };
+    let named = entries.iter().filter_map(|(key, _)| {
+        let (index, _) = schema.enricher(key.text()?)?;
+        Some((index, key.at.clone()))
+    });
+    named.collect()
 }
 
 /// `{<enricher>: {max_age: 24h}, …}`: by enricher, nothing where it is not named.

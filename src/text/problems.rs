@@ -36,13 +36,18 @@ impl fmt::Display for At {
 pub struct Problem {
     pub at: At,
     pub message: String,
+    /// Under which it is explained: `TS-101`.
+    pub code: &'static str,
     /// The line it stands in, where that was kept.
     excerpt: Option<Excerpt>,
 }
 
+/// Of what no other code is for.
+const ANY: &str = "TS-001";
+
 impl Problem {
     pub fn new(at: At, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), excerpt: None }
+        Self { at, message: message.into(), code: ANY, excerpt: None }
     }
 
     /// The mistake, and what to write instead, where the message says so at its end.
@@ -66,7 +71,8 @@ impl fmt::Display for Problem {
             return write!(f, "{}: {}", self.at, self.message);
         };
         let (mistake, help) = self.parts();
-        writeln!(f, "{}: {mistake}", self.at)?;
+        let code = if self.code == ANY { String::new() } else { format!(" [{}]", self.code) };
+        writeln!(f, "{}: {mistake}{code}", self.at)?;
         excerpt.write(f, self.at.line, help)
     }
 }
@@ -79,6 +85,7 @@ pub struct Problems {
     /// The files whose lines are shown, with the byte at which each line begins.
     sources: BTreeMap<Arc<str>, (String, Vec<usize>)>,
     spent: BTreeMap<(Arc<str>, &'static str), usize>,
+    code: Option<&'static str>,
 }
 
 /// So many are told; who made more of them has to begin somewhere.
@@ -86,12 +93,25 @@ const TOLD_MAX: usize = 500;
 
 impl Problems {
     pub fn add(&mut self, at: &At, message: impl Into<String>) {
-        self.found.push((Problem::new(at.clone(), message), None));
+        self.found.push((self.problem(at, message), None));
     }
 
     /// For a mistake that is known to be so many characters long.
     pub fn add_long(&mut self, at: &At, chars: usize, message: impl Into<String>) {
-        self.found.push((Problem::new(at.clone(), message), Some(chars)));
+        self.found.push((self.problem(at, message), Some(chars)));
+    }
+
+    fn problem(&self, at: &At, message: impl Into<String>) -> Problem {
+        let problem = Problem::new(at.clone(), message);
+        Problem { code: self.code.unwrap_or(ANY), ..problem }
+    }
+
+    /// What is added meanwhile is explained under this code.
+    pub fn under<T>(&mut self, code: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.code.replace(code);
+        let found = read(self);
+        self.code = before;
+        found
     }
 
     /// Keeps a file's text, so that its lines can be shown beside what is wrong in them.

@@ -14,6 +14,7 @@ mod chain_model;
 mod check;
 mod decide;
 mod demo;
+mod findings;
 mod general;
 mod lookup;
 mod map;
@@ -28,6 +29,7 @@ mod run;
 mod server;
 mod services;
 mod signing;
+mod trial;
 mod verify;
 
 use std::io::Write;

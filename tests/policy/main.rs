@@ -20,3 +20,4 @@ mod language;
 mod problems;
 mod named;
 mod revisions;
+mod claims;
