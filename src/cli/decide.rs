@@ -39,7 +39,7 @@ impl Decide {
             })?,
         };
         let loaded = self.config.load(now)?;
-        super::check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
+        self.config.check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
         let keys = loaded.keys()?;
         let _services = loaded.connect_alone(now, true)?;
         let bytes = read_input(&self.file)?;

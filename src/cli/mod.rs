@@ -175,6 +175,18 @@ impl Config {
     fn load(&self, now: Millis) -> Result<Loaded, Failure> {
         app::load(self.config.as_deref(), now)
     }
+
+    fn check_pipeline(&self, pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
+            return Ok(());
+        };
+        let hint = crate::text::suggestion(name, pipelines.names());
+        let own = match self.config {
+            Some(_) => "",
+            None => "; your own files are read with `--config DIR`",
+        };
+        Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}{own}")))
+    }
 }
 
 /// The bytes of a file, or of standard input for `-`.
@@ -187,14 +199,6 @@ fn read_input(file: &Path) -> Result<Vec<u8>, Failure> {
     };
     result.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
     Ok(bytes)
-}
-
-fn check_pipeline(pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
-    let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
-        return Ok(());
-    };
-    let hint = crate::text::suggestion(name, pipelines.names());
-    Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}")))
 }
 
 /// Writes one line to standard output. False when nobody reads it any more.
