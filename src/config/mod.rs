@@ -17,6 +17,7 @@ mod files;
 mod http;
 mod http_facts;
 mod load;
+mod parts;
 mod reach;
 mod reply_path;
 mod secret;
@@ -24,8 +25,9 @@ mod service;
 mod sns;
 mod systems;
 mod template;
-mod traces;
 mod topic;
+mod traces;
+mod via;
 mod webhooks;
 mod words;
 
@@ -54,4 +56,5 @@ pub use systems::{
 pub use template::{Piece, Template};
 pub use topic::{TopicKey, TopicSource};
 pub use traces::TracesConfig;
+pub use via::Via;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};
