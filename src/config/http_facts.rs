@@ -91,12 +91,7 @@ pub(super) fn facts_of(
     facts.into_iter().collect()
 }
 
-fn fact(
-    node: &Node,
-    of: Type,
-    names: &Names<'_>,
-    problems: &mut Problems,
-) -> Option<HttpFact> {
+fn fact(node: &Node, of: Type, names: &Names<'_>, problems: &mut Problems) -> Option<HttpFact> {
     if let Data::List(items) = &node.data {
         let cases = items.iter().map(|item| case(item, of, names, problems));
         return cases.collect::<Option<Vec<_>>>().map(HttpFact::Cases);
@@ -232,7 +227,8 @@ fn case(node: &Node, of: Type, names: &Names<'_>, problems: &mut Problems) -> Op
         (Some(place), Some(test), true) => Some((place, test?)),
         (None, None, _) => None,
         _ => {
-            let one_of = "a case has a `path` and one of `is`, `is_not`, `there`, `past`, or neither";
+            let one_of =
+                "a case has a `path` and one of `is`, `is_not`, `there`, `past`, or neither";
             problems.add(&at, one_of);
             return None;
         }

@@ -46,8 +46,9 @@ fn check_http(wanted: usize, http: &HttpConfig, problems: &mut Problems) {
         Some(via) => {
             check_table(wanted, &via.table, problems);
             let given = via.gives.len();
-            (have != given)
-                .then(|| format!("`via` gives {given} fields, but `key` of `http` has {have} patterns"))
+            (have != given).then(|| {
+                format!("`via` gives {given} fields, but `key` of `http` has {have} patterns")
+            })
         }
         None => (have != wanted)
             .then(|| format!("the key has {wanted} parts, but `key` of `http` {have} patterns")),

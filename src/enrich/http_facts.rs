@@ -137,7 +137,9 @@ fn read_fact(at: &FactAt, of: Type, reply: &Json) -> Result<Value<'static>, &'st
         _ => {}
     }
     let value = match found.as_slice() {
-        [value] if !is_nothing(value) || (of == Type::Text && value.is_string() && !at.optional) => {
+        [value]
+            if !is_nothing(value) || (of == Type::Text && value.is_string() && !at.optional) =>
+        {
             *value
         }
         [] | [_] if at.optional => return Ok(Value::Absent),

@@ -67,7 +67,11 @@ fn each_mistake_is_told_at_its_place() {
     for (from, to, expected) in [
         ("gives: [mount, path]", "gives: []", "9:51: `gives` must name at least one field"),
         ("gives: [mount, path]", "give: [mount]", "9:10: `gives` is missing"),
-        ("file: t.csv", "file: ../t.csv", "9:25: the file must be in or under the enricher's folder"),
+        (
+            "file: t.csv",
+            "file: ../t.csv",
+            "9:25: the file must be in or under the enricher's folder",
+        ),
         (
             "gives: [mount, path]",
             "gives: [mount]",

@@ -55,7 +55,9 @@ fn a_real_vault() {
     let path = format!("tipstaff-test/{}", std::process::id());
     let all = r#","managed":null,"current_version":null,"state":null,"created":null,"deleted":null,"expires":null,"rotation":null,"policies":null,"last_read":null"#;
     let row = |name: &str, version: u8| {
-        format!("{{\"credential\":\"{name}\",\"path\":\"secret/{path}\",\"version\":{version}{all}}}\n")
+        format!(
+            "{{\"credential\":\"{name}\",\"path\":\"secret/{path}\",\"version\":{version}{all}}}\n"
+        )
     };
     let table = row("first", 1) + &row("second", 2);
     let paths = format!("nhi_id,path\nnhi,secret/{path}\n");
@@ -110,7 +112,8 @@ fn a_real_backstage() {
     let names = ("TIPSTAFF_TEST_BACKSTAGE_URL", "TIPSTAFF_TEST_BACKSTAGE_TOKEN");
     let Some((url, token)) = named("Backstage", names.0, names.1) else { return };
     let entity = var("TIPSTAFF_TEST_BACKSTAGE_COMPONENT");
-    let entity = entity.expect("the name of a component of its default namespace that has an owner");
+    let entity =
+        entity.expect("the name of a component of its default namespace that has an owner");
     let service = |secret| ServiceFile {
         name: "backstage",
         url: &url,

@@ -58,7 +58,9 @@ impl Site {
         let now = system_clock()();
         let loaded = load(Some(&directory), now).unwrap_or_else(|failure| panic!("{failure}"));
         let metrics = Metrics::new().unwrap();
-        loaded.connect(runtime.handle(), &metrics, now).unwrap_or_else(|failure| panic!("{failure}"));
+        loaded
+            .connect(runtime.handle(), &metrics, now)
+            .unwrap_or_else(|failure| panic!("{failure}"));
         Self { directory, loaded, _runtime: runtime }
     }
 

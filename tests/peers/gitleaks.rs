@@ -59,7 +59,8 @@ fn report(gitleaks: &Path, folder: &Path, out: &Path) -> Value {
 
 /// Decision records as an operator's `tipstaff decide` writes them.
 fn decided(file: &Path) -> (String, Vec<Value>) {
-    let run = Command::new(env!("CARGO_BIN_EXE_tipstaff")).arg("decide").arg(file).output().unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_tipstaff")).arg("decide").arg(file).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let text = String::from_utf8(run.stdout).unwrap();
     let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -100,13 +101,16 @@ fn what_a_real_gitleaks_finds_becomes_alerts_without_their_secrets() {
     let mut rules = BTreeSet::new();
     for record in &records {
         let alert = &record["alert"];
-        assert_eq!((&record["pipeline"], &alert["kind"]), (&json!("gitleaks"), &json!("exposed_key")));
+        assert_eq!(
+            (&record["pipeline"], &alert["kind"]),
+            (&json!("gitleaks"), &json!("exposed_key"))
+        );
         let location = &alert["location"];
         assert_eq!(location["repository"], "acme/billing");
-        assert_eq!((&location["file"], &location["author"]), (
-            &json!("deploy.py"),
-            &json!("dana@example.com")
-        ));
+        assert_eq!(
+            (&location["file"], &location["author"]),
+            (&json!("deploy.py"), &json!("dana@example.com"))
+        );
         assert!(location["commit"].as_str().is_some_and(|commit| commit.len() == 40), "{alert}");
         assert_ne!(record["ruling"]["reason"], "unmapped", "{record:#}");
         rules.insert(alert["event"]["type"].as_str().unwrap().to_owned());
