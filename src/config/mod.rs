@@ -17,6 +17,7 @@ mod files;
 mod http;
 mod http_facts;
 mod load;
+mod parts;
 mod reach;
 mod reply_path;
 mod secret;
@@ -25,8 +26,9 @@ mod signing;
 mod sns;
 mod systems;
 mod template;
-mod traces;
 mod topic;
+mod traces;
+mod via;
 mod webhooks;
 mod words;
 
@@ -58,4 +60,5 @@ pub use systems::{
 pub use template::{Piece, Template};
 pub use topic::{TopicKey, TopicSource};
 pub use traces::TracesConfig;
+pub use via::Via;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

@@ -73,6 +73,14 @@ impl Table {
         })
     }
 
+    pub(super) fn row(&self, key: &str) -> Arc<FactRow> {
+        self.rows.get(key).cloned().unwrap_or_else(|| {
+            let nothing = (self.provides.as_slice(), Vec::new());
+            let names = self.names.clone();
+            Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -84,15 +92,7 @@ impl Table {
 
 impl Lookup for Table {
     fn ask(&self, keys: &[&str]) -> Vec<Answer> {
-        let found = keys.iter().map(|key| {
-            let row = self.rows.get(*key).cloned().unwrap_or_else(|| {
-                let nothing = (self.provides.as_slice(), Vec::new());
-                let names = self.names.clone();
-                Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
-            });
-            Answer::Now(row)
-        });
-        found.collect()
+        keys.iter().map(|key| Answer::Now(self.row(key))).collect()
     }
 }
 
