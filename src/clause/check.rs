@@ -1,7 +1,7 @@
 use ipnet::IpNet;
 use regex::RegexBuilder;
 
-use crate::case::{Millis, Type, Value, parse_duration};
+use crate::case::{Millis, Type, Value, Why, parse_duration};
 use crate::text::{At, Problems, suggestion};
 
 use super::eval::{Op, Operand, STACK_MAX, Test};
@@ -10,7 +10,7 @@ use super::{Clause, Mistake, Name, OPS_MAX, Schema, Slot, TEXT_BYTES_MAX, lex};
 
 /// Bounds the memory of one compiled pattern.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
-const FUNCTIONS: [&str; 5] = ["has", "age", "cidr", "duration", "timestamp"];
+const FUNCTIONS: [&str; 6] = ["has", "unknown", "age", "cidr", "duration", "timestamp"];
 const METHODS: [&str; 4] = ["startsWith", "endsWith", "contains", "matches"];
 
 /// Reads, types and compiles one condition. `at` is where its first character stands.
@@ -263,6 +263,14 @@ impl Check<'_> {
                     self.leaf(Test::Has(slot), negated);
                 }
             }
+            ("unknown", [Expr { at, node: Node::Name(path) }]) => {
+                self.unknown((*at, path), None, negated);
+            }
+            ("unknown", [Expr { at, node: Node::Name(path) }, why]) => {
+                if let Some(why) = self.reason(why) {
+                    self.unknown((*at, path), Some(why), negated);
+                }
+            }
             ("cidr", [of, Expr { at, node: Node::Text(network) }]) => {
                 let of = self.text_operand(of);
                 match (of, network.parse::<IpNet>()) {
@@ -278,9 +286,34 @@ impl Check<'_> {
         }
     }
 
+    fn reason(&mut self, expr: &Expr) -> Option<Why> {
+        let Node::Text(text) = &expr.node else {
+            self.wrong_call(expr.at, "unknown");
+            return None;
+        };
+        let why = Why::OF_FACTS.into_iter().find(|why| why.code() == text);
+        if why.is_none() {
+            let all = Why::OF_FACTS.map(Why::code).join(", ");
+            self.mistake(expr.at, format!("unknown cause `{text}`: one of {all}"));
+        }
+        why
+    }
+
+    fn unknown(&mut self, (at, path): (usize, &str), why: Option<Why>, negated: bool) {
+        match self.name(at, path) {
+            Some((slot @ Slot::Fact { .. }, _)) => self.leaf(Test::Unknown(slot, why), negated),
+            Some(_) => {
+                let message = format!("only a fact is ever unknown: write !has({path})");
+                self.mistake(at, message);
+            }
+            None => {}
+        }
+    }
+
     fn wrong_call(&mut self, at: usize, name: &str) {
         let message = match name {
             "has" => "write has(name)".to_owned(),
+            "unknown" => "write unknown(fact) or unknown(fact, \"stale\")".to_owned(),
             "age" => "write age(name of a time)".to_owned(),
             "cidr" => "write cidr(name, \"10.0.0.0/8\")".to_owned(),
             "duration" => "write duration(\"15m\")".to_owned(),

@@ -1,6 +1,6 @@
 use crate::case::{
-    Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold, Millis,
-    Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
+    Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold,
+    Millis, Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
 };
 use crate::policy::Policy;
 

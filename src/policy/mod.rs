@@ -83,6 +83,12 @@ impl Policy {
         self.playbooks.get(self.routing.route(alert).live?)
     }
 
+    /// By enricher, how old an answer may be that this alert is ruled by.
+    pub fn ages(&self, alert: &Alert<'_>) -> &[Option<i64>] {
+        let playbook = self.live(alert).map(|playbook| &playbook.boundary_max_age_ms);
+        playbook.unwrap_or(&self.boundary.max_age_ms)
+    }
+
     /// Playbooks that are tried on this alert without effect.
     pub fn shadows(&self, alert: &Alert<'_>) -> impl Iterator<Item = &Playbook> {
         let shadows = &self.routing.route(alert).shadows;
@@ -103,7 +109,9 @@ impl Policy {
         let required = layers
             .flat_map(|layer| [&layer.require_escalate, &layer.require_suppress])
             .flat_map(|require| &require.facts)
-            .filter(|(name, _)| matches!(name.slot, Slot::Fact { enricher: of, .. } if of == enricher))
+            .filter(
+                |(name, _)| matches!(name.slot, Slot::Fact { enricher: of, .. } if of == enricher),
+            )
             .map(|(_, age_ms)| Some(*age_ms));
         let ages = playbooks.chain(required).chain([of(&self.boundary.max_age_ms)]);
         ages.flatten().min()

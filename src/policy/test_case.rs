@@ -36,7 +36,6 @@ pub struct Expect {
 }
 
 const FATES: [&str; 4] = ["route", "suppress", "escalate", "hold"];
-const WHYS: [Why; 5] = [Why::Error, Why::Timeout, Why::Stale, Why::Conflict, Why::NoKey];
 
 pub(super) fn test_case(
     node: &Node,
@@ -225,7 +224,7 @@ fn whole(node: &Node, draft: &mut Draft, problems: &mut Problems) {
 
 fn why(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Why> {
     let node = fields.get("unknown")?;
-    one_of(node, "cause", &WHYS, Why::code, problems)
+    one_of(node, "cause", &Why::OF_FACTS, Why::code, problems)
 }
 
 fn counters_of(

@@ -11,4 +11,6 @@
 
 mod aws;
 mod server;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod taxii;
