@@ -19,6 +19,10 @@ pub enum Why {
 }
 
 impl Why {
+    /// Those for which a fact is unknown.
+    pub const OF_FACTS: [Self; 5] =
+        [Self::Error, Self::Timeout, Self::Stale, Self::Conflict, Self::NoKey];
+
     pub fn code(self) -> &'static str {
         match self {
             Self::Error => "error",

@@ -124,7 +124,7 @@ impl Test {
                 Some(subject) => Atom::Pattern(subject, Pattern::Network(*network)),
                 None => Atom::Other,
             },
-            Self::InList(..) | Self::Exists(..) => Atom::Other,
+            Self::InList(..) | Self::Exists(..) | Self::Unknown(..) => Atom::Other,
         }
     }
 }

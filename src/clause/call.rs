@@ -1,7 +1,7 @@
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
-use crate::case::{Millis, Type, Value, parse_duration};
+use crate::case::{Millis, Type, Value, Why, parse_duration};
 use crate::text::suggestion;
 
 use super::check::Check;
@@ -40,7 +40,7 @@ impl Check<'_> {
             self.unknown_function(whole, name, is_method);
             return None;
         };
-        if arguments.len() != function.takes.len() {
+        if !function.arity().contains(&arguments.len()) {
             self.mistake(whole, format!("write {}", function.usage()));
             return None;
         }
@@ -63,7 +63,17 @@ impl Check<'_> {
             (Takes::Name, Node::Name(path)) => {
                 self.name(argument, path).map(|(slot, _)| Given::Name(slot))
             }
-            (Takes::Literal(_), Node::Text(text)) => Some(Given::Text(text, argument)),
+            (Takes::Fact, Node::Name(path)) => match self.name(argument, path)? {
+                (slot @ Slot::Fact { .. }, _) => Some(Given::Name(slot)),
+                _ => {
+                    let message = format!("only a fact is ever unknown: write !has({path})");
+                    self.mistake(argument, message);
+                    None
+                }
+            },
+            (Takes::Literal(_) | Takes::Cause, Node::Text(text)) => {
+                Some(Given::Text(text, argument))
+            }
             (Takes::Variable, Node::Name(name)) if !name.contains('.') => {
                 Some(Given::Variable(name))
             }
@@ -83,7 +93,10 @@ impl Check<'_> {
                 self.mistake(argument, message);
                 None
             }
-            (Takes::Name | Takes::Literal(_) | Takes::Variable, _) => {
+            (
+                Takes::Name | Takes::Fact | Takes::Cause | Takes::Literal(_) | Takes::Variable,
+                _,
+            ) => {
                 self.mistake(whole, format!("write {}", function.usage()));
                 None
             }
@@ -107,6 +120,10 @@ impl Check<'_> {
         let mut given = given.into_iter();
         match (what, given.next()?, given.next(), given.next()) {
             (What::Has, Given::Name(slot), ..) => Some(Test::Has(slot)),
+            (What::Unknown, Given::Name(slot), None, _) => Some(Test::Unknown(slot, None)),
+            (What::Unknown, Given::Name(slot), Some(Given::Text(text, at)), _) => {
+                self.cause(text, at).map(|why| Test::Unknown(slot, Some(why)))
+            }
             (What::Cidr, Given::Value(of), Some(Given::Text(text, at)), _) => {
                 match text.parse::<IpNet>() {
                     Ok(network) => Some(Test::Cidr(of, network)),
@@ -128,6 +145,15 @@ impl Check<'_> {
             }
             _ => None,
         }
+    }
+
+    fn cause(&mut self, text: &str, at: &Expr) -> Option<Why> {
+        let why = Why::OF_FACTS.into_iter().find(|why| why.code() == text);
+        if why.is_none() {
+            let all = Why::OF_FACTS.map(Why::code).join(", ");
+            self.mistake(at, format!("unknown cause `{text}`: one of {all}"));
+        }
+        why
     }
 
     /// Builds what gives a value.

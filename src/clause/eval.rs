@@ -33,6 +33,8 @@ pub(super) enum Op {
 pub(super) enum Test {
     Constant(bool),
     Has(Slot),
+    /// Whether a fact is unknown, for that reason if one is given.
+    Unknown(Slot, Option<Why>),
     Is(Slot),
     Compare(Operand, Relation, Operand),
     In(Operand, Box<[Value<'static>]>),
@@ -91,6 +93,12 @@ impl Clause {
         }
     }
 
+    /// Whether a part of it holds because something is unknown.
+    pub fn asks_for_unknown(&self) -> bool {
+        let is_it = |op: &Op| matches!(op, Op::Leaf { test: Test::Unknown(..), .. });
+        self.ops.iter().any(is_it)
+    }
+
     /// Fields, facts and counters it names, each once.
     pub fn names(&self) -> &[Name] {
         &self.names
@@ -144,6 +152,14 @@ impl Test {
     /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
     /// and an unknown value makes both unknown. Only `has` answers about absence itself.
     fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
+        if let Self::Unknown(slot, why) = self {
+            return match scope.read(*slot) {
+                Value::Unknown(found) if !negated => Tri::of(why.is_none_or(|why| why == found)),
+                // What it turned out to be could undo whatever rested on its being known.
+                Value::Unknown(_) => Tri::Unknown,
+                _ => Tri::of(negated),
+            };
+        }
         match self.find(scope) {
             Found::Holds(holds) => Tri::of(holds != negated),
             Found::Absent if !negated => Tri::False,
@@ -158,6 +174,7 @@ impl Test {
                 Value::Unknown(_) => Found::Unknown,
                 value => Found::Holds(value.is_present()),
             },
+            Self::Unknown(..) => Found::Unknown,
             Self::Is(slot) => match scope.read(*slot) {
                 Value::Bool(value) => Found::Holds(value),
                 other => missing(&other),
@@ -198,7 +215,7 @@ impl Test {
     fn uses(&self, slot: Slot) -> bool {
         match self {
             Self::Constant(_) => false,
-            Self::Has(of) | Self::Is(of) => *of == slot,
+            Self::Has(of) | Self::Is(of) | Self::Unknown(of, _) => *of == slot,
             Self::Compare(left, _, right) | Self::InList(left, right) => {
                 left.uses(slot) || right.uses(slot)
             }

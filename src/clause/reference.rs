@@ -37,7 +37,8 @@ is older than `max_age`, sources contradict each other). A clause is true, false
 - A comparison over an absent value is false, and its negation is unknown: absence makes nothing true. Only `has(name)` asks about
   absence itself.
 - Anything over an unknown value is unknown, also `has(name)`, unless the rest of the clause settles it: `false && unknown` is
-  false. So a clause that is true or false stays so whatever the unknown values turn out to be.
+  false. So a clause that is true or false stays so whatever the unknown values turn out to be. Only `unknown(fact)` asks about
+  that itself; nothing is suppressed or escalated by it.
 - `a != b` is a comparison, too: over an absent value it is false, while `!(a == b)` is unknown.
 - A calculation that leaves the range of times is unknown.
 
@@ -51,7 +52,7 @@ const NOT_CEL: &str = "
 ## Beside CEL
 
 What stands here means in CEL what it means here, where every value is there; a test compares the two over generated
-conditions. Not in CEL are `cidr`, `age`, the name `now` and days in a duration. Left out of CEL on purpose: other arithmetic, `?:`,
+conditions. Not in CEL are `cidr`, `age`, `unknown`, the name `now` and days in a duration. Left out of CEL on purpose: other arithmetic, `?:`,
 `null` (use `has`), maps, other macros than `exists`, exponents, conversions, and comparing values of different types.
 ";
 

@@ -50,7 +50,7 @@ pub(super) static OPERATORS: [Operator; 12] = [
     joining("!", Sign::Not, 9, "does not hold; binds tightest", "!(nhi.kind == \"person\")"),
 ];
 
-pub(super) static FUNCTIONS: [Function; 11] = [
+pub(super) static FUNCTIONS: [Function; 12] = [
     Function {
         name: "has",
         what: What::Has,
@@ -60,6 +60,17 @@ pub(super) static FUNCTIONS: [Function; 11] = [
         gaps: Gaps::Answers,
         about: "the alert or the fact has this value",
         example: "has(nhi.id)",
+    },
+    Function {
+        name: "unknown",
+        what: What::Unknown,
+        is_method: false,
+        takes: &[Takes::Fact, Takes::Cause],
+        gives: None,
+        gaps: Gaps::Asks,
+        about: "the fact is not known, for this cause where one is given: error, timeout, stale, conflict or no_key. \
+            Only in rules that route or hold. Not in CEL",
+        example: "unknown(owner.team, \"stale\")",
     },
     Function {
         name: "age",
@@ -215,6 +226,7 @@ pub(super) struct Function {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Has,
+    Unknown,
     Age,
     Size,
     Duration,
@@ -230,6 +242,10 @@ pub(super) enum What {
 pub(super) enum Takes {
     /// A name of any type.
     Name,
+    /// The name of a fact.
+    Fact,
+    /// Why it is unknown, between quotes; may be left out.
+    Cause,
     Value(&'static [Type]),
     /// A text between quotes, read while compiling; what it must be.
     Literal(&'static str),
@@ -246,6 +262,9 @@ pub(super) enum Gaps {
     Compares,
     /// False over an absent value, and negated true; unknown over an unknown one.
     Answers,
+    /// False over a value that is known or absent, and negated true; over an unknown one true, and
+    /// negated unknown: what it turned out to be could undo what rested on its being known.
+    Asks,
     /// Absent where a part is, else unknown where a part is.
     PassesOn,
     /// Kleene's logic.
@@ -256,7 +275,7 @@ impl Gaps {
     pub fn over_absent(self) -> &'static str {
         match self {
             Self::Compares => "false; negated unknown",
-            Self::Answers => "false; negated true",
+            Self::Answers | Self::Asks => "false; negated true",
             Self::PassesOn => "absent",
             Self::Joins => "see below",
         }
@@ -265,6 +284,7 @@ impl Gaps {
     pub fn over_unknown(self) -> &'static str {
         match self {
             Self::Compares | Self::Answers | Self::PassesOn => "unknown",
+            Self::Asks => "true, for another cause false; negated unknown",
             Self::Joins => "see below",
         }
     }
@@ -291,13 +311,15 @@ impl Function {
 
     /// Else it is made of what stands in quotes, and is always there.
     pub fn takes_values(&self) -> bool {
-        self.takes.iter().any(|takes| matches!(takes, Takes::Name | Takes::Value(_)))
+        self.takes.iter().any(|takes| matches!(takes, Takes::Name | Takes::Fact | Takes::Value(_)))
     }
 
     /// How it is written: `cidr(text, "…")`.
     pub fn usage(&self) -> String {
         let argument = |takes: &Takes| match takes {
             Takes::Name => "name".to_owned(),
+            Takes::Fact => "fact".to_owned(),
+            Takes::Cause => "\"cause\"".to_owned(),
             Takes::Value(types) => {
                 let names: Vec<&str> = types.iter().map(|of| of.name()).collect();
                 names.join(" or ")
@@ -309,7 +331,18 @@ impl Function {
         let mut arguments: Vec<String> = self.takes.iter().map(argument).collect();
         let before =
             if self.is_method { format!("{}.", arguments.remove(0)) } else { String::new() };
-        format!("{before}{}({})", self.name, arguments.join(", "))
+        let all = arguments.join(", ");
+        let without = match self.takes {
+            [Takes::Fact, Takes::Cause] => format!("{}(fact) or ", self.name),
+            _ => String::new(),
+        };
+        format!("{without}{before}{}({all})", self.name)
+    }
+
+    /// How many arguments it takes.
+    pub fn arity(&self) -> std::ops::RangeInclusive<usize> {
+        let needed = self.takes.iter().filter(|takes| !matches!(takes, Takes::Cause)).count();
+        needed..=self.takes.len()
     }
 }
 

@@ -14,11 +14,13 @@ use crate::audit::{
     Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, PolicyRef, Record, Recovery,
     Resume, chain_name, resume,
 };
-use crate::case::{Again, Arrival, Body, Millis};
+use crate::case::{Again, Arrival, Body, FactState, Millis, Why};
 use crate::correlate::State;
+use crate::decide::unknown;
 use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
+use crate::policy::Policy;
 
 /// Records read back at first; four times as many while that is not enough.
 const TAIL_FIRST: i64 = 10_000;
@@ -60,10 +62,15 @@ pub struct Triage {
 #[derive(Default)]
 pub(super) struct Counted {
     rulings: Vec<(Ruled, u64)>,
+    /// By enricher and place in [`FACTS`].
+    facts: Vec<[u64; FACTS]>,
     duplicates: u64,
     ages_seconds: Vec<f64>,
     pub(super) revisions: Vec<(Again, Ruled)>,
 }
+
+/// Known, absent, and each cause for which a fact is unknown.
+const FACTS: usize = 2 + Why::OF_FACTS.len();
 
 /// A lane and what its recovery still has to write.
 pub(super) struct Open {
@@ -356,6 +363,7 @@ impl Stage for Triage {
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
         self.traced.looked_up(started.elapsed());
         let now = (self.clock)();
+        self.counted.saw(&self.terms.policy, &cases, now);
         for (place, (message, case)) in batch.messages.iter().zip(&cases).enumerate() {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
@@ -390,7 +398,7 @@ impl Stage for Triage {
             open.lane.tally.tell(&self.metrics.policy);
         }
         drop(std::mem::take(&mut self.traced));
-        self.counted.tell(&self.metrics);
+        self.counted.tell(&self.terms.policy, &self.metrics);
     }
 }
 
@@ -402,7 +410,30 @@ impl Counted {
         }
     }
 
-    fn tell(&mut self, metrics: &Metrics) {
+    /// Facts as the rulings of a batch have them.
+    fn saw(&mut self, policy: &Policy, cases: &[Case<'_>], now: Millis) {
+        for case in cases {
+            let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival else { continue };
+            let ages = policy.ages(alert);
+            self.facts.resize(self.facts.len().max(case.facts.len()), [0; FACTS]);
+            for (index, (row, counts)) in case.facts.iter().zip(&mut self.facts).enumerate() {
+                let Some(row) = row else { continue };
+                let why = unknown(row, ages.get(index).copied().flatten(), now);
+                let place = place(why.map_or(row.state, FactState::Unknown));
+                counts.get_mut(place).into_iter().for_each(|count| *count += 1);
+            }
+        }
+    }
+
+    fn tell(&mut self, policy: &Policy, metrics: &Metrics) {
+        for (shape, counts) in policy.schema().enrichers.iter().zip(self.facts.drain(..)) {
+            let codes = Why::OF_FACTS.map(Why::code);
+            for (state, count) in ["known", "absent"].into_iter().chain(codes).zip(counts) {
+                if count > 0 {
+                    metrics.lookups.facts(&shape.name, state, count);
+                }
+            }
+        }
         for (ruled, count) in self.rulings.drain(..) {
             let labels = [ruled.ruling, ruled.reason.code()];
             metrics.rulings.with_label_values(&labels).inc_by(count);
@@ -414,6 +445,17 @@ impl Counted {
         let ages = metrics.alert_age_seconds.local();
         self.ages_seconds.drain(..).for_each(|age| ages.observe(age));
         ages.flush();
+    }
+}
+
+fn place(state: FactState) -> usize {
+    match state {
+        FactState::Known => 0,
+        FactState::Absent => 1,
+        FactState::Unknown(why) => {
+            let place = Why::OF_FACTS.iter().position(|each| *each == why);
+            2 + place.unwrap_or_default()
+        }
     }
 }
 

@@ -21,7 +21,7 @@ mod compile;
 use std::collections::BTreeSet;
 
 use crate::case::{Alert, Id};
-use crate::clause::Schema;
+use crate::clause::{Schema, Slot};
 
 pub use action::Action;
 pub use boundary::{
@@ -93,6 +93,12 @@ impl Policy {
         canary.filter(|playbook| playbook.takes(alert)).or_else(live)
     }
 
+    /// By enricher, how old an answer may be that this alert is ruled by.
+    pub fn ages(&self, alert: &Alert<'_>) -> &[Option<i64>] {
+        let playbook = self.live(alert).map(|playbook| &playbook.boundary_max_age_ms);
+        playbook.unwrap_or(&self.boundary.max_age_ms)
+    }
+
     /// Playbooks that are tried on this alert without effect; where one in canary mode rules, also
     /// the one whose place it takes.
     pub fn shadows(&self, alert: &Alert<'_>) -> impl Iterator<Item = &Playbook> {
@@ -107,6 +113,22 @@ impl Policy {
     /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
         self.live(alert)?.grouping(alert)
+    }
+
+    /// The least age that a playbook or the boundary asks of this enricher's answers.
+    pub fn least_age_ms(&self, enricher: usize) -> Option<i64> {
+        let of = |ages: &[Option<i64>]| ages.get(enricher).copied().flatten();
+        let playbooks = self.playbooks.iter().map(|playbook| of(&playbook.boundary_max_age_ms));
+        let layers = self.boundary.layers.iter();
+        let required = layers
+            .flat_map(|layer| [&layer.require_escalate, &layer.require_suppress])
+            .flat_map(|require| &require.facts)
+            .filter(
+                |(name, _)| matches!(name.slot, Slot::Fact { enricher: of, .. } if of == enricher),
+            )
+            .map(|(_, age_ms)| Some(*age_ms));
+        let ages = playbooks.chain(required).chain([of(&self.boundary.max_age_ms)]);
+        ages.flatten().min()
     }
 
     /// Every queue that a ruling can name.

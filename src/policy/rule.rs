@@ -152,7 +152,7 @@ pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> O
         None => Some(Condition::always()),
     };
     let clauses = when.as_ref().map(Condition::clauses).unwrap_or_default();
-    for name in clauses.into_iter().flat_map(|clause| clause.names()) {
+    for name in clauses.iter().flat_map(|clause| clause.names()) {
         names.check(name.slot, &name.path, &name.at, problems);
     }
     let on_unknown = fields
@@ -164,6 +164,12 @@ pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> O
         let message =
             "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
         problems.add(&node.at, message);
+    }
+    // INVARIANT (INV-4): unknown never helps automation.
+    for clause in clauses.iter().filter(|clause| acts && clause.asks_for_unknown()) {
+        let message = "`unknown(…)` is for rules that route or hold: nothing is suppressed or \
+                       escalated because a fact is unknown";
+        problems.add(&clause.at, message);
     }
     fields.finish(problems);
     Some(Rule {

@@ -13,4 +13,6 @@
 mod aws;
 mod gitleaks;
 mod server;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod taxii;

@@ -48,6 +48,16 @@ fn atom(choices: &mut Choices) -> String {
     }
 }
 
+/// Only for rules that lead to people.
+const UNKNOWNS: [&str; 6] = [
+    "'unknown(vault.live)'",
+    "'!unknown(registry.fixture)'",
+    "'unknown(owner.tier, \"timeout\")'",
+    "'unknown(owner.environment, \"stale\") || vault.live'",
+    "{not: {any: ['unknown(vault.live, \"timeout\")', 'registry.fixture == true']}}",
+    "{any: ['!unknown(owner.tier)', 'severity == \"high\"']}",
+];
+
 fn clause(choices: &mut Choices) -> String {
     match choices.below(5) {
         0 => format!("{{any: ['{}', '{}']}}", playbook_atom(choices), playbook_atom(choices)),
@@ -70,9 +80,13 @@ const OUTCOMES: [&str; 7] = [
 pub fn playbook(choices: &mut Choices) -> String {
     let mut rules = String::new();
     for index in 0..=choices.below(3) {
-        let clauses: Vec<String> = (0..=choices.below(2)).map(|_| clause(choices)).collect();
+        let mut clauses: Vec<String> = (0..=choices.below(2)).map(|_| clause(choices)).collect();
         let on_unknown = *choices.one(&["next", "next", "next", "route", "hold"]);
         let outcome = choices.one(&OUTCOMES);
+        let is_for_people = outcome.starts_with("route") || outcome.starts_with("hold");
+        if is_for_people && choices.chance(2) {
+            clauses = vec![(*choices.one(&UNKNOWNS)).to_owned()];
+        }
         rules.push_str(&format!(
             "  - id: rule-{index}\n    when: [{}]\n    on_unknown: {on_unknown}\n    {outcome}\n",
             clauses.join(", ")

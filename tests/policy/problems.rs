@@ -105,6 +105,12 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "1:17: compares two things at a time: join comparisons with `&&`",
         ),
         ("true", "1:1: the condition names nothing of the alert or its facts"),
+        (
+            "unknown(owner.tier, 'old')",
+            "1:21: unknown cause `old`: one of error, timeout, stale, conflict, no_key",
+        ),
+        ("unknown(nhi.id)", "1:9: only a fact is ever unknown: write !has(nhi.id)"),
+        ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"stale\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
         ("severity == “a”", "1:13: use straight quotes: \" or '"),
     ] {
@@ -389,5 +395,30 @@ fn an_unquoted_negation_is_never_lost() {
         );
         let problems = policy(&[&playbook("p", &rules)], &[BASE]).map(|_| ()).unwrap_err();
         assert!(problems[0].starts_with("playbook1.yaml:10:"), "{problems:?}");
+    }
+}
+
+#[test]
+fn nothing_is_suppressed_because_a_fact_is_unknown() {
+    let with = |outcome: &str| {
+        let rules = format!(
+            "  - id: a\n    when: [{{any: [has(nhi.id), {{not: unknown(registry.count)}}]}}]\n    \
+             on_unknown: next\n    {outcome}\n"
+        );
+        let text =
+            playbook("p", &rules).replace("rules:", "facts: {registry: {max_age: 1h}}\nrules:");
+        policy(&[&text], &[BASE]).map(|_| ()).err().unwrap_or_default()
+    };
+    let suppress =
+        "suppress: {reason: test_fixture, evidence: [nhi.id], expires: 1d, on_expiry: recheck}";
+    assert_eq!(
+        with(suppress),
+        [
+            "playbook1.yaml:10:38: `unknown(…)` is for rules that route or hold: nothing is suppressed or escalated because a fact is unknown"
+        ]
+    );
+    for outcome in ["route: {queue: q, priority: low}", "hold: {queue: q, priority: low, for: 1h}"]
+    {
+        assert_eq!(with(outcome), [""; 0]);
     }
 }
