@@ -93,10 +93,7 @@ impl Check<'_> {
                 self.mistake(argument, message);
                 None
             }
-            (
-                Takes::Name | Takes::Fact | Takes::Cause | Takes::Literal(_) | Takes::Variable,
-                _,
-            ) => {
+            (Takes::Name | Takes::Fact | Takes::Cause | Takes::Literal(_) | Takes::Variable, _) => {
                 self.mistake(whole, format!("write {}", function.usage()));
                 None
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::Regex;
 
-use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict};
+use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict, Why};
 use crate::text::At;
 
 use super::operand::Operand;

@@ -171,7 +171,7 @@ fn plain(at: &FactAt, of: Type, value: &Json) -> Result<Value<'static>, &'static
         let text = number.to_string();
         let is_exact = number.is_i64() || text.bytes().filter(u8::is_ascii_digit).count() <= 15;
         let read = Value::read(of, &text).filter(|_| is_exact);
-        return read.map(Value::into_owned).ok_or(wrong);
+        return read.map(Value::into_owned).ok_or(WRONG);
     }
     let is_typed = match of {
         Type::Bool => value.is_boolean() || !at.table.is_empty(),

@@ -6,8 +6,6 @@ use crate::text::{Data, Fields, Node, Problems};
 
 use super::read::{one_of, time, value};
 
-const WHYS: [Why; 5] = [Why::Error, Why::Timeout, Why::Stale, Why::Conflict, Why::NoKey];
-
 /// The answer of one enricher while it is read. Not named at all: absent, as of now.
 struct Draft {
     state: FactState,
@@ -102,5 +100,5 @@ fn whole(node: &Node, draft: &mut Draft, problems: &mut Problems) {
 
 fn why(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Why> {
     let node = fields.get("unknown")?;
-    one_of(node, "cause", &WHYS, Why::code, problems)
+    one_of(node, "cause", &Why::OF_FACTS, Why::code, problems)
 }
