@@ -9,7 +9,8 @@ use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 pub enum HttpFact {
     Always(Value<'static>),
     At(FactAt),
-    /// Whether more time than `than` has passed since what stands at `since`; absent without either.
+    /// Whether more time than `than` has passed since what stands at `since`; absent without one
+    /// of them.
     Older {
         since: Place,
         than: Place,

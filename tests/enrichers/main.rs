@@ -1,5 +1,5 @@
-//! The shipped enrichers through the real client: against the replies that stand beside them, which a
-//! strict server gives, and against real servers where the environment names one.
+//! The shipped enrichers through the real client: against the replies that stand beside them, which
+//! a strict server gives, and against real servers where the environment names one.
 
 #![allow(
     clippy::unwrap_used,

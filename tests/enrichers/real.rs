@@ -1,5 +1,6 @@
 //! Against a real Vault (or OpenBao) and a real Backstage, where the environment names one on this
-//! machine. Vault: a server for tests, with a key-value engine of version 2 at `secret/` as `-dev` has.
+//! machine. Vault: a server for tests, with a key-value engine of version 2 at `secret/`, as `-dev`
+//! has.
 
 use std::env::var;
 
@@ -53,7 +54,9 @@ fn a_real_vault() {
     let (runtime, client) = (Runtime::new().unwrap(), reqwest::Client::new());
     let vault = Vault { runtime, client, url: url.clone(), token: token.clone() };
     let path = format!("tipstaff-test/{}", std::process::id());
-    let all = r#","managed":null,"current_version":null,"state":null,"created":null,"deleted":null,"expires":null,"rotation":null,"policies":null,"last_read":null"#;
+    let columns = ["managed", "current_version", "state", "created", "deleted", "expires"];
+    let columns = columns.iter().chain(&["rotation", "policies", "last_read"]);
+    let all: String = columns.map(|column| format!(",\"{column}\":null")).collect();
     let row = |name: &str, version: u8| {
         format!(
             "{{\"credential\":\"{name}\",\"path\":\"secret/{path}\",\"version\":{version}{all}}}\n"
@@ -70,8 +73,13 @@ fn a_real_vault() {
     let tables =
         [("enrichers/vault/vault.ndjson", &*table), ("enrichers/rotation/paths.csv", &paths)];
     let site = Site::new(&[service], &tables);
-    let of = |key: &str| values(&site.fact("vault", &[key]));
 
+    secrets(&vault, &site, &path);
+    tokens_and_leases(&vault, &site);
+}
+
+fn secrets(vault: &Vault, site: &Site, path: &str) {
+    let of = |key: &str| values(&site.fact("vault", &[key]));
     assert_eq!(of("first")["state"], "gone");
     for value in ["one", "two"] {
         let body = json!({"data": {"key": value}});
@@ -94,7 +102,10 @@ fn a_real_vault() {
     assert_eq!(of("second")["state"], "destroyed");
     vault.call(Method::DELETE, &format!("secret/metadata/{path}"), json!({}));
     assert_eq!(of("second")["state"], "gone");
+}
 
+fn tokens_and_leases(vault: &Vault, site: &Site) {
+    let of = |key: &str| values(&site.fact("vault", &[key]));
     let body = json!({"policies": ["default"], "ttl": "1h"});
     let made = vault.call(Method::POST, "auth/token/create", body);
     let accessor = made["auth"]["accessor"].as_str().unwrap();
