@@ -225,7 +225,7 @@ impl Reloader {
         let mut problems = Vec::new();
         let mut add = |path: &str, message: String| {
             let at = At { path: path.into(), line: 1, column: 1 };
-            problems.push(Problem { at, message });
+            problems.push(Problem::new(at, message));
         };
         let enrichers = |bundle: &[(String, String)]| -> Vec<(String, String)> {
             let is_enricher = |(path, _): &&(String, String)| path.starts_with("enrichers/");

@@ -162,10 +162,7 @@ impl Loaded {
             service.kafka.iter().find(|(name, ..)| message.contains(&format!("`{name}`")))
         });
         match place {
-            Some((_, at, _)) => Failure::Configuration(vec![Problem {
-                at: at.clone(),
-                message: message.to_owned(),
-            }]),
+            Some((_, at, _)) => Failure::Configuration(vec![Problem::new(at.clone(), message)]),
             None => Failure::Usage(message.to_owned()),
         }
     }

@@ -282,5 +282,5 @@ fn read(path: &Path) -> Result<Source, Problem> {
         Err(error) => Err(format!("cannot be read: {}", error.kind())),
     };
     let at = At { path: name.as_str().into(), line: 1, column: 1 };
-    text.map(|text| Source::new(name.as_str(), text)).map_err(|message| Problem { at, message })
+    text.map(|text| Source::new(name.as_str(), text)).map_err(|message| Problem::new(at, message))
 }

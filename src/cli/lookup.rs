@@ -107,9 +107,11 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
             Value::Unknown(why) => format!("unknown ({}): {}", why.code(), why.about()),
             Value::Bool(value) => value.to_string(),
             Value::Int(value) => value.to_string(),
+            Value::Decimal(value) => value.to_string(),
             Value::Time(value) => value.to_string(),
             Value::Duration(value) => duration_text(*value),
             Value::Text(text) => text.to_string(),
+            Value::List(items) => items.join(", "),
         };
         lines.push(format!("  {name:14} {value}"));
     }

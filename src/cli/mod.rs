@@ -11,6 +11,7 @@ mod lookup;
 mod map;
 mod policy;
 mod screen;
+mod test;
 mod verify;
 
 use std::io::{IsTerminal, Read, Write};
@@ -58,9 +59,9 @@ enum Verb {
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
     /// Check every file and report every problem, touching no network
-    Check(Config),
+    Check(check::Check),
     /// Run the tests that the playbooks carry
-    Test(Config),
+    Test(test::Test),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -139,8 +140,8 @@ pub fn main() -> ExitCode {
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
         Verb::Policy(verb) => verb.run(),
-        Verb::Check(config) => check::check(&config),
-        Verb::Test(config) => check::test(&config),
+        Verb::Check(check) => check.run(),
+        Verb::Test(test) => test.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };
@@ -154,7 +155,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{problem:#}\n");
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)

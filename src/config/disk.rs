@@ -26,12 +26,24 @@ impl Files {
     ///
     /// Errors: none; what could not be read is a problem that `load` reports with all others.
     pub fn read(directory: &Path) -> Self {
+        let mut files = Self::begin(directory);
+        files.read_folders(directory);
+        files
+    }
+
+    /// Where the three folders of a configuration directory really are.
+    pub fn places(directory: &Path) -> Vec<PathBuf> {
+        let folders = Self::begin(directory).folders();
+        folders.each().into_iter().map(|(_, place)| directory.join(place)).collect()
+    }
+
+    /// The service's own file, which says where the others are.
+    fn begin(directory: &Path) -> Self {
         let mut files = Self::default();
         let service = directory.join(SERVICE_FILE);
         if service.exists() {
             files.take(&service, SERVICE_FILE);
         }
-        files.read_folders(directory);
         files
     }
 
@@ -115,7 +127,7 @@ impl Files {
 
     fn cannot_read(&mut self, path: &Path, why: impl std::fmt::Display) {
         let at = At { path: shown(path).into(), line: 1, column: 1 };
-        self.unread.push(Problem { at, message: format!("cannot be read: {why}") });
+        self.unread.push(Problem::new(at, format!("cannot be read: {why}")));
     }
 }
 

@@ -25,7 +25,7 @@ pub fn decide<'p>(policy: &'p Policy, inputs: &Inputs<'p>) -> Decided<'p> {
 }
 
 /// With a playbook named, that one rules, whatever its mode: for the tests of shadow playbooks.
-pub(super) fn decide_by<'p>(
+pub fn decide_by<'p>(
     policy: &'p Policy,
     playbook: Option<&'p Playbook>,
     inputs: &Inputs<'p>,

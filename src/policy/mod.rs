@@ -5,6 +5,7 @@
 //! layers compose by intersection, and every playbook ends in people. Deliberately absent: ruling
 //! itself.
 
+mod findings;
 mod read;
 mod rule;
 mod canary;
@@ -12,6 +13,8 @@ mod playbook;
 mod action;
 mod boundary;
 mod routing;
+mod test_expect;
+mod test_facts;
 mod test_case;
 mod compile;
 
@@ -26,10 +29,12 @@ pub use boundary::{
 };
 pub use canary::Canary;
 pub use compile::compile;
+pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use playbook::{Mode, Playbook};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
-pub use test_case::{Expect, TestCase};
+pub use test_case::{Step, TestCase};
+pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
 
 use routing::Routing;
 

@@ -4,7 +4,10 @@ use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::Grouping;
 use super::canary::{Canary, canary};
-use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
+use super::findings::Code;
+use super::read::{
+    ToQueue, declared, max_ages, one_of, owner, require_duration, require_name, strings,
+};
 use super::rule::{Names, Outcome, Rule, rule};
 
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Playbook {
     pub fallback: (String, ToQueue),
     pub at: At,
     pub(super) on_at: At,
+    /// The enrichers under `facts`, and where they stand.
+    pub(super) declared: Vec<(usize, At)>,
     group: Option<Group>,
     /// There exactly in canary mode.
     canary: Option<Canary>,
@@ -70,7 +75,7 @@ impl Playbook {
         self.canary.as_ref().is_some_and(|canary| canary.has(&self.name, alert))
     }
 
-    pub(super) fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
+    pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
         let group = self.group.as_ref()?;
         let mut keys = vec![self.name.as_bytes().to_vec()];
         for field in &group.by {
@@ -90,7 +95,8 @@ fn key(value: &Value<'_>) -> Option<Vec<u8>> {
             Some(number.to_be_bytes().to_vec())
         }
         Value::Bool(flag) => Some(vec![u8::from(*flag)]),
-        Value::Absent | Value::Unknown(_) => None,
+        Value::Decimal(number) => Some(number.to_string().into_bytes()),
+        Value::Absent | Value::Unknown(_) | Value::List(_) => None,
     }
 }
 
@@ -104,13 +110,14 @@ pub(super) fn playbook<'n>(
     let Some(mut fields) = Fields::of(node, "a playbook", problems) else { return (None, &[]) };
     let name = require_name(&mut fields, "playbook", problems);
     let title = fields.require_text("title", problems).map(str::to_owned);
-    let owner = fields.require_text("owner", problems).map(str::to_owned);
+    let owner = owner(&mut fields, problems);
     let (mode, canary) = mode(&mut fields, problems);
     let on = on(&mut fields, problems);
     let order = fields.int("order", problems);
     let controls = controls(&mut fields, problems);
     let facts = fields.get("facts");
     let max_age_ms = max_ages(facts, schema, problems);
+    let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let rules = rules(&mut fields, &names, problems);
@@ -132,6 +139,7 @@ pub(super) fn playbook<'n>(
             controls,
             boundary_max_age_ms: max_age_ms.clone(),
             max_age_ms,
+            declared,
             fallback: (last.id.clone(), to.clone()),
             rules,
             at,
@@ -239,7 +247,7 @@ fn rules(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) ->
         if is_last && !(unconditional && matches!(rule.outcome, Outcome::Route(_))) {
             let message =
                 "the last rule must be a `route` without `when`: where everything else goes";
-            problems.add(&rule.at, message);
+            problems.under(Code::NoFallback.id(), |problems| problems.add(&rule.at, message));
         }
         rules.push(rule);
     }

@@ -1,6 +1,7 @@
 use crate::case::{Alert, Field};
 use crate::text::Problems;
 
+use super::findings::Code;
 use super::playbook::{Mode, Playbook};
 
 /// Which playbooks an alert goes to, worked out once for every kind and detector they name.
@@ -31,6 +32,7 @@ impl Routing {
     ///
     /// Errors: two live playbooks for one alert without an order, and playbooks nothing reaches.
     pub(super) fn new(playbooks: &[Playbook], always: &[usize], problems: &mut Problems) -> Self {
+        let before = problems.len();
         let mut reached = vec![false; playbooks.len()];
         let mut kinds: Vec<&String> = playbooks.iter().flat_map(|each| &each.kinds).collect();
         kinds.sort();
@@ -60,11 +62,15 @@ impl Routing {
                 }
             })
             .collect();
-        for (playbook, reached) in playbooks.iter().zip(reached) {
+        // Without an order nobody can say who is reached.
+        let is_ordered = problems.len() == before;
+        for (playbook, reached) in playbooks.iter().zip(reached).filter(|_| is_ordered) {
             if playbook.mode == Mode::Live && !reached {
                 let message =
                     "no alert reaches this playbook: others with a lower order take them all";
-                problems.add(&playbook.on_at, message);
+                problems.under(Code::Unreached.id(), |problems| {
+                    problems.add(&playbook.on_at, message);
+                });
             }
         }
         let nowhere =
@@ -137,7 +143,7 @@ fn check_orders(kind: &str, live: &[(usize, &Playbook)], problems: &mut Problems
                 "alerts of kind `{kind}` also go to playbook `{}` ({}): give both a different `order`",
                 earlier.name, earlier.at
             );
-            problems.add(&playbook.on_at, message);
+            problems.under(Code::Overlap.id(), |problems| problems.add(&playbook.on_at, message));
         }
     }
 }

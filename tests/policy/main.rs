@@ -16,6 +16,8 @@ mod kleene;
 mod generated;
 mod unknowns;
 mod second_reading;
+mod language;
 mod problems;
 mod named;
 mod revisions;
+mod claims;

@@ -4,8 +4,8 @@ use tipstaff::case::{
     Body, FactState, Field, Priority, Reason, Ruling, Tri, Unreadable, Value, Why,
 };
 use tipstaff::clause::Scope;
-use tipstaff::decide::run_tests;
 use tipstaff::policy::Policy;
+use tipstaff::trial::run_tests;
 
 use crate::support::{
     NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, alert, arrived, clause, counters, known,
@@ -92,11 +92,11 @@ fn live_facts() -> Rows {
 
 #[test]
 fn the_tests_of_a_playbook_run_and_say_how_they_differ() {
-    let outcomes = run_tests(&example());
+    let outcomes = run_tests(&example(), |_, _| true);
     let wrong: Vec<&str> = outcomes.iter().filter(|o| !o.passed()).map(|o| &*o.name).collect();
     assert_eq!(wrong, ["this one is wrong on purpose"], "{outcomes:#?}");
-    let lines = &outcomes[3].differences;
-    assert_eq!(lines[0], "ruling: expected `hold`, got `route`");
+    let lines: Vec<String> = outcomes[3].differences.iter().map(ToString::to_string).collect();
+    assert_eq!(lines[0], "ruling: expected `hold cicd-response`, got `route cicd-response`");
     assert_eq!(lines[1], "rule: expected `live`, got `otherwise`");
 }
 
