@@ -387,3 +387,46 @@ fn sign(site: &Site, directory: &Path, name: &str) {
     fs::create_dir_all(directory.join("signatures")).unwrap();
     fs::rename(signature, directory.join("signatures").join(format!("{name}.sig"))).unwrap();
 }
+
+/// Two processes with different files: the newest generation rules the chains it is on, and the other
+/// says so, is blocked there, and goes on as soon as its files follow.
+#[test]
+fn of_two_processes_the_newer_policy_wins_and_the_other_says_so() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let site = Site::new(&kafka.bootstrap(), "two", 2);
+    site.create("");
+    let (directory, port) = site.config("old", "workers: {triage: 1}\n");
+    let file = site.own("old", "playbooks").join("exposed-key.yaml");
+    edit(&file, "title: A key", "title: One key");
+    let mut old = Process::start(&directory, "intake,triage", port);
+    site.wait_ready(&mut old);
+    let mut new = site.ready("new", "triage", "workers: {triage: 1}\n");
+    let shared = || {
+        let found = generations(&site);
+        found.values().filter(|each| each.last() == Some(&2)).count()
+    };
+    assert!(wait_until(PATIENCE, || shared() == 1), "{:?} {}", generations(&site), new.log());
+    says(&old, &["another process has put policy", "of generation 2 in force"]);
+    let noted = || page(&old, "/readyz").contains("another process has policy");
+    assert!(wait_until(PATIENCE, noted), "{}", page(&old, "/readyz"));
+
+    drains(&mut new);
+    says(&old, &["is blocked: the chain is under policy", "has the older generation 1"]);
+    assert_eq!(old.get("/readyz").unwrap().0, 503);
+    edit(&file, "title: One key", "title: A key");
+    let is_well = || old.get("/readyz").is_some_and(|(_, text)| text == "ok\n");
+    // Long before a blocked partition would be tried again by itself.
+    assert!(wait_until(Duration::from_secs(20), is_well), "{}", old.log());
+    assert!(wait_until(PATIENCE, || shared() == 2), "{:?}", generations(&site));
+    publish(&site.bootstrap, &findings(0, 0..20));
+    site.rulings(20, &old);
+    let generations_of = |kind: &str| -> Vec<i64> {
+        let records = site.records(kind).into_iter();
+        records.map(|record| record["policy"]["generation"].as_i64().unwrap()).collect()
+    };
+    assert!(generations_of("ruling").iter().all(|generation| *generation == 2));
+    drains(&mut old);
+    let verified = site.verb(&["verify"], "operator");
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
