@@ -88,7 +88,7 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
     let known = |wanted| map.iter().find(|(field, _)| *field == wanted).map(|(_, leaf)| *leaf);
     let signs = [known(Field::NativeId), known(Field::EventType), secrets.first()];
     let signs: Vec<String> =
-        signs.into_iter().flatten().take(2).map(|leaf| sign(&each, leaf)).collect();
+        signs.into_iter().flatten().take(2).map(|leaf| sign(each.as_deref(), leaf)).collect();
     let severity = best(&others, &["severity", "level", "priority", "risklevel"]);
     let severity = severity.map_or("...".to_owned(), |leaf| quoted(&leaf.path));
     let mut map: Vec<(Field, String)> =
@@ -98,8 +98,8 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
 }
 
 /// A leaf as `detect` comes to it, which looks at the message rather than at an alert in it.
-fn sign(each: &Option<String>, leaf: &Leaf<'_>) -> String {
-    let list = each.as_deref().filter(|each| *each != "$[*]");
+fn sign(each: Option<&str>, leaf: &Leaf<'_>) -> String {
+    let list = each.filter(|each| *each != "$[*]");
     let list = list.and_then(|each| Path::parse(each).ok()).map(|list| list.steps);
     let first = |step| if step == Step::Each { Step::Index(0) } else { step };
     let around = list.into_iter().flatten().map(first);

@@ -65,7 +65,7 @@ fn a_mistake_in_that_table_is_told_at_its_place() {
 fn each_mistake_is_told_at_its_place() {
     let right = enricher(FACTS);
     for (from, to, expected) in [
-        ("gives: [mount, path]", "gives: []", "9:51: `gives` must name at least one field"),
+        ("gives: [mount, path]", "gives: []", "9:49: `gives` must name at least one field"),
         ("gives: [mount, path]", "give: [mount]", "9:10: `gives` is missing"),
         (
             "file: t.csv",
@@ -83,7 +83,7 @@ fn each_mistake_is_told_at_its_place() {
             "9:25: the key has 1 parts, but the table 2 key columns",
         ),
         ("older_than: one.every", "older_than: two.every", "no call is called `two`"),
-        ("late: {path", "digest: {path", "13:15: the field is text, which that does not give"),
+        ("late: bool", "late: text", "13:13: the field is text, which that does not give"),
         ("is_not: \"{path}\"", "is_not: \"{pat}\"", "no part of the key is named `pat`"),
         ("past: true", "past: true, is: x", "a case has a `path` and one of"),
         ("past: true", "past: soon", "must be true or false"),

@@ -59,8 +59,8 @@ fn report(gitleaks: &Path, folder: &Path, out: &Path) -> Value {
 
 /// Decision records as an operator's `tipstaff decide` writes them.
 fn decided(file: &Path) -> (String, Vec<Value>) {
-    let run =
-        Command::new(env!("CARGO_BIN_EXE_tipstaff")).arg("decide").arg(file).output().unwrap();
+    let words = ["decide", "--pipeline", "gitleaks"];
+    let run = Command::new(env!("CARGO_BIN_EXE_tipstaff")).args(words).arg(file).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let text = String::from_utf8(run.stdout).unwrap();
     let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
