@@ -1,6 +1,8 @@
 use crate::case::Type;
 use crate::case::Type::{Bool, Decimal, Duration, Int, List, Text, Time};
 
+use super::gaps::Gaps;
+
 /// Everything that a condition can be made of, once: the lexer takes its symbols from here, the
 /// parser how tightly they bind, the checker what they take and give, the reference page all of it.
 pub(super) static OPERATORS: [Operator; 12] = [
@@ -253,41 +255,6 @@ pub(super) enum Takes {
     Variable,
     /// A condition about it.
     TestOfIt,
-}
-
-/// What becomes of a value that is not there (INV-4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gaps {
-    /// False over an absent value, and negated unknown; unknown over an unknown one.
-    Compares,
-    /// False over an absent value, and negated true; unknown over an unknown one.
-    Answers,
-    /// False over a value that is known or absent, and negated true; over an unknown one true, and
-    /// negated unknown: what it turned out to be could undo what rested on its being known.
-    Asks,
-    /// Absent where a part is, else unknown where a part is.
-    PassesOn,
-    /// Kleene's logic.
-    Joins,
-}
-
-impl Gaps {
-    pub fn over_absent(self) -> &'static str {
-        match self {
-            Self::Compares => "false; negated unknown",
-            Self::Answers | Self::Asks => "false; negated true",
-            Self::PassesOn => "absent",
-            Self::Joins => "see below",
-        }
-    }
-
-    pub fn over_unknown(self) -> &'static str {
-        match self {
-            Self::Compares | Self::Answers | Self::PassesOn => "unknown",
-            Self::Asks => "true, for another cause false; negated unknown",
-            Self::Joins => "see below",
-        }
-    }
 }
 
 impl Operator {

@@ -4,6 +4,7 @@
 //! rules from a state that its log confirms, and every way into that state is the same recovery.
 //! Deliberately absent: what a stage rules.
 
+mod counted;
 mod current;
 mod intake;
 mod lane;

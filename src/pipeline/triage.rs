@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::counted::Counted;
 use super::current::{Active, Current};
-use super::lane::{Case, Fate, Lane, Ruled, Terms, follow_again};
+use super::lane::{Case, Fate, Lane, Terms, follow_again};
 use super::outbox::Outbox;
 use super::revisit::{Visits, read_waiting};
 use super::stage::{Batch, Hint, Stage, Start};
@@ -14,13 +15,11 @@ use crate::audit::{
     Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, PolicyRef, Record, Recovery,
     Resume, chain_name, resume,
 };
-use crate::case::{Again, Arrival, Body, FactState, Millis, Why};
+use crate::case::{Arrival, Body, Millis};
 use crate::correlate::State;
-use crate::decide::unknown;
 use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
-use crate::policy::Policy;
 
 /// Records read back at first; four times as many while that is not enough.
 const TAIL_FIRST: i64 = 10_000;
@@ -57,20 +56,6 @@ pub struct Triage {
     /// Of the open transaction.
     traced: TracedBatch,
 }
-
-/// What the open transaction holds; told to the metrics when it is committed.
-#[derive(Default)]
-pub(super) struct Counted {
-    rulings: Vec<(Ruled, u64)>,
-    /// By enricher and place in [`FACTS`].
-    facts: Vec<[u64; FACTS]>,
-    duplicates: u64,
-    ages_seconds: Vec<f64>,
-    pub(super) revisions: Vec<(Again, Ruled)>,
-}
-
-/// Known, absent, and each cause for which a fact is unknown.
-const FACTS: usize = 2 + Why::OF_FACTS.len();
 
 /// A lane and what its recovery still has to write.
 pub(super) struct Open {
@@ -399,63 +384,6 @@ impl Stage for Triage {
         }
         drop(std::mem::take(&mut self.traced));
         self.counted.tell(&self.terms.policy, &self.metrics);
-    }
-}
-
-impl Counted {
-    fn add(&mut self, ruled: Ruled) {
-        match self.rulings.iter_mut().find(|(known, _)| *known == ruled) {
-            Some((_, count)) => *count += 1,
-            None => self.rulings.push((ruled, 1)),
-        }
-    }
-
-    /// Facts as the rulings of a batch have them.
-    fn saw(&mut self, policy: &Policy, cases: &[Case<'_>], now: Millis) {
-        for case in cases {
-            let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival else { continue };
-            let ages = policy.ages(alert);
-            self.facts.resize(self.facts.len().max(case.facts.len()), [0; FACTS]);
-            for (index, (row, counts)) in case.facts.iter().zip(&mut self.facts).enumerate() {
-                let Some(row) = row else { continue };
-                let why = unknown(row, ages.get(index).copied().flatten(), now);
-                let place = place(why.map_or(row.state, FactState::Unknown));
-                counts.get_mut(place).into_iter().for_each(|count| *count += 1);
-            }
-        }
-    }
-
-    fn tell(&mut self, policy: &Policy, metrics: &Metrics) {
-        for (shape, counts) in policy.schema().enrichers.iter().zip(self.facts.drain(..)) {
-            let codes = Why::OF_FACTS.map(Why::code);
-            for (state, count) in ["known", "absent"].into_iter().chain(codes).zip(counts) {
-                if count > 0 {
-                    metrics.lookups.facts(&shape.name, state, count);
-                }
-            }
-        }
-        for (ruled, count) in self.rulings.drain(..) {
-            let labels = [ruled.ruling, ruled.reason.code()];
-            metrics.rulings.with_label_values(&labels).inc_by(count);
-        }
-        for (why, ruled) in self.revisions.drain(..) {
-            metrics.revisions.with_label_values(&[why.code(), ruled.ruling]).inc();
-        }
-        metrics.duplicates.inc_by(std::mem::take(&mut self.duplicates));
-        let ages = metrics.alert_age_seconds.local();
-        self.ages_seconds.drain(..).for_each(|age| ages.observe(age));
-        ages.flush();
-    }
-}
-
-fn place(state: FactState) -> usize {
-    match state {
-        FactState::Known => 0,
-        FactState::Absent => 1,
-        FactState::Unknown(why) => {
-            let place = Why::OF_FACTS.iter().position(|each| *each == why);
-            2 + place.unwrap_or_default()
-        }
     }
 }
 

@@ -25,8 +25,8 @@ pub struct Expected {
 }
 
 pub const FATES: [&str; 4] = ["route", "suppress", "escalate", "hold"];
-/// What else can be expected: the rule, the reason, the priority, the queue (of an escalation, too),
-/// the action that the boundary blocked, and exactly those of its verdicts that refused.
+/// What else can be expected: the rule, the reason, the priority, the queue (of an escalation,
+/// too), the action that the boundary blocked, and exactly those of its verdicts that refused.
 pub const WHATS: [&str; 6] = ["rule", "reason", "priority", "queue", "blocked", "refused_by"];
 /// Of a priority, a queue or a blocked action that there is not.
 pub const NONE: &str = "none";

@@ -110,7 +110,7 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "1:21: unknown cause `old`: one of error, timeout, stale, conflict, no_key",
         ),
         ("unknown(nhi.id)", "1:9: only a fact is ever unknown: write !has(nhi.id)"),
-        ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"stale\")"),
+        ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"cause\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
         ("severity == “a”", "1:13: use straight quotes: \" or '"),
     ] {
