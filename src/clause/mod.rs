@@ -3,13 +3,15 @@
 //! Comes in: one text and the `Schema` of what it may name. Goes out: a `Clause`, or problems
 //! at the exact column. Must stay true: a clause is true or false only if it would be so whatever
 //! the unknown values turned out to be, and absence makes nothing true (INV-4). What the language
-//! has is one table, `table.rs`. Deliberately absent: arithmetic but with times, loops, user functions.
+//! has is one table, `table.rs`. Deliberately absent: arithmetic but with times, loops, functions
+//! of users.
 
 mod table;
 mod lex;
 mod parse;
 mod schema;
 mod scope;
+mod view;
 mod operand;
 mod check;
 mod call;

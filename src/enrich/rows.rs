@@ -25,8 +25,8 @@ impl Row<'_> {
 /// A table whose first mistakes are all of one kind need not tell each of them.
 const PROBLEMS_MAX: usize = 20;
 
-/// Hands each row of a table to `take`, which says whether to go on. `is_list` says of which columns
-/// a cell may be a list: its text is then that of a JSON array.
+/// Hands each row of a table to `take`, which says whether to go on. `is_list` says of which
+/// columns a cell may be a list: its text is then that of a JSON array.
 ///
 /// Errors: adds what is no row of this format, and columns that the table does not have.
 pub(super) fn each_row(
