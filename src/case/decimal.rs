@@ -33,7 +33,7 @@ impl Decimal {
     }
 
     fn at_scale(self, scale: u32) -> i128 {
-        i128::from(self.value) * 10_i128.pow(scale)
+        i128::from(self.value) * i128::from(10_i64.pow(scale))
     }
 }
 
@@ -45,6 +45,9 @@ impl From<i64> for Decimal {
 
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self.scale == other.scale {
+            return self.value.cmp(&other.value);
+        }
         self.at_scale(other.scale).cmp(&other.at_scale(self.scale))
     }
 }

@@ -137,7 +137,10 @@ impl TextTest {
             Self::In(list) => Atom::In(of, list.iter().map(|each| text(each)).collect()),
             Self::StartsWith(part) => Atom::Pattern(of, Pattern::StartsWith(part)),
             Self::EndsWith(part) => Atom::Pattern(of, Pattern::EndsWith(part)),
-            Self::Contains(part) => Atom::Pattern(of, Pattern::Contains(part)),
+            Self::Contains(part) => match std::str::from_utf8(part.needle()) {
+                Ok(part) => Atom::Pattern(of, Pattern::Contains(part)),
+                Err(_) => Atom::Other,
+            },
             Self::Matches(regex) => Atom::Pattern(of, Pattern::Matches(regex.as_str())),
             Self::Not(test) => match &**test {
                 Self::Is(is) => Atom::Compare(of, Orders::of(Relation::NotEqual), text(is)),
@@ -170,13 +173,8 @@ impl Operand {
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::Slot(slot) => subject(*slot),
-            Self::Minus(both) => match &**both {
-                (Self::Slot(Slot::Now), Self::Slot(slot)) => {
-                    subject(*slot).map(|of| Subject { is_age: true, ..of })
-                }
-                _ => None,
-            },
-            Self::Literal(_) | Self::Size(_) | Self::Plus(_) => None,
+            Self::Age(slot) => subject(*slot).map(|of| Subject { is_age: true, ..of }),
+            Self::Literal(_) | Self::Size(_) | Self::Plus(_) | Self::Minus(_) => None,
         }
     }
 }

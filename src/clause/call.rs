@@ -1,4 +1,5 @@
 use ipnet::IpNet;
+use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
 use crate::case::{Millis, Type, Value, Why, parse_duration};
@@ -156,6 +157,7 @@ impl Check<'_> {
     /// Builds what gives a value.
     pub fn value(&mut self, what: What, given: Vec<Given<'_>>) -> Option<Operand> {
         match (what, given.into_iter().next()?) {
+            (What::Age, Given::Value(Operand::Slot(slot))) => Some(Operand::Age(slot)),
             (What::Age, Given::Value(of)) => {
                 Some(Operand::Minus(Box::new((Operand::Slot(Slot::Now), of))))
             }
@@ -187,7 +189,7 @@ impl Check<'_> {
         match what {
             What::StartsWith => Some(TextTest::StartsWith(part.into())),
             What::EndsWith => Some(TextTest::EndsWith(part.into())),
-            What::Contains => Some(TextTest::Contains(part.into())),
+            What::Contains => Some(TextTest::Contains(Box::new(Finder::new(part).into_owned()))),
             What::Matches => match self.pattern(part) {
                 Ok(pattern) => Some(TextTest::Matches(pattern)),
                 Err(Unfit::NoPattern) => self.not_a(what, at),

@@ -73,8 +73,8 @@ impl Condition {
 
     /// The first clause that made it false or unknown; nothing when it holds.
     pub fn first_failing(&self, scope: &Scope<'_>) -> Option<&Clause> {
-        let verdict = self.eval(scope);
-        if verdict == Tri::True { None } else { self.root.first(verdict, scope) }
+        let (verdict, clause) = self.root.first(scope);
+        clause.filter(|_| verdict != Tri::True)
     }
 
     /// The names for whose sake it is unknown; empty when it is not.
@@ -89,12 +89,8 @@ impl Part {
     fn eval(&self, scope: &Scope<'_>) -> Tri {
         match self {
             Self::Clause(clause) => clause.eval(scope),
-            Self::All(parts) => {
-                parts.iter().fold(Tri::True, |so_far, part| so_far.and(part.eval(scope)))
-            }
-            Self::Any(parts) => {
-                parts.iter().fold(Tri::False, |so_far, part| so_far.or(part.eval(scope)))
-            }
+            Self::All(parts) => until(Tri::False, parts, scope),
+            Self::Any(parts) => until(Tri::True, parts, scope),
         }
     }
 
@@ -126,13 +122,23 @@ impl Part {
         }
     }
 
-    fn first(&self, verdict: Tri, scope: &Scope<'_>) -> Option<&Clause> {
-        match self {
-            Self::Clause(clause) => Some(clause),
-            Self::All(parts) | Self::Any(parts) => {
-                parts.iter().find(|part| part.eval(scope) == verdict)?.first(verdict, scope)
+    /// Its value, and the first clause that has it in a part that has it.
+    fn first(&self, scope: &Scope<'_>) -> (Tri, Option<&Clause>) {
+        let (settles, parts) = match self {
+            Self::Clause(clause) => return (clause.eval(scope), Some(clause)),
+            Self::All(parts) => (Tri::False, parts),
+            Self::Any(parts) => (Tri::True, parts),
+        };
+        let otherwise = if settles == Tri::False { Tri::True } else { Tri::False };
+        let (mut unknown, mut other) = (None, None);
+        for part in parts {
+            match part.first(scope) {
+                (Tri::Unknown, clause) => unknown = unknown.or(clause),
+                (value, clause) if value == settles => return (settles, clause),
+                (_, clause) => other = other.or(clause),
             }
         }
+        if unknown.is_some() { (Tri::Unknown, unknown) } else { (otherwise, other) }
     }
 
     fn unknowns<'p>(&'p self, scope: &Scope<'_>, found: &mut Vec<&'p Name>) {
@@ -146,6 +152,19 @@ impl Part {
             }
         }
     }
+}
+
+/// Parts are joined up to the first that settles it: false among all, true among any.
+fn until(settles: Tri, parts: &[Part], scope: &Scope<'_>) -> Tri {
+    let mut joined = if settles == Tri::False { Tri::True } else { Tri::False };
+    for part in parts {
+        match part.eval(scope) {
+            value if value == settles => return settles,
+            Tri::Unknown => joined = Tri::Unknown,
+            _ => {}
+        }
+    }
+    joined
 }
 
 struct Reader<'r> {

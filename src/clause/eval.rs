@@ -3,6 +3,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict, Why};
@@ -10,6 +11,7 @@ use crate::text::At;
 
 use super::operand::Operand;
 use super::table::Relation;
+use super::view::View;
 use super::{Name, Scope, Slot};
 
 /// One compiled condition, with the words it was written in.
@@ -51,7 +53,7 @@ pub(super) enum TextTest {
     In(Box<[Box<str>]>),
     StartsWith(Box<str>),
     EndsWith(Box<str>),
-    Contains(Box<str>),
+    Contains(Box<Finder<'static>>),
     Matches(Regex),
     Not(Box<TextTest>),
     Any(Box<[TextTest]>),
@@ -167,47 +169,50 @@ impl Test {
         }
     }
 
+    #[inline]
     fn find(&self, scope: &Scope<'_>) -> Found {
         match self {
             Self::Constant(value) => Found::Holds(*value),
-            Self::Has(slot) => match scope.read(*slot) {
-                Value::Unknown(_) => Found::Unknown,
+            Self::Has(slot) => match scope.view(*slot) {
+                View::Unknown => Found::Unknown,
                 value => Found::Holds(value.is_present()),
             },
             Self::Unknown(..) => Found::Unknown,
-            Self::Is(slot) => match scope.read(*slot) {
-                Value::Bool(value) => Found::Holds(value),
-                other => missing(&other),
+            Self::Is(slot) => match scope.view(*slot) {
+                View::Bool(value) => Found::Holds(value),
+                other => missing(other),
             },
             Self::Text(of, test) => match of.read(scope) {
-                Value::Text(text) => Found::Holds(test.holds(&text)),
-                other => missing(&other),
+                View::Text(text) => Found::Holds(test.holds(text)),
+                other => missing(other),
             },
             Self::Compare(left, relation, right) => {
-                compare(&left.read(scope), *relation, &right.read(scope))
+                compare(left.read(scope), *relation, right.read(scope))
             }
             Self::In(of, list) => match of.read(scope) {
-                value if value.is_present() => Found::Holds(list.contains(&value)),
-                other => missing(&other),
+                value if value.is_present() => {
+                    Found::Holds(list.iter().any(|item| View::of(item) == value))
+                }
+                other => missing(other),
             },
             Self::InList(of, list) => match (of.read(scope), list.read(scope)) {
-                (Value::Text(text), Value::List(items)) => {
+                (View::Text(text), View::List(items)) => {
                     Found::Holds(items.iter().any(|item| **item == *text))
                 }
-                (Value::Absent, _) | (_, Value::Absent) => Found::Absent,
+                (View::Absent, _) | (_, View::Absent) => Found::Absent,
                 _ => Found::Unknown,
             },
             Self::Exists(of, test) => match of.read(scope) {
-                Value::List(items) => Found::Holds(items.iter().any(|item| test.holds(item))),
-                other => missing(&other),
+                View::List(items) => Found::Holds(items.iter().any(|item| test.holds(item))),
+                other => missing(other),
             },
             Self::Cidr(of, network) => match of.read(scope) {
                 // A text that is no address is as good as none: it is in no network and out of
                 // none.
-                Value::Text(text) => text
+                View::Text(text) => text
                     .parse::<IpAddr>()
                     .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),
-                other => missing(&other),
+                other => missing(other),
             },
         }
     }
@@ -233,7 +238,7 @@ impl TextTest {
             Self::In(list) => list.iter().any(|item| **item == *text),
             Self::StartsWith(part) => text.starts_with(&**part),
             Self::EndsWith(part) => text.ends_with(&**part),
-            Self::Contains(part) => text.contains(&**part),
+            Self::Contains(part) => part.find(text.as_bytes()).is_some(),
             Self::Matches(pattern) => pattern.is_match(text),
             Self::Not(test) => !test.holds(text),
             Self::Any(tests) => tests.iter().any(|test| test.holds(text)),
@@ -243,21 +248,22 @@ impl TextTest {
 }
 
 /// A value of another type than declared can't be compared: unknown, toward people.
-fn missing(value: &Value<'_>) -> Found {
-    if *value == Value::Absent { Found::Absent } else { Found::Unknown }
+fn missing(value: View<'_>) -> Found {
+    if value == View::Absent { Found::Absent } else { Found::Unknown }
 }
 
-fn compare(left: &Value<'_>, relation: Relation, right: &Value<'_>) -> Found {
+#[inline]
+fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
     let order = match (left, right) {
-        (Value::Absent, _) | (_, Value::Absent) => return Found::Absent,
-        (Value::Int(left), Value::Int(right)) => left.cmp(right),
-        (Value::Decimal(left), Value::Decimal(right)) => left.cmp(right),
-        (Value::Int(left), Value::Decimal(right)) => Decimal::from(*left).cmp(right),
-        (Value::Decimal(left), Value::Int(right)) => left.cmp(&Decimal::from(*right)),
-        (Value::Duration(left), Value::Duration(right)) => left.cmp(right),
-        (Value::Time(left), Value::Time(right)) => left.cmp(right),
-        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        (Value::Text(left), Value::Text(right)) => left.cmp(right),
+        (View::Absent, _) | (_, View::Absent) => return Found::Absent,
+        (View::Int(left), View::Int(right))
+        | (View::Duration(left), View::Duration(right))
+        | (View::Time(left), View::Time(right)) => left.cmp(&right),
+        (View::Decimal(left), View::Decimal(right)) => left.cmp(&right),
+        (View::Int(left), View::Decimal(right)) => Decimal::from(left).cmp(&right),
+        (View::Decimal(left), View::Int(right)) => left.cmp(&Decimal::from(right)),
+        (View::Bool(left), View::Bool(right)) => left.cmp(&right),
+        (View::Text(left), View::Text(right)) => left.cmp(right),
         _ => return Found::Unknown,
     };
     Found::Holds(match relation {

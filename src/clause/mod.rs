@@ -12,6 +12,7 @@ mod lex;
 mod parse;
 mod schema;
 mod scope;
+mod view;
 mod operand;
 mod check;
 mod call;

@@ -1,5 +1,6 @@
-use crate::case::{Millis, Value, Why};
+use crate::case::Value;
 
+use super::view::View;
 use super::{Scope, Slot};
 
 /// What is compared.
@@ -7,6 +8,8 @@ use super::{Scope, Slot};
 pub(super) enum Operand {
     Literal(Value<'static>),
     Slot(Slot),
+    /// Now minus the time.
+    Age(Slot),
     Size(Box<Operand>),
     Plus(Box<(Operand, Operand)>),
     Minus(Box<(Operand, Operand)>),
@@ -14,13 +17,14 @@ pub(super) enum Operand {
 
 impl Operand {
     #[inline]
-    pub fn read<'s>(&'s self, scope: &Scope<'s>) -> Value<'s> {
+    pub fn read<'s>(&'s self, scope: &Scope<'s>) -> View<'s> {
         match self {
-            Self::Slot(slot) => scope.read(*slot),
-            Self::Literal(value) => value.borrowed(),
-            Self::Size(of) => size(&of.read(scope)),
-            Self::Plus(both) => plus(&both.0.read(scope), &both.1.read(scope)),
-            Self::Minus(both) => minus(&both.0.read(scope), &both.1.read(scope)),
+            Self::Slot(slot) => scope.view(*slot),
+            Self::Literal(value) => View::of(value),
+            Self::Age(slot) => minus(View::Time(scope.now.0), scope.view(*slot)),
+            Self::Size(of) => size(of.read(scope)),
+            Self::Plus(both) => plus(both.0.read(scope), both.1.read(scope)),
+            Self::Minus(both) => minus(both.0.read(scope), both.1.read(scope)),
         }
     }
 
@@ -28,57 +32,50 @@ impl Operand {
         match self {
             Self::Literal(_) => false,
             Self::Slot(slot) => *slot == wanted,
+            Self::Age(slot) => *slot == wanted || wanted == Slot::Now,
             Self::Size(of) => of.uses(wanted),
             Self::Plus(both) | Self::Minus(both) => both.0.uses(wanted) || both.1.uses(wanted),
         }
     }
 }
 
-fn size(of: &Value<'_>) -> Value<'static> {
+fn size(of: View<'_>) -> View<'_> {
     let size = match of {
-        Value::Text(text) => text.chars().count(),
-        Value::List(items) => items.len(),
-        other => return missing(other, &Value::Bool(true)),
+        View::Text(text) => text.chars().count(),
+        View::List(items) => items.len(),
+        View::Absent => return View::Absent,
+        _ => return View::Unknown,
     };
-    Value::Int(i64::try_from(size).unwrap_or(i64::MAX))
+    View::Int(i64::try_from(size).unwrap_or(i64::MAX))
 }
 
-fn plus(left: &Value<'_>, right: &Value<'_>) -> Value<'static> {
+fn plus<'v>(left: View<'v>, right: View<'v>) -> View<'v> {
     match (left, right) {
-        (Value::Time(Millis(time)), Value::Duration(duration))
-        | (Value::Duration(duration), Value::Time(Millis(time))) => {
-            in_range(time.checked_add(*duration).map(|time| Value::Time(Millis(time))))
+        (View::Time(left), View::Duration(right)) | (View::Duration(left), View::Time(right)) => {
+            left.checked_add(right).map_or(View::Unknown, View::Time)
         }
-        (Value::Duration(left), Value::Duration(right)) => {
-            in_range(left.checked_add(*right).map(Value::Duration))
+        (View::Duration(left), View::Duration(right)) => {
+            left.checked_add(right).map_or(View::Unknown, View::Duration)
         }
         _ => missing(left, right),
     }
 }
 
-fn minus(left: &Value<'_>, right: &Value<'_>) -> Value<'static> {
+fn minus<'v>(left: View<'v>, right: View<'v>) -> View<'v> {
     match (left, right) {
-        (Value::Time(Millis(left)), Value::Time(Millis(right)))
-        | (Value::Duration(left), Value::Duration(right)) => {
-            in_range(left.checked_sub(*right).map(Value::Duration))
+        (View::Time(left), View::Time(right)) | (View::Duration(left), View::Duration(right)) => {
+            left.checked_sub(right).map_or(View::Unknown, View::Duration)
         }
-        (Value::Time(Millis(time)), Value::Duration(duration)) => {
-            in_range(time.checked_sub(*duration).map(|time| Value::Time(Millis(time))))
+        (View::Time(left), View::Duration(right)) => {
+            left.checked_sub(right).map_or(View::Unknown, View::Time)
         }
         _ => missing(left, right),
     }
 }
 
-/// What can't be calculated is unknown, toward people.
-fn in_range(value: Option<Value<'static>>) -> Value<'static> {
-    value.unwrap_or(Value::Unknown(Why::Error))
-}
-
-/// Absent if one of them is: so it stays whatever the other turns out to be.
-fn missing(left: &Value<'_>, right: &Value<'_>) -> Value<'static> {
-    match (left, right) {
-        (Value::Absent, _) | (_, Value::Absent) => Value::Absent,
-        (Value::Unknown(why), _) | (_, Value::Unknown(why)) => Value::Unknown(*why),
-        _ => Value::Unknown(Why::Error),
-    }
+/// Absent if one of them is: so it stays whatever the other turns out to be. What can't be
+/// calculated is unknown, toward people.
+fn missing<'v>(left: View<'v>, right: View<'v>) -> View<'v> {
+    let is_absent = left == View::Absent || right == View::Absent;
+    if is_absent { View::Absent } else { View::Unknown }
 }

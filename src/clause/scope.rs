@@ -1,6 +1,7 @@
 use crate::case::{Alert, Counters, FactRow, FactState, Facts, Millis, Value, Why};
 
 use super::Slot;
+use super::view::View;
 
 /// Everything a condition may see.
 #[derive(Debug, Clone, Copy)]
@@ -17,27 +18,49 @@ impl<'s> Scope<'s> {
     pub fn read(&self, slot: Slot) -> Value<'s> {
         match slot {
             Slot::Field(field) => self.alert.get(field).borrowed(),
-            Slot::Fact { enricher, field } => self.fact(enricher, field),
+            Slot::Fact { enricher, field } => match self.fact(enricher, field) {
+                Ok(value) => value.borrowed(),
+                Err(why) => Value::Unknown(why),
+            },
             Slot::Now => Value::Time(self.now),
             Slot::Seen => self.counter(|counters| Value::Int(counters.seen)),
             Slot::FirstSeen => self.counter(|counters| Value::Time(counters.first_seen)),
         }
     }
 
+    /// As `read`, for comparing.
+    #[inline]
+    pub(super) fn view(&self, slot: Slot) -> View<'s> {
+        match slot {
+            Slot::Field(field) => View::of(self.alert.get(field)),
+            Slot::Fact { enricher, field } => {
+                self.fact(enricher, field).map_or(View::Unknown, View::of)
+            }
+            Slot::Now => View::Time(self.now.0),
+            Slot::Seen | Slot::FirstSeen => match self.read(slot) {
+                Value::Int(seen) => View::Int(seen),
+                Value::Time(time) => View::Time(time.0),
+                Value::Absent => View::Absent,
+                _ => View::Unknown,
+            },
+        }
+    }
+
     /// A fact that nobody looked up is unknown, not absent: fails toward people.
-    fn fact(&self, enricher: usize, field: usize) -> Value<'s> {
-        let Some(Some(row)) = self.facts.get(enricher) else { return Value::Unknown(Why::Error) };
+    #[inline]
+    fn fact(&self, enricher: usize, field: usize) -> Result<&'s Value<'static>, Why> {
+        let Some(Some(row)) = self.facts.get(enricher) else { return Err(Why::Error) };
         if let FactState::Unknown(why) = row.state {
-            return Value::Unknown(why);
+            return Err(why);
         }
         if let Some(max_age_ms) = self.max_age_ms.get(enricher).copied().flatten()
             && !row.is_fresh(self.now, max_age_ms)
         {
-            return Value::Unknown(Why::Stale);
+            return Err(Why::Stale);
         }
         match row.state {
-            FactState::Known => row.values.get(field).map_or(Value::Absent, Value::borrowed),
-            FactState::Absent | FactState::Unknown(_) => Value::Absent,
+            FactState::Known => Ok(row.values.get(field).unwrap_or(&Value::Absent)),
+            FactState::Absent | FactState::Unknown(_) => Ok(&Value::Absent),
         }
     }
 

@@ -16,6 +16,7 @@ mod kleene;
 mod generated;
 mod unknowns;
 mod second_reading;
+mod bounds;
 mod language;
 mod problems;
 mod named;

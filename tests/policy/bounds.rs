@@ -1,0 +1,60 @@
+//! A file of the largest size is read, or refused, in bounded time, whatever is in it.
+
+use std::time::{Duration, Instant};
+
+use tipstaff::text::{Problems, Source, read};
+
+use crate::support::policy;
+
+const BASE: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: medium}\n";
+
+/// Far above what it takes, also where nothing is optimised, and below what it takes where something
+/// grows with the square of the size.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn filled(bytes: usize, (start, end): (&str, &str), item: impl Fn(usize) -> String) -> String {
+    let mut text = start.to_owned();
+    let mut number = 0;
+    while text.len() < bytes {
+        text.push_str(&item(number));
+        number += 1;
+    }
+    text + end
+}
+
+#[test]
+fn the_largest_files_are_read_in_bounded_time() {
+    let began = Instant::now();
+    let decimals = filled(1_000_000, ("[", "1]"), |_| "0.25,".to_owned());
+    let mut problems = Problems::default();
+    assert!(read(&Source::new("f.yaml", decimals), &mut problems).is_some());
+    let head = "playbook: p\ntitle: t\nowner: o\nmode: live\non: {kind: k}\nrules:\n";
+    let last = "  - id: otherwise\n    route: {queue: q, priority: low}\n";
+    let rule = |clauses: String| {
+        move |number: usize| {
+            format!(
+                "  - id: r{number}\n    when: [{clauses}]\n    route: {{queue: q, priority: low}}\n"
+            )
+        }
+    };
+    let when = format!("{head}  - id: r\n    when: [");
+    let patterns = vec![r#""nhi.id.matches('[a-z]{1,40}')""#; 40].join(", ");
+    for (text, expected) in [
+        (filled(200_000, (head, last), rule(patterns)), "more than 200 patterns in one file"),
+        (filled(200_000, (head, last), |n| format!("  - {{kee{n}: 1}}\n")), "unknown key"),
+        (
+            filled(200_000, (head, last), rule("severty == 'high', nope".to_owned())),
+            "did you mean `severity`?",
+        ),
+        (
+            filled(1_000_000, (&when, "]\n"), |_| "has(nhi.id), ".to_owned()),
+            "more than 64 clauses in one condition",
+        ),
+        (filled(1_000_000, (&when, "]\n"), |_| "[".to_owned()), "not valid YAML"),
+    ] {
+        let problems = policy(&[&text], &[BASE]).map(|_| ()).unwrap_err();
+        assert!(problems.len() <= 501, "{}", problems.len());
+        assert!(problems.iter().any(|each| each.contains(expected)), "{expected}: {problems:?}");
+    }
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+}
