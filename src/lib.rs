@@ -23,6 +23,8 @@ pub mod audit;
 pub mod correlate;
 /// (alert, facts, counters, policy, now) → a decision, and from the boundary alone a permit.
 pub mod decide;
+/// Records → their rulings made again, under two policies, and what differs.
+pub mod replay;
 /// All files → one checked configuration.
 pub mod config;
 

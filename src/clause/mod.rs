@@ -14,7 +14,7 @@ mod eval;
 mod condition;
 
 pub use check::compile;
-pub use condition::Condition;
+pub use condition::{Condition, Part};
 pub use eval::Clause;
 pub(crate) use eval::json;
 pub use schema::{Name, Schema, Slot};

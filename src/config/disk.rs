@@ -35,6 +35,15 @@ impl Files {
         files
     }
 
+    /// These with the playbooks, boundary and actions of a directory.
+    #[must_use]
+    pub fn with_playbooks(&self, directory: &Path) -> Self {
+        let mut files = self.clone();
+        files.files.retain(|path, _| !path.starts_with("playbooks/"));
+        files.walk(directory, "playbooks", 0);
+        files
+    }
+
     /// Some of them, as they are now.
     pub fn again(&self, names: &[&str]) -> Self {
         let mut files = Self::default();

@@ -4,13 +4,14 @@ use crate::case::{
     Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, Priority,
     Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
 };
-use crate::clause::{Scope, json};
+use crate::clause::{Name, Scope, json};
 use crate::policy::{
     Escalation, OnUnknown, Outcome, Playbook, Policy, Rule, Suppression, Target, ToQueue,
 };
 
 use super::boundary::{self, Ask, Containment, Permit, Verdicts};
 use super::walk::Walk;
+use super::watch::{Unwatched, Watch};
 use super::{Decided, Inputs};
 
 /// How long a hold waits that no rule asked for, where the fallback names no deadline.
@@ -20,7 +21,7 @@ const NOT_AN_ALERT_MS: i64 = 30 * 86_400_000;
 
 /// Rules one arrival. Total and deterministic: every arrival gets exactly one fate.
 pub fn decide<'p>(policy: &'p Policy, inputs: &Inputs<'p>) -> Decided<'p> {
-    decide_by(policy, None, inputs)
+    decide_by(policy, None, inputs, &mut Unwatched)
 }
 
 /// With a playbook named, that one rules, whatever its mode: for the tests of shadow playbooks.
@@ -28,6 +29,7 @@ pub(super) fn decide_by<'p>(
     policy: &'p Policy,
     playbook: Option<&'p Playbook>,
     inputs: &Inputs<'p>,
+    watch: &mut impl Watch<'p>,
 ) -> Decided<'p> {
     let alert = match &inputs.arrival.body {
         Body::Unreadable(unreadable) => return dead_letter(unreadable, inputs),
@@ -38,12 +40,12 @@ pub(super) fn decide_by<'p>(
     }
     let judge = Judge::new(policy, alert, inputs);
     let mut decided = match playbook.or_else(|| policy.live(alert)) {
-        Some(playbook) => judge.rule(playbook),
+        Some(playbook) => judge.rule(playbook, watch),
         None => judge.no_rule(),
     };
     if playbook.is_none() {
         let shadows = policy.shadows(alert).map(|playbook| {
-            let decision = judge.rule(playbook).decision;
+            let decision = judge.rule(playbook, watch).decision;
             Shadow {
                 playbook: decision.playbook,
                 rule: decision.rule,
@@ -96,7 +98,7 @@ fn decided(decision: Decision<'_>) -> Decided<'_> {
     Decided { decision, permit: None }
 }
 
-struct Judge<'p> {
+pub(super) struct Judge<'p> {
     policy: &'p Policy,
     alert: &'p Alert<'p>,
     inputs: Inputs<'p>,
@@ -105,12 +107,12 @@ struct Judge<'p> {
 }
 
 impl<'p> Judge<'p> {
-    fn new(policy: &'p Policy, alert: &'p Alert<'p>, inputs: &Inputs<'p>) -> Self {
+    pub fn new(policy: &'p Policy, alert: &'p Alert<'p>, inputs: &Inputs<'p>) -> Self {
         let received_at = alert.get(Field::ReceivedAt).time().unwrap_or(inputs.now);
         Self { policy, alert, inputs: *inputs, received_at }
     }
 
-    fn scope(&self, max_age_ms: &'p [Option<i64>]) -> Scope<'p> {
+    pub fn scope(&self, max_age_ms: &'p [Option<i64>]) -> Scope<'p> {
         Scope {
             alert: self.alert,
             facts: self.inputs.facts,
@@ -180,7 +182,7 @@ impl<'p> Judge<'p> {
         decided(decision)
     }
 
-    fn rule(&self, playbook: &'p Playbook) -> Decided<'p> {
+    fn rule(&self, playbook: &'p Playbook, watch: &mut impl Watch<'p>) -> Decided<'p> {
         let scope = self.scope(&playbook.max_age_ms);
         let mut walk = Walk::new(playbook, &scope);
         let (fallback_rule, fallback) = &playbook.fallback;
@@ -197,6 +199,7 @@ impl<'p> Judge<'p> {
         let cause = walk.stopped.or(walk.winner);
         decided.decision.because = cause.map(|rule| rule.when.because(&scope)).unwrap_or_default();
         decided.decision.passed = std::mem::take(&mut walk.passed);
+        watch.ruled(playbook, &scope, &walk, &decided.decision);
         decided
     }
 
@@ -259,12 +262,14 @@ impl<'p> Judge<'p> {
         decided(bare(fate, reason, &*playbook.name, &*rule.id))
     }
 
-    /// Every layer must name every value that the passed rules could not be decided for.
     fn has_consent(&self, walk: &Walk<'p>, scope: &Scope<'p>) -> bool {
+        walk.open_names(scope).iter().all(|open| self.may_pass(open))
+    }
+
+    /// Every layer must name a value that passed rules could not be decided for.
+    pub fn may_pass(&self, open: &Name) -> bool {
         let layers = &self.policy.boundary().layers;
-        walk.open_names(scope).iter().all(|open| {
-            layers.iter().all(|layer| layer.pass_unknown.iter().any(|name| name.slot == open.slot))
-        })
+        layers.iter().all(|layer| layer.pass_unknown.iter().any(|name| name.slot == open.slot))
     }
 
     fn suppress(
@@ -310,16 +315,7 @@ impl<'p> Judge<'p> {
         walk: &Walk<'p>,
         scope: &Scope<'p>,
     ) -> Decided<'p> {
-        let target = match escalation.target {
-            Target::Credential => Field::CredentialId,
-            Target::Nhi => Field::NhiId,
-        };
-        let ask = Containment {
-            alert_id: &self.inputs.arrival.alert_id,
-            escalation,
-            target: self.alert.text(target),
-            supporting: walk.supporting().collect(),
-        };
+        let ask = self.containment(escalation, walk.supporting().collect());
         let boundary_scope = self.scope(&playbook.boundary_max_age_ms);
         let (verdicts, permit) =
             boundary::escalate(self.policy.boundary(), &boundary_scope, scope, &ask);
@@ -340,6 +336,20 @@ impl<'p> Judge<'p> {
             permit: permit.record(),
         });
         self.escalated(playbook, rule, fate, verdicts, permit)
+    }
+
+    pub fn containment(
+        &self,
+        escalation: &'p Escalation,
+        supporting: Vec<&'p Rule>,
+    ) -> Containment<'p> {
+        let target = match escalation.target {
+            Target::Credential => Field::CredentialId,
+            Target::Nhi => Field::NhiId,
+        };
+        let target = self.alert.text(target);
+        let alert_id = &self.inputs.arrival.alert_id;
+        Containment { alert_id, escalation, target, supporting }
     }
 
     fn escalated(

@@ -4,6 +4,7 @@ use crate::text::At;
 
 use super::Inputs;
 use super::ruling::decide_by;
+use super::watch::Unwatched;
 
 /// How one entry of a playbook's `tests:` went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub fn run_tests(policy: &Policy) -> Vec<TestOutcome> {
             now: test.now,
         };
         let in_shadow = playbook.filter(|playbook| playbook.mode == Mode::Shadow);
-        let decision = decide_by(policy, in_shadow, &inputs).decision;
+        let decision = decide_by(policy, in_shadow, &inputs, &mut Unwatched).decision;
         let mut differences = differences(&test.expect, &decision);
         let ruled_by_another = playbook.filter(|playbook| decision.playbook != playbook.name);
         if ruled_by_another.is_some() && !differences.is_empty() {

@@ -14,6 +14,7 @@ mod chain_model;
 mod check;
 mod decide;
 mod demo;
+mod diff;
 mod general;
 mod lookup;
 mod map;
