@@ -7,7 +7,8 @@ use crate::ingest::LogReader;
 /// Files of a policy, by path.
 type Bundle = BTreeMap<String, String>;
 
-/// The bundle of a policy that was once in force on this cluster, by its hash or the beginning of it.
+/// The bundle of a policy that was once in force on this cluster, by its hash or the beginning of
+/// it.
 ///
 /// Errors: when none is stored under it, or several are.
 pub fn stored_policy(cluster: &Cluster, hash: &str) -> Result<Bundle, Failure> {

@@ -117,7 +117,7 @@ fn text(told: &Told<'_>) -> String {
     }
     if !told.not_recorded.is_empty() {
         let names = told.not_recorded.join(", ");
-        sheet.pair("unknown", &format!("{names}: the record does not hold them"));
+        sheet.pair("missing", &format!("not in the record, and so unknown: {names}"));
     }
     for blocked in &ruling.blocked {
         let why = format!("{} by rule {}: {}", blocked.action, blocked.rule, blocked.why);

@@ -5,7 +5,8 @@ use super::walk::Walk;
 use super::watch::Watch;
 use super::{Inputs, Stronger, needs, revise};
 use crate::case::{
-    Alert, Body, Decision, Field, Millis, Revised, Ruling, Tri, Value, Verdict, Why,
+    Alert, Body, Decision, FactState, Field, Millis, Reason, Revised, Ruling, Tri, Value, Verdict,
+    Why,
 };
 use crate::clause::{Clause, Part, Scope};
 use crate::policy::{Mode, OnUnknown, Outcome, Playbook, Policy, Rule};
@@ -114,6 +115,7 @@ pub(super) struct Walked<'p> {
     pub stopped: Option<&'p Rule>,
     pub winner: Option<&'p Rule>,
     fate: Ruling<'p>,
+    reason: Reason,
 }
 
 #[derive(Default)]
@@ -136,6 +138,7 @@ impl<'p> Watch<'p> for Trace<'p> {
             stopped: walk.stopped,
             winner: walk.winner,
             fate: decision.fate.clone(),
+            reason: decision.reason,
         });
     }
 }
@@ -190,7 +193,7 @@ pub fn rests_on(policy: &Policy, inputs: &Inputs<'_>, why: Why) -> Vec<usize> {
         found.extend(asked.filter(|index| {
             let row = inputs.facts.get(*index).and_then(Option::as_ref);
             row.is_none_or(|row| {
-                row.state == crate::case::FactState::Unknown(why) || row.values.iter().any(is_so)
+                row.state == FactState::Unknown(why) || row.values.iter().any(is_so)
             })
         }));
     }
@@ -269,15 +272,24 @@ impl<'p> Walked<'p> {
             Some(winner) if is(&winner) && self.stopped.is_some() => {
                 (true, Verdict::True, "would have won: the ruling is at least as urgent".to_owned())
             }
-            Some(winner) if is(&winner) => {
-                (true, Verdict::True, "the first rule that is true: it rules".to_owned())
-            }
+            Some(winner) if is(&winner) => (true, Verdict::True, self.won()),
             Some(winner) if self.place(rule) > self.place(winner) => {
                 let effect = format!("not tried: `{}` comes first", winner.id);
                 (false, verdict_of(rule.when.eval(&self.scope)), effect)
             }
             _ => (true, Verdict::False, "passed over".to_owned()),
         }
+    }
+
+    fn won(&self) -> String {
+        let then = match self.reason {
+            Reason::BoundaryRefused => "the boundary refused it, and the last rule's queue gets it",
+            Reason::UnknownBeforeSuppression | Reason::UnknownBeforeEscalation => {
+                "an undecided rule stands before it, and so it is held for people"
+            }
+            _ => "it rules",
+        };
+        format!("the first rule that is true: {then}")
     }
 
     fn passed_unknown(&self, rule: &Rule) -> String {
@@ -338,7 +350,7 @@ pub(super) fn looked<'p>(clause: &'p Clause, scope: &Scope<'p>) -> Vec<Looked<'p
         Looked {
             name: &name.path,
             value: scope.read(name.slot),
-            source: row.map(|row| &*row.source),
+            source: row.map(|row| &*row.source).filter(|source| !source.is_empty()),
             as_of,
             age_ms: as_of.map(|as_of| scope.now.since(as_of)),
             detail: row.and_then(|row| row.detail.as_deref()),

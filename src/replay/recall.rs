@@ -152,7 +152,7 @@ fn is_open(row: &FactRow) -> bool {
 }
 
 fn unrecorded(shape: &EnricherShape) -> Arc<FactRow> {
-    let names = (shape.name.clone(), "record".into(), "".into());
+    let names = (shape.name.clone(), "".into(), "".into());
     let state = FactState::Unknown(Why::NotRecorded);
     Arc::new(FactRow::new(names, "", None, state, (&shape.provides, Vec::new())))
 }

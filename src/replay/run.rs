@@ -90,7 +90,7 @@ pub fn compare(
 
 /// What stands in the records as ruled by two configurations that each read the same events.
 pub fn compare_ruled(old: &[Vec<u8>], new: &[Vec<u8>]) -> Report {
-    let parse = |bytes: &'_ Vec<u8>| Record::parse(bytes).is_some();
+    let parse = |bytes: &Vec<u8>| Record::parse(bytes).is_some();
     debug_assert!(old.iter().chain(new).all(parse), "made here");
     let mut report = Report::default();
     let mut before: HashMap<_, _> = HashMap::new();

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::Page;
-use super::text::{notes, number, rule, ruled, short};
+use super::text::{notes, number, rule, short, times};
 use crate::cli::lines::shown;
 use crate::replay::{CHANGES, Change, Told};
 
@@ -20,7 +20,7 @@ fn write(page: &Page<'_>, out: &mut String) -> std::fmt::Result {
         let end = if name == "Old" { "; " } else { ". " };
         write!(out, "{name}: {}, policy {}{end}", code(&side.name), code(&short(side)))?;
     }
-    writeln!(out, "{}.\n", code(&ruled(page)))?;
+    writeln!(out, "{alerts} alerts of {}{}.\n", code(page.from), times(report))?;
     let budget = page.budget.lines(report);
     if !budget.is_empty() {
         writeln!(out, "| budget | found | at most | |\n|---|---:|---:|---|")?;
@@ -47,7 +47,7 @@ fn write(page: &Page<'_>, out: &mut String) -> std::fmt::Result {
     if !notes.is_empty() {
         writeln!(out, "### To know\n")?;
         for note in notes {
-            writeln!(out, "- {}", code(&note))?;
+            writeln!(out, "- {note}")?;
         }
     }
     Ok(())

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use super::Page;
 use super::sides::Side;
 use crate::cli::lines::shown;
@@ -13,7 +11,8 @@ pub(super) fn page(page: &Page<'_>) -> String {
     for (name, side) in [("old", &page.sides.old), ("new", &page.sides.new)] {
         line(&mut out, &format!("{name}  {}, policy {}", side.name, short(side)));
     }
-    line(&mut out, &ruled(page));
+    let alerts = number(report.alerts);
+    line(&mut out, &format!("{alerts} alerts of {}{}", page.from, times(report)));
     line(
         &mut out,
         &format!("{} of {} rulings change", number(report.changed), number(report.alerts)),
@@ -38,7 +37,7 @@ pub(super) fn page(page: &Page<'_>) -> String {
     for kept in budget {
         let verdict = if kept.is_kept() { "ok  " } else { "OVER" };
         let (found, max) = (number(kept.found), number(kept.max));
-        line(&mut out, &format!("  {verdict}  {}: {found} of at most {max}", kept.name));
+        indented(&mut out, 2, &format!("{verdict}  {}: {found} of at most {max}", kept.name));
     }
     out
 }
@@ -68,14 +67,12 @@ pub(super) fn short(side: &Side) -> String {
     side.policy.hash.chars().take(16).collect()
 }
 
-/// What was ruled, and when it had been.
-pub(super) fn ruled(page: &Page<'_>) -> String {
-    let report = page.report;
-    let mut text = format!("{} alerts of {}", number(report.alerts), page.from);
-    if let (Some(from), Some(to)) = (report.from, report.to) {
-        write!(text, ", ruled from {from} to {to}").unwrap_or_default();
+/// When it had been ruled.
+pub(super) fn times(report: &Report) -> String {
+    match (report.from, report.to) {
+        (Some(from), Some(to)) => format!(", ruled from {from} to {to}"),
+        _ => String::new(),
     }
-    text
 }
 
 /// What has to be known to read the numbers.
@@ -90,8 +87,8 @@ pub(super) fn notes(page: &Page<'_>) -> Vec<String> {
         let each: Vec<String> =
             each.map(|(name, count)| format!("{name} {}", number(*count))).collect();
         notes.push(format!(
-            "{} rulings of the {name} policy rest on facts that were not recorded, and so are \
-             unknown: {}",
+            "rulings of the {name} policy that rest on facts which were not recorded, and so are \
+             unknown: {} ({})",
             number(rested.rulings),
             each.join(", ")
         ));
@@ -99,29 +96,30 @@ pub(super) fn notes(page: &Page<'_>) -> Vec<String> {
     for (name, count) in ["old", "new"].iter().zip(report.regrouped) {
         if count > 0 {
             notes.push(format!(
-                "{} alerts would be grouped otherwise by the {name} policy: their counters are those \
-                 that were recorded",
+                "alerts that the {name} policy groups otherwise, their counters being those that were \
+                 recorded: {}",
                 number(count)
             ));
         }
     }
-    let mut count = |count: u64, what: &str| {
+    for (what, count) in [
+        (
+            "rulings that stay what they are and come from another playbook, rule or reason",
+            report.other_rule,
+        ),
+        (
+            "alerts ruled by neither policy then, their facts being read as those of the old one",
+            report.foreign,
+        ),
+        ("later rulings, made again on what people would have had by then", report.revisions),
+        ("messages that could not be read, which no policy changes", report.unreadable),
+        ("alerts that one of the two configurations alone makes", report.unpaired),
+        ("alerts that could not be ruled, a defect to report", report.failed),
+    ] {
         if count > 0 {
-            notes.push(format!("{} {what}", number(count)));
+            notes.push(format!("{what}: {}", number(count)));
         }
-    };
-    count(
-        report.other_rule,
-        "rulings stay what they are and come from another playbook, rule or reason",
-    );
-    count(
-        report.foreign,
-        "alerts were ruled by neither policy: their facts are read as those of the old one",
-    );
-    count(report.revisions, "later rulings were made again, on what people would have had by then");
-    count(report.unreadable, "messages could not be read: no policy changes that");
-    count(report.unpaired, "alerts are made by one of the two configurations alone");
-    count(report.failed, "alerts could not be ruled: a defect to report");
+    }
     if !page.sides.other_files.is_empty() {
         let files: Vec<&str> = page.sides.other_files.iter().map(String::as_str).collect();
         notes.push(format!(
@@ -158,7 +156,7 @@ pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
