@@ -78,7 +78,7 @@ pub fn compare(
     };
     std::thread::scope(|scope| {
         for _ in 0..threads.min(chunks.len()) {
-            scope.spawn(&work);
+            scope.spawn(work);
         }
     });
     let mut found = found.into_inner().unwrap_or_default();
