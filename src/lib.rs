@@ -25,6 +25,8 @@ pub mod correlate;
 pub mod decide;
 /// Records → their rulings made again, under two policies, and what differs.
 pub mod replay;
+/// The tests of playbooks: run, compared, and what they do not reach.
+pub mod trial;
 /// All files → one checked configuration.
 pub mod config;
 

@@ -47,7 +47,7 @@ impl Decide {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let now = parse_now(self.now.as_deref())?;
         let loaded = self.config.load(now)?;
-        super::check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
+        self.config.check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
         let keys = loaded.keys()?;
         let bytes = read_input(&self.file)?;
         if self.explain

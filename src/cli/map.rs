@@ -34,7 +34,7 @@ impl Map {
         let now = system_clock()();
         let loaded = self.config.load(now)?;
         let pipelines = &loaded.checked.pipelines;
-        super::check_pipeline(pipelines, self.pipeline.as_deref())?;
+        self.config.check_pipeline(pipelines, self.pipeline.as_deref())?;
         let keys = loaded.keys()?;
         let bytes = read_input(&self.file)?;
         let headers: Vec<(&str, &[u8])> =

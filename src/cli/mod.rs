@@ -1,6 +1,6 @@
 //! The verbs. Each reads its configuration whole before it touches anything.
 //!
-//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check` found
+//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check`, `check --deny` found
 //! something), 64 the configuration or the command line is wrong and nothing was started.
 
 mod check;
@@ -11,7 +11,9 @@ mod explain;
 mod lines;
 mod lookup;
 mod map;
+mod policy;
 mod screen;
+mod test;
 mod verify;
 
 use std::io::{IsTerminal, Read, Write};
@@ -57,10 +59,13 @@ enum Verb {
     Pipeline(PipelineVerb),
     /// Look one key up and show the fact: its values, where they are from and how old they are
     Lookup(lookup::Lookup),
+    /// What people sign, and what the policy of a running process does
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
     /// Check every file and report every problem, touching no network
-    Check(Config),
+    Check(check::Check),
     /// Run the tests that the playbooks carry
-    Test(Config),
+    Test(test::Test),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -139,8 +144,9 @@ pub fn main() -> ExitCode {
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
-        Verb::Check(config) => check::check(&config),
-        Verb::Test(config) => check::test(&config),
+        Verb::Policy(verb) => verb.run(),
+        Verb::Check(check) => check.run(),
+        Verb::Test(test) => test.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };
@@ -154,7 +160,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{problem:#}\n");
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)
@@ -173,6 +179,18 @@ fn report(failure: &Failure) -> ExitCode {
 impl Config {
     fn load(&self, now: Millis) -> Result<Loaded, Failure> {
         app::load(self.config.as_deref(), now)
+    }
+
+    fn check_pipeline(&self, pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
+            return Ok(());
+        };
+        let hint = crate::text::suggestion(name, pipelines.names());
+        let own = match self.config {
+            Some(_) => "",
+            None => "; your own files are read with `--config DIR`",
+        };
+        Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}{own}")))
     }
 }
 
@@ -194,14 +212,6 @@ fn parse_now(now: Option<&str>) -> Result<Millis, Failure> {
     Millis::parse(text).ok_or_else(|| {
         Failure::Usage(format!("`--now {text}` is not a time like 2026-01-31T12:00:00Z"))
     })
-}
-
-fn check_pipeline(pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
-    let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
-        return Ok(());
-    };
-    let hint = crate::text::suggestion(name, pipelines.names());
-    Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}")))
 }
 
 /// Writes one line to standard output. False when nobody reads it any more.
@@ -231,8 +241,8 @@ impl Run {
         let service = loaded.service()?;
         let keys = loaded.keys()?;
         crate::observe::start_logs(service.log.level, service.log.json);
-        let drain = Drain::default();
-        drain_on_signal(drain.clone())?;
+        let (drain, reload) = (Drain::default(), app::Reload::default());
+        heed_signals(drain.clone(), reload.clone())?;
         let roles = self.role.iter().map(|role| match role {
             RoleArg::Intake => Role::Intake,
             RoleArg::Triage => Role::Triage,
@@ -243,6 +253,7 @@ impl Run {
             workers: service.workers,
             batch: service.batch,
             activate: self.activate,
+            reload,
             clock,
         };
         app::run(&loaded, keys, &options, drain)?;
@@ -253,19 +264,28 @@ impl Run {
 /// Whatever hangs: supervisors kill after 10 s.
 const DRAIN_MAX: Duration = Duration::from_millis(9500);
 
-/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once.
-fn drain_on_signal(drain: Drain) -> Result<(), Failure> {
+/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once. SIGHUP asks for
+/// the policy's files to be read again.
+fn heed_signals(drain: Drain, reload: app::Reload) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
     std::thread::spawn(move || {
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut term), Ok(mut int)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
+            let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::hangup()),
+            ) else {
                 return tracing::error!("signals can't be caught");
             };
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    _ = hup.recv() => reload.ask(),
+                }
+            }
             drain.start();
             tokio::select! {
                 _ = int.recv() => std::process::exit(130),

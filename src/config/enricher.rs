@@ -7,7 +7,9 @@ use super::aws::{IamSource, aws_iam};
 use super::cache::{CacheConfig, cache};
 use super::combine::{CombineSource, combine};
 use super::http::{HttpConfig, http};
+use super::parts::check_parts;
 use super::topic::{TopicSource, topic};
+use super::via::Via;
 use super::words::{duration, listed};
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named, hex};
 use crate::clause::Schema;
@@ -60,6 +62,13 @@ impl EnricherConfig {
             ..self.clone()
         }
     }
+
+    /// The table that says what its source is asked by, as an enricher of its own.
+    #[must_use]
+    pub fn of_via(&self, via: &Via) -> Self {
+        let provides = via.gives.iter().map(|name| (name.clone(), Type::Text));
+        Self { provides: provides.collect(), ..self.clone() }
+    }
 }
 
 impl SourceConfig {
@@ -67,7 +76,8 @@ impl SourceConfig {
         match self {
             Self::Table(table) => vec![&table.file],
             Self::Addresses(source) => source.lists.iter().map(|list| list.file.as_str()).collect(),
-            Self::Http(_) | Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
+            Self::Http(http) => http.via.iter().map(|via| via.table.file.as_str()).collect(),
+            Self::Topic(_) | Self::AwsIam(_) => Vec::new(),
             Self::Combine(source) => {
                 source.parts.iter().flat_map(|part| part.source.files()).collect()
             }
@@ -247,8 +257,7 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
         match Type::named(of_name) {
             Some(of) => provides.push((word.to_owned(), of)),
             None => {
-                let hint =
-                    suggestion(of_name, ["bool", "int", "time", "duration", "text"].into_iter());
+                let hint = suggestion(of_name, Type::ALL.into_iter().map(Type::name));
                 problems.add(&of.at, format!("`{word}` has no known type{hint}"));
             }
         }
@@ -333,7 +342,7 @@ pub(super) fn one_source(
         [("addresses", node)] => {
             addresses(node, folder, provides, problems).map(SourceConfig::Addresses)
         }
-        [("http", node)] => http(node, provides, problems).map(SourceConfig::Http),
+        [("http", node)] => http(node, folder, provides, problems).map(SourceConfig::Http),
         [("aws_iam", node)] => aws_iam(node, provides, problems).map(SourceConfig::AwsIam),
         [("topic", node)] => topic(node, provides, problems).map(SourceConfig::Topic),
         _ => {
@@ -346,7 +355,7 @@ pub(super) fn one_source(
 /// What a source can be, beside several of them combined.
 const KINDS: [&str; 5] = ["table", "addresses", "http", "topic", "aws_iam"];
 
-fn table(
+pub(super) fn table(
     table: &Node,
     folder: &str,
     provides: &[(String, Type)],
@@ -424,46 +433,6 @@ pub(super) fn columns(
         }
     }
     columns
-}
-
-fn check_parts(key: &KeySpec, source: &SourceConfig, at: &At, problems: &mut Problems) {
-    let wanted = match key {
-        KeySpec::All(fields) => fields.len(),
-        KeySpec::First(_) => 1,
-    };
-    match source {
-        SourceConfig::Table(table) if !table.key.is_empty() && table.key.len() != wanted => {
-            let have = table.key.len();
-            problems.add(
-                &table.at,
-                format!("the key has {wanted} parts, but the table {have} key columns"),
-            );
-        }
-        SourceConfig::Addresses(_) if wanted != 1 => {
-            problems.add(at, format!("the key has {wanted} parts, but an address is one"));
-        }
-        SourceConfig::AwsIam(iam) if wanted != 1 => {
-            problems
-                .add(&iam.at, format!("the key has {wanted} parts, but an access key's id is one"));
-        }
-        SourceConfig::Topic(topic) if topic.key.parts() != wanted => {
-            let have = topic.key.parts();
-            problems.add(
-                &topic.at,
-                format!("the key has {wanted} parts, but the topic's records {have}"),
-            );
-        }
-        SourceConfig::Http(http) if http.key.len() != wanted => {
-            let have = http.key.len();
-            let message =
-                format!("the key has {wanted} parts, but `key` of `http` {have} patterns");
-            problems.add(&http.at, message);
-        }
-        SourceConfig::Combine(source) => {
-            source.parts.iter().for_each(|part| check_parts(key, &part.source, at, problems));
-        }
-        _ => {}
-    }
 }
 
 fn timeout(node: &Node, problems: &mut Problems) -> Option<i64> {

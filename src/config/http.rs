@@ -1,9 +1,10 @@
 use regex::Regex;
 use serde_json::{Map, Value as Json};
 
-use super::http_facts::{HttpFact, facts};
+use super::http_facts::{HttpFact, facts_of};
 use super::reply_path::ReplyPath;
 use super::template::{Names, Template};
+use super::via::{Via, via};
 use super::words::{listed, number};
 use crate::case::Type;
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
@@ -13,7 +14,10 @@ use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 pub struct HttpConfig {
     /// One of `services:` in tipstaff.yaml.
     pub service: String,
-    /// For each part of the key what it must be like; its named groups are what templates name.
+    /// What it is asked by, where that is not the key itself.
+    pub via: Option<Via>,
+    /// For each part of the key, or of what `via` gives, what it must be like; its named groups are
+    /// what templates name.
     pub key: Vec<Pattern>,
     pub unlike: Unlike,
     pub calls: Vec<HttpCall>,
@@ -111,11 +115,15 @@ const PAGES_MAX: i64 = 50;
 
 pub(super) fn http(
     node: &Node,
+    folder: &str,
     provides: &[(String, Type)],
     problems: &mut Problems,
 ) -> Option<HttpConfig> {
     let mut fields = Fields::of(node, "`http`", problems)?;
     let service = fields.require_text("service", problems);
+    let before = problems.len();
+    let via = fields.get("via").and_then(|node| via(node, folder, problems));
+    let is_via_right = problems.len() == before;
     let (key, names) = key(&mut fields, problems);
     let unlike = fields.get("unlike").and_then(|node| listed(node, "unlike", UNLIKE, problems));
     let paths: Vec<String> = slashes(&mut fields, &names, problems);
@@ -131,32 +139,24 @@ pub(super) fn http(
         }
     }
     let facts = fields.require("facts", problems);
-    let facts =
-        facts.and_then(|node| facts_of(node, provides, &ids, calls.len(), nodes.len(), problems));
+    // Facts of a call that has a mistake itself are not checked.
+    let facts = facts.filter(|_| calls.len() == nodes.len());
+    let known = Names { keys: &names, paths: &paths, calls: &ids };
+    let facts = facts.and_then(|node| facts_of(node, provides, &known, problems));
     fields.finish(problems);
     if !(1..=CALLS_MAX).contains(&nodes.len()) {
         problems.add(&node.at, format!("`calls` must have 1 to {CALLS_MAX} requests"));
     }
+    is_via_right.then_some(())?;
     Some(HttpConfig {
         service: service?.to_owned(),
+        via,
         key,
         unlike: unlike.unwrap_or(Unlike::Unknown),
         calls,
         facts: facts?,
         at: node.at.clone(),
     })
-}
-
-/// Facts of a call that has a mistake itself are not checked.
-fn facts_of(
-    node: &Node,
-    provides: &[(String, Type)],
-    ids: &[String],
-    read: usize,
-    written: usize,
-    problems: &mut Problems,
-) -> Option<Vec<HttpFact>> {
-    if read == written { facts(node, provides, ids, problems) } else { None }
 }
 
 fn key(fields: &mut Fields<'_>, problems: &mut Problems) -> (Vec<Pattern>, Vec<String>) {
@@ -262,7 +262,11 @@ fn path(text: &str, names: &Names<'_>) -> Result<Template, String> {
     Template::parse(text, names)
 }
 
-fn template(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<Template> {
+pub(super) fn template(
+    node: &Node,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Template> {
     let Some(text) = plain(node) else {
         problems.add(&node.at, format!("must be text, not {}", node.kind()));
         return None;
@@ -274,6 +278,7 @@ fn template(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<T
 pub(super) fn plain(node: &Node) -> Option<String> {
     match &node.data {
         Data::Text(text) => Some(text.clone()),
+        Data::Decimal(text) => Some(text.clone()),
         Data::Int(value) => Some(value.to_string()),
         Data::Bool(value) => Some(value.to_string()),
         _ => None,

@@ -1,13 +1,22 @@
-use super::http::{Pattern, plain};
+use super::http::{Pattern, plain, template};
 use super::reply_path::ReplyPath;
+use super::template::{Names, Template};
 use crate::case::{Type, Value};
-use crate::text::{Data, Fields, Node, Problems, suggestion};
+use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
 /// How one field is made of the replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpFact {
     Always(Value<'static>),
     At(FactAt),
+    /// Whether more time than `than` has passed since what stands at `since`; absent without one
+    /// of them.
+    Older {
+        since: Place,
+        than: Place,
+    },
+    /// SHA-256 of all that stands there as JSON with sorted names, lists of plain values sorted.
+    Digest(Vec<Place>),
     /// The first whose test holds.
     Cases(Vec<Case>),
 }
@@ -38,8 +47,6 @@ pub enum How {
     Unix,
     Join(String),
     Count,
-    /// SHA-256 of it as JSON with sorted names, lists of texts sorted.
-    Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +59,18 @@ pub struct Case {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
     /// As text; what is not there is neither.
-    Is(String),
-    IsNot(String),
+    Is(Template),
+    IsNot(Template),
     There(bool),
+    /// A time that has come, or is yet to come.
+    Past(bool),
 }
 
 /// One for each provided field, in order.
-pub(super) fn facts(
+pub(super) fn facts_of(
     node: &Node,
     provides: &[(String, Type)],
-    calls: &[String],
+    names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<HttpFact>> {
     let mut given = Fields::of(node, "`facts`", problems)?;
@@ -76,16 +85,16 @@ pub(super) fn facts(
     let mut facts = Vec::new();
     for (name, of) in provides {
         match given.iter().find(|(each, _)| each.text() == Some(name)) {
-            Some((_, node)) => facts.push(fact(node, *of, calls, problems)),
+            Some((_, node)) => facts.push(fact(node, *of, names, problems)),
             None => problems.add(&node.at, format!("`facts` does not say where `{name}` stands")),
         }
     }
     facts.into_iter().collect()
 }
 
-fn fact(node: &Node, of: Type, calls: &[String], problems: &mut Problems) -> Option<HttpFact> {
+fn fact(node: &Node, of: Type, names: &Names<'_>, problems: &mut Problems) -> Option<HttpFact> {
     if let Data::List(items) = &node.data {
-        let cases = items.iter().map(|item| case(item, of, calls, problems));
+        let cases = items.iter().map(|item| case(item, of, names, problems));
         return cases.collect::<Option<Vec<_>>>().map(HttpFact::Cases);
     }
     let mut fields = Fields::of(node, "a fact", problems)?;
@@ -93,29 +102,67 @@ fn fact(node: &Node, of: Type, calls: &[String], problems: &mut Problems) -> Opt
         fields.finish(problems);
         return constant(value, of, problems).map(HttpFact::Always);
     }
-    let place = place(&mut fields, calls, problems);
+    if fields.get("digest").is_some() {
+        let digest = digest(&mut fields, of, names, problems);
+        fields.finish(problems);
+        return digest;
+    }
+    let place = place(&mut fields, "path", names.calls, problems);
+    if fields.get("older_than").is_some() {
+        let than = self::place(&mut fields, "older_than", names.calls, problems);
+        fields.finish(problems);
+        fits(of == Type::Bool, of, &node.at, problems);
+        return Some(HttpFact::Older { since: place?, than: than? });
+    }
     let optional = fields.bool("optional", problems).unwrap_or(false);
     let how = how(&mut fields, of, problems);
     let like = fields.get("like").and_then(|node| pattern(node, problems));
     let table = fields.get("table").map(|node| table(node, problems)).unwrap_or_default();
     fields.finish(problems);
     let place = place?;
-    if place.path.is_many() && how == How::Plain {
-        problems.add(&node.at, "more than one may stand there: say `join`, `count` or `digest`");
+    if place.path.is_many() && how == How::Plain && of != Type::List {
+        problems.add(&node.at, "more than one may stand there: say `join` or `count`");
     }
     Some(HttpFact::At(FactAt { place, optional, how, like, table }))
 }
 
-fn place(fields: &mut Fields<'_>, calls: &[String], problems: &mut Problems) -> Option<Place> {
-    let at = fields.require("path", problems)?.at.clone();
-    let text = fields.text("path", problems)?;
+fn digest(
+    fields: &mut Fields<'_>,
+    of: Type,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<HttpFact> {
+    fits(of == Type::Text, of, &fields.at, problems);
+    let paths = fields.texts("digest", problems);
+    let places = paths.into_iter().map(|(text, at)| place_of(text, at, names.calls, problems));
+    places.collect::<Option<Vec<_>>>().map(HttpFact::Digest)
+}
+
+fn fits(does: bool, of: Type, at: &At, problems: &mut Problems) {
+    if !does {
+        problems.add(at, format!("the field is {}, which that does not give", of.name()));
+    }
+}
+
+fn place(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    calls: &[String],
+    problems: &mut Problems,
+) -> Option<Place> {
+    let at = fields.require(key, problems)?.at.clone();
+    let text = fields.text(key, problems)?;
+    place_of(text, &at, calls, problems)
+}
+
+fn place_of(text: &str, at: &At, calls: &[String], problems: &mut Problems) -> Option<Place> {
     let (call, path) = text.split_once('.').unwrap_or((text, ""));
     let Some(number) = calls.iter().position(|each| each == call) else {
         let hint = suggestion(call, calls.iter().map(String::as_str));
-        problems.add(&at, format!("no call is called `{call}`{hint}"));
+        problems.add(at, format!("no call is called `{call}`{hint}"));
         return None;
     };
-    let path = ReplyPath::parse(path).map_err(|why| problems.add(&at, why)).ok()?;
+    let path = ReplyPath::parse(path).map_err(|why| problems.add(at, why)).ok()?;
     Some(Place { call: number, path })
 }
 
@@ -123,21 +170,18 @@ fn how(fields: &mut Fields<'_>, of: Type, problems: &mut Problems) -> How {
     let join = fields.text("join", problems).map(|text| How::Join(text.to_owned()));
     let mut flag = |key, how| fields.bool(key, problems).filter(|is| *is).map(|_| how);
     let (unix, count) = (flag("unix", How::Unix), flag("count", How::Count));
-    let digest = flag("digest", How::Digest);
-    let mut said: Vec<How> = [join, unix, count, digest].into_iter().flatten().collect();
+    let mut said: Vec<How> = [join, unix, count].into_iter().flatten().collect();
     if said.len() > 1 {
-        problems.add(&fields.at, "one of `join`, `unix`, `count`, `digest`");
+        problems.add(&fields.at, "one of `join`, `unix`, `count`");
     }
     let how = said.pop().unwrap_or(How::Plain);
-    let fits = match how {
+    let does = match how {
         How::Plain => true,
         How::Unix => of == Type::Time,
-        How::Join(_) | How::Digest => of == Type::Text,
+        How::Join(_) => of == Type::Text,
         How::Count => of == Type::Int,
     };
-    if !fits {
-        problems.add(&fields.at, format!("the field is {}, which that does not give", of.name()));
-    }
+    fits(does, of, &fields.at, problems);
     how
 }
 
@@ -165,25 +209,28 @@ fn constant(node: &Node, of: Type, problems: &mut Problems) -> Option<Value<'sta
     value
 }
 
-fn case(node: &Node, of: Type, calls: &[String], problems: &mut Problems) -> Option<Case> {
+fn case(node: &Node, of: Type, names: &Names<'_>, problems: &mut Problems) -> Option<Case> {
     let mut fields = Fields::of(node, "a case", problems)?;
     let give = fields.require("give", problems);
     let give = give.and_then(|node| constant(node, of, problems));
     let place = match fields.get("path") {
-        Some(_) => Some(place(&mut fields, calls, problems)?),
+        Some(_) => Some(place(&mut fields, "path", names.calls, problems)?),
         None => None,
     };
-    let is = fields.get("is").and_then(plain).map(Test::Is);
-    let is_not = fields.get("is_not").and_then(plain).map(Test::IsNot);
-    let there = fields.bool("there", problems).map(Test::There);
-    let mut tests: Vec<Test> = [is, is_not, there].into_iter().flatten().collect();
+    let is = fields.get("is").map(|node| template(node, names, problems).map(Test::Is));
+    let is_not = fields.get("is_not").map(|node| template(node, names, problems).map(Test::IsNot));
+    let there = fields.bool("there", problems).map(Test::There).map(Some);
+    let past = fields.bool("past", problems).map(Test::Past).map(Some);
+    let mut tests: Vec<Option<Test>> = [is, is_not, there, past].into_iter().flatten().collect();
     let at = fields.at.clone();
     fields.finish(problems);
     let test = match (place, tests.pop(), tests.is_empty()) {
-        (Some(place), Some(test), true) => Some((place, test)),
+        (Some(place), Some(test), true) => Some((place, test?)),
         (None, None, _) => None,
         _ => {
-            problems.add(&at, "a case has a `path` and one of `is`, `is_not`, `there`, or neither");
+            let one_of =
+                "a case has a `path` and one of `is`, `is_not`, `there`, `past`, or neither";
+            problems.add(&at, one_of);
             return None;
         }
     };

@@ -25,6 +25,17 @@ pub struct Checked {
     pub policy_hash: String,
 }
 
+impl Checked {
+    /// What people sign: the policy's hash, and each of its files as `sha256sum` shows it.
+    pub fn statement(&self) -> String {
+        let files = self.bundle.iter().map(|(path, text)| {
+            let digest = crate::case::hex(&Sha256::digest(text.as_bytes()));
+            format!("{digest}  {path}\n")
+        });
+        format!("tipstaff policy 1\nhash {}\n{}", self.policy_hash, files.collect::<String>())
+    }
+}
+
 /// What a file is, by its path from the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -49,7 +60,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     check_places(files, &mut problems);
     let service = files.get(SERVICE_FILE);
     let service = service.and_then(|file| ServiceConfig::read(&file.source, &mut problems));
-    let (enrichers, schema) = enrichers(files, &mut problems);
+    let (mut enrichers, schema) = enrichers(files, &mut problems);
     let pipelines = normalize::compile(
         &sources(files, Part::Pipeline),
         sources(files, Part::Aliases).first(),
@@ -78,6 +89,9 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     match (problems.is_empty(), pipelines, policy) {
         (true, Some(pipelines), Some(mut policy)) => {
             policy.hash.clone_from(&policy_hash);
+            for (index, enricher) in enrichers.iter_mut().enumerate() {
+                enricher.cache.max_age_ms = policy.least_age_ms(index);
+            }
             let (pipelines, policy) = (Arc::new(pipelines), Arc::new(policy));
             Ok(Checked { pipelines, policy, enrichers, service, bundle, policy_hash })
         }
@@ -117,6 +131,12 @@ fn part(path: &str) -> Part {
         }
         _ => Part::Other,
     }
+}
+
+/// Whether a file is of the policy's bundle, or is in its place and lost.
+#[cfg(feature = "shell")]
+pub(super) fn is_policy(path: &str) -> bool {
+    path.starts_with("playbooks/") || !matches!(part(path), Part::Other | Part::Aliases)
 }
 
 pub(super) fn folder(path: &str) -> &str {

@@ -17,15 +17,18 @@ mod files;
 mod http;
 mod http_facts;
 mod load;
+mod parts;
 mod reach;
 mod reply_path;
 mod secret;
 mod service;
+mod signing;
 mod sns;
 mod systems;
 mod template;
-mod traces;
 mod topic;
+mod traces;
+mod via;
 mod webhooks;
 mod words;
 
@@ -34,6 +37,8 @@ pub use addresses::{AddressList, AddressSource, Given, ListFormat};
 pub use aws::{IamGiven, IamSource};
 pub use cache::CacheConfig;
 pub use combine::{CombineSource, Part, WhenUnknown};
+#[cfg(feature = "shell")]
+pub use disk::{Look, Stamp, stamp};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use http::{AbsentWhen, Body, HttpCall, HttpConfig, Next, Pages, Pattern, Read, Unlike};
@@ -46,6 +51,7 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
+pub use signing::SigningConfig;
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,
@@ -54,4 +60,5 @@ pub use systems::{
 pub use template::{Piece, Template};
 pub use topic::{TopicKey, TopicSource};
 pub use traces::TracesConfig;
+pub use via::Via;
 pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};

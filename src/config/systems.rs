@@ -332,6 +332,24 @@ fn rate(node: &Node, problems: &mut Problems) -> Option<(u64, u64)> {
 }
 
 impl SystemConfig {
+    /// Where it is and as whom it is asked, without a secret.
+    pub fn identity(&self) -> String {
+        let headers = self.sent.headers.iter().map(|(name, shown)| match shown {
+            Shown::Plain(text) => format!("{name}: {text}"),
+            Shown::Secret(kept) => format!("{name} from {}", kept.from),
+        });
+        let login = match &self.sent.login {
+            Login::None => String::new(),
+            Login::Bearer(token) => format!("bearer from {}", token.from),
+            Login::Basic { user, password } => format!("basic {user} from {}", password.from),
+            Login::Aws(keys) => {
+                format!("aws {} {} from {}", keys.region, keys.service, keys.access_key_id.from)
+            }
+        };
+        let all = std::iter::once(self.url.clone()).chain(headers).chain([login]);
+        all.collect::<Vec<_>>().join("\n")
+    }
+
     /// Errors: adds each secret that cannot be read, at the place that names it.
     pub(super) fn secrets(
         &self,

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use super::ruling::{Judge, decide_by};
+use super::ruling::{Judge, watched};
 use super::walk::Walk;
 use super::watch::Watch;
 use super::{Inputs, Stronger, needs, revise};
@@ -29,7 +31,7 @@ pub struct Considered<'p> {
     pub owner: &'p str,
     pub role: Role,
     /// For people: why it has that role.
-    pub why: String,
+    pub why: Cow<'static, str>,
     /// What it would have done, in shadow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would: Option<Ruling<'p>>,
@@ -123,6 +125,14 @@ struct Trace<'p> {
     walks: Vec<Walked<'p>>,
 }
 
+impl<'p> Trace<'p> {
+    /// The walk that gave the fate.
+    fn ruling(&self, policy: &Policy, alert: &Alert<'_>) -> Option<&Walked<'p>> {
+        let ruling = policy.live(alert)?;
+        self.walks.iter().find(|walked| std::ptr::eq(walked.playbook, ruling))
+    }
+}
+
 impl<'p> Watch<'p> for Trace<'p> {
     fn ruled(
         &mut self,
@@ -150,7 +160,7 @@ pub fn explain<'p>(
     revised: Option<&'p Revised<'p>>,
 ) -> Explanation<'p> {
     let mut trace = Trace::default();
-    let decided = decide_by(policy, None, inputs, &mut trace).decision;
+    let decided = watched(policy, None, inputs, &mut trace).decision;
     let ruling = revised.map_or(decided, |revised| revise(policy, inputs, revised));
     let Body::Alert(alert) = &inputs.arrival.body else {
         return Explanation {
@@ -162,7 +172,7 @@ pub fn explain<'p>(
     };
     let judge = Judge::new(policy, alert, inputs);
     let consider = |playbook| considered(policy, alert, playbook, &trace);
-    let ruled = trace.walks.iter().find(|walked| walked.playbook.mode == Mode::Live);
+    let ruled = trace.ruling(policy, alert);
     let max_age_ms = match ruled {
         Some(walked) => &walked.playbook.boundary_max_age_ms,
         None => &policy.boundary().max_age_ms,
@@ -179,10 +189,11 @@ pub fn explain<'p>(
 /// Enrichers that this ruling rests on although they are unknown for this reason.
 pub fn rests_on(policy: &Policy, inputs: &Inputs<'_>, why: Why) -> Vec<usize> {
     let mut trace = Trace::default();
-    let decision = decide_by(policy, None, inputs, &mut trace).decision;
+    let decision = watched(policy, None, inputs, &mut trace).decision;
     let is_so = |value: &Value<'_>| *value == Value::Unknown(why);
     let mut found = Vec::new();
-    for walked in trace.walks.iter().filter(|walked| walked.playbook.mode == Mode::Live) {
+    let Body::Alert(alert) = &inputs.arrival.body else { return found };
+    if let Some(walked) = trace.ruling(policy, alert) {
         let names = walked.unknown.iter().flat_map(|rule| rule.when.unknowns(&walked.scope));
         let open = names.filter(|name| is_so(&walked.scope.read(name.slot)));
         found.extend(open.filter_map(|name| name.slot.enricher()));
@@ -209,12 +220,22 @@ fn considered<'p>(
     trace: &Trace<'p>,
 ) -> Considered<'p> {
     let walked = trace.walks.iter().find(|walked| std::ptr::eq(walked.playbook, playbook));
+    let rules = policy.live(alert).is_some_and(|ruling| std::ptr::eq(ruling, playbook));
     let (role, why) = match (walked, playbook.mode) {
-        (Some(_), Mode::Live) => (Role::Rules, "it is for this kind of alert".to_owned()),
-        (Some(_), Mode::Shadow) => {
-            (Role::Shadow, "in shadow mode: what it rules has no effect".to_owned())
+        (None, _) => (Role::NotForIt, Cow::Owned(why_not(policy, alert, playbook))),
+        (Some(_), Mode::Canary) if rules => {
+            (Role::Rules, "in canary mode, this identity with it".into())
         }
-        (None, _) => (Role::NotForIt, why_not(policy, alert, playbook)),
+        (Some(_), _) if rules => (Role::Rules, "it is for this kind of alert".into()),
+        (Some(_), Mode::Live) => {
+            (Role::Shadow, "for this identity another is tried in its place".into())
+        }
+        (Some(_), Mode::Canary) => {
+            (Role::Shadow, "in canary mode, this identity without it".into())
+        }
+        (Some(_), Mode::Shadow) => {
+            (Role::Shadow, "in shadow mode: what it rules has no effect".into())
+        }
     };
     let rules = walked.map(|walked| {
         let rules = walked.playbook.rules.iter();

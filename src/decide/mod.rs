@@ -12,7 +12,6 @@ mod ruling;
 mod revise;
 mod explain;
 mod needs;
-mod trial;
 
 use crate::case::{Arrival, Counters, Decision, Facts, Millis};
 
@@ -20,8 +19,7 @@ pub use boundary::Permit;
 pub use explain::{Asked, Considered, Explanation, Looked, Role, Tested, Tried, explain, rests_on};
 pub use needs::{Need, Stronger};
 pub use revise::{revise, unknown, waits};
-pub use ruling::decide;
-pub use trial::{TestOutcome, run_tests};
+pub use ruling::{decide, decide_by};
 
 /// Everything a ruling may see.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 use crate::case::{
-    Again, Blocked, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold, Millis,
-    Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
+    Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold,
+    Millis, Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
 };
 use crate::policy::Policy;
 
@@ -48,7 +48,7 @@ pub fn revise<'p>(
 /// Enrichers whose answers may still change this ruling, and why each is unknown in it.
 ///
 /// What is held, or rests on an unknown fact, waits for all that is unknown or too old; any other
-/// case for what failed or came late, which may tell people more.
+/// case for what failed, came late or is on its way, which may tell people more.
 pub fn waits<'p>(
     policy: &'p Policy,
     facts: &Facts,
@@ -66,7 +66,9 @@ pub fn waits<'p>(
     let wait = |(index, shape): (usize, &'p EnricherShape)| {
         let row = facts.get(index)?.as_ref()?;
         let why = unknown(row, ages.get(index).copied().flatten(), now)?;
-        let is_open = all || matches!(why, Why::Error | Why::Timeout);
+        // A table is not asked again by itself.
+        let is_asked_again = why == Why::Stale && row.cache == Some(CacheState::Stale);
+        let is_open = all || is_asked_again || matches!(why, Why::Error | Why::Timeout);
         is_open.then(|| Wait { enricher: (&*shape.name).into(), why })
     };
     shapes.filter_map(wait).collect()

@@ -8,6 +8,8 @@ use crate::case::FactRow;
 pub enum Answer {
     Now(Arc<FactRow>),
     Later(Arc<Flight>),
+    /// As `Later`, with an old row for those who cannot wait.
+    Meanwhile(Arc<Flight>, Arc<FactRow>),
     /// One row made of the answers of several sources, in their order.
     Merged(Vec<Answer>, Arc<Merge>),
 }
@@ -15,11 +17,12 @@ pub enum Answer {
 pub type Merge = dyn Fn(&[Arc<FactRow>]) -> Arc<FactRow> + Send + Sync;
 
 impl Answer {
-    /// The row, or `unknown(timeout)` when it is not there by the deadline.
+    /// The row. When it is not there by the deadline: an old one, else `unknown(timeout)`.
     pub fn by(&self, deadline: Instant) -> Arc<FactRow> {
         match self {
             Self::Now(row) => Arc::clone(row),
-            Self::Later(flight) => flight.by(deadline),
+            Self::Later(flight) => flight.by(deadline, &flight.late),
+            Self::Meanwhile(flight, old) => flight.by(deadline, old),
             Self::Merged(answers, merge) => {
                 let rows: Vec<_> = answers.iter().map(|answer| answer.by(deadline)).collect();
                 merge(&rows)
@@ -46,12 +49,12 @@ impl Flight {
         self.landed.notify_all();
     }
 
-    pub fn by(&self, deadline: Instant) -> Arc<FactRow> {
+    fn by(&self, deadline: Instant, late: &Arc<FactRow>) -> Arc<FactRow> {
         let row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
         let waited = self.landed.wait_timeout_while(row, left, |row| row.is_none());
         let (row, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        row.as_ref().map_or_else(|| Arc::clone(&self.late), Arc::clone)
+        Arc::clone(row.as_ref().unwrap_or(late))
     }
 }
 

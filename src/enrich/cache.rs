@@ -51,6 +51,8 @@ struct Past {
 
 /// More questions on their way than this are not begun.
 const FLIGHTS_MAX: usize = 20_000;
+/// Between the look into the cache and the ruling, at most.
+const RULED_IN_MS: i64 = 1000;
 /// What an entry takes beside its texts: measured by `cargo bench --bench lookups`.
 const ENTRY_BYTES: usize = 800;
 
@@ -128,7 +130,7 @@ impl Cached {
 
 impl Lookup for Cached {
     fn ask(&self, keys: &[&str]) -> Vec<Answer> {
-        let now = Instant::now();
+        let now = (Instant::now(), wall_clock());
         keys.iter().map(|key| Shared::ask(&self.0, key, now)).collect()
     }
 
@@ -147,19 +149,34 @@ impl Shared {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(shared: &Arc<Self>, key: &str, now: Instant) -> Answer {
-        match shared.entries.get(key).filter(|entry| now < entry.ends) {
-            Some(entry) if now < entry.fresh_until => shared.hit(&entry),
-            Some(entry) => {
-                shared.metrics.stale.inc();
-                let (row, is_due) = shared.stale(&entry, now, None);
-                if is_due {
-                    drop(Self::begin(shared, key));
-                }
-                Answer::Now(row)
-            }
-            None => Self::begin(shared, key),
+    fn ask(shared: &Arc<Self>, key: &str, (now, wall): (Instant, Millis)) -> Answer {
+        let Some(entry) = shared.entries.get(key).filter(|entry| now < entry.ends) else {
+            return Self::begin(shared, key, wall);
+        };
+        let is_too_old = shared.is_too_old(&entry, wall);
+        if now < entry.fresh_until && !is_too_old {
+            return shared.hit(&entry);
         }
+        let (row, is_due) = shared.stale(&entry, now, None);
+        if is_due {
+            let asked = Self::begin(shared, key, wall);
+            // Nobody can rule by it, so it is not given while a better one may come in time.
+            if is_too_old {
+                return match asked {
+                    Answer::Later(flight) => Answer::Meanwhile(flight, row),
+                    other => other,
+                };
+            }
+        }
+        shared.metrics.stale.inc();
+        Answer::Now(row)
+    }
+
+    /// Whether a ruling would find it stale, or may while it is made.
+    fn is_too_old(&self, entry: &Entry, wall: Millis) -> bool {
+        let allowed = self.config.max_age_ms.map(|age| age - (age / 10).min(RULED_IN_MS));
+        let of = entry.row.as_of.zip(allowed);
+        of.is_some_and(|(as_of, allowed)| wall.since(as_of).saturating_abs() > allowed)
     }
 
     fn hit(&self, entry: &Entry) -> Answer {
@@ -189,15 +206,17 @@ impl Shared {
     }
 
     /// Asks, unless somebody does already.
-    fn begin(shared: &Arc<Self>, key: &str) -> Answer {
+    fn begin(shared: &Arc<Self>, key: &str, wall: Millis) -> Answer {
         let mut flights = shared.flights();
         if let Some(flight) = flights.get(key) {
             shared.metrics.joined.inc();
             return Answer::Later(Arc::clone(flight));
         }
         // It may have landed since it was looked for.
-        let landed = shared.entries.get(key).filter(|entry| Instant::now() < entry.fresh_until);
-        if let Some(entry) = landed {
+        let is_fresh = |entry: &Arc<Entry>| {
+            Instant::now() < entry.fresh_until && !shared.is_too_old(entry, wall)
+        };
+        if let Some(entry) = shared.entries.get(key).filter(is_fresh) {
             return shared.hit(&entry);
         }
         if flights.len() >= FLIGHTS_MAX {
@@ -254,20 +273,19 @@ impl Shared {
             FactState::Unknown(_) => (lifetime(self.config.failure_ms), Duration::ZERO),
         };
         let as_of = failure.is_none().then_some(asked_at);
-        let fetched = (Some(CacheState::Fetched), failure.as_deref());
-        let waited = self.rows.row(key, (state, values.clone()), as_of, fetched);
         let old = failure.as_ref().and_then(|_| self.entries.get(key));
-        match old.filter(|old| now < old.ends && !matches!(old.row.state, FactState::Unknown(_))) {
-            Some(old) => drop(self.stale(&old, now, failure.as_deref())),
-            None => {
-                let hit = (Some(CacheState::Hit), failure.as_deref());
-                let row = self.rows.row(key, (state, values), as_of, hit);
-                let (fresh_until, past) = (now + lives, Mutex::default());
-                let ends = fresh_until.max(now + bound);
-                let entry = Entry { row, fresh_until, ends, past };
-                self.entries.insert(Arc::clone(key), Arc::new(entry));
-            }
+        let is_better =
+            |old: &Arc<Entry>| now < old.ends && !matches!(old.row.state, FactState::Unknown(_));
+        if let Some(old) = old.filter(is_better) {
+            return self.stale(&old, now, failure.as_deref()).0;
         }
+        let came_by = |how| (Some(how), failure.as_deref());
+        let waited =
+            self.rows.row(key, (state, values.clone()), as_of, came_by(CacheState::Fetched));
+        let row = self.rows.row(key, (state, values), as_of, came_by(CacheState::Hit));
+        let (fresh_until, past) = (now + lives, Mutex::default());
+        let ends = fresh_until.max(now + bound);
+        self.entries.insert(Arc::clone(key), Arc::new(Entry { row, fresh_until, ends, past }));
         waited
     }
 }

@@ -1,19 +1,17 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 
 use super::codeowners::owners;
+use super::http_facts::{Told, value};
 use super::key::JOINT;
 use super::remote::{BoxFuture, Found, Remote};
 use super::service::{Call, Failure, Fault, Reply, Service};
-use crate::case::{Millis, Type, Value, hex, parse_duration};
+use crate::case::Type;
 use crate::config::{
-    FactAt, How, HttpCall, HttpConfig, HttpFact, Next, Pages, Piece, Place, Read, ReplyPath,
-    Template, Test, Unlike, scalar,
+    HttpCall, HttpConfig, Next, Pages, Piece, Read, ReplyPath, Template, Unlike, scalar,
 };
 
 /// A service as an enricher's file says to ask it.
@@ -24,13 +22,13 @@ pub struct HttpSource {
 }
 
 /// Named parts of a key.
-type Parts<'k> = Vec<(&'k str, &'k str)>;
+pub(super) type Parts<'k> = Vec<(&'k str, &'k str)>;
 /// Nothing where an optional call found nothing.
-type Replies = Vec<Option<Json>>;
+pub(super) type Replies = Vec<Option<Json>>;
 
 /// Where in a request a value goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Into {
+pub(super) enum Into {
     Path,
     Query,
     Json,
@@ -60,7 +58,8 @@ impl HttpSource {
             replies.push(reply);
         }
         let facts = self.config.facts.iter().zip(&self.types);
-        let values = facts.map(|(fact, of)| value(fact, *of, &replies, &self.config.calls));
+        let told = Told { parts: &parts, replies: &replies, calls: &self.config.calls };
+        let values = facts.map(|(fact, of)| value(fact, *of, &told));
         values.collect::<Result<Vec<_>, _>>().map(Found::Known)
     }
 
@@ -233,7 +232,7 @@ fn read(call: &HttpCall, reply: &Reply, file: &str) -> Result<Json, Failure> {
 /// Nothing when it names a reply that there is none of.
 ///
 /// Errors: a value that cannot stand where it is to go.
-fn filled(
+pub(super) fn filled(
     template: &Template,
     into: Into,
     parts: &Parts<'_>,
@@ -300,137 +299,4 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
-}
-
-fn value(
-    fact: &HttpFact,
-    of: Type,
-    replies: &Replies,
-    calls: &[HttpCall],
-) -> Result<Value<'static>, Failure> {
-    match fact {
-        HttpFact::Always(value) => Ok(value.clone()),
-        HttpFact::Cases(cases) => {
-            let holds = |test: &Option<(Place, Test)>| {
-                test.as_ref().is_none_or(|(place, test)| does_hold(place, test, replies))
-            };
-            let case = cases.iter().find(|case| holds(&case.test));
-            Ok(case.map_or(Value::Absent, |case| case.give.clone()))
-        }
-        HttpFact::At(at) => {
-            let Some(reply) = replies.get(at.place.call).and_then(Option::as_ref) else {
-                return Ok(Value::Absent);
-            };
-            read_fact(at, of, reply).map_err(|why| {
-                let id = calls.get(at.place.call).map_or("", |call| &call.id);
-                Failure::new(Fault::Malformed, format!("`{id}`: {why}"))
-            })
-        }
-    }
-}
-
-fn does_hold(place: &Place, test: &Test, replies: &Replies) -> bool {
-    let reply = replies.get(place.call).and_then(Option::as_ref);
-    let found = reply.and_then(|reply| place.path.find(reply).first().copied());
-    let found = found.filter(|value| !value.is_null());
-    match test {
-        Test::There(wanted) => found.is_some() == *wanted,
-        Test::Is(text) => found.and_then(scalar).is_some_and(|found| found == *text),
-        Test::IsNot(text) => found.and_then(scalar).is_some_and(|found| found != *text),
-    }
-}
-
-/// Errors: why the reply is not understood; says nothing of what stands there.
-fn read_fact(at: &FactAt, of: Type, reply: &Json) -> Result<Value<'static>, &'static str> {
-    let found = at.place.path.find(reply);
-    let none = |value: &&Json| value.is_null() || value.as_str().is_some_and(str::is_empty);
-    match &at.how {
-        How::Count => {
-            let many = || i64::try_from(found.len()).unwrap_or(i64::MAX);
-            let one = |items: &Vec<Json>| i64::try_from(items.len()).unwrap_or(i64::MAX);
-            let list = match found.as_slice() {
-                [Json::Array(items)] => one(items),
-                _ => many(),
-            };
-            return Ok(Value::Int(list));
-        }
-        How::Digest if !found.iter().all(|value| value.is_null()) => {
-            let all: Vec<Json> = found.into_iter().map(canonical).collect();
-            let text = match all.as_slice() {
-                [one] => one.to_string(),
-                all => Json::Array(all.to_vec()).to_string(),
-            };
-            return Ok(Value::Text(hex(&Sha256::digest(text)).into()));
-        }
-        How::Join(with) if !found.is_empty() => {
-            let lists = found.iter().flat_map(|value| match value {
-                Json::Array(items) => items.iter().collect::<Vec<_>>(),
-                other => vec![*other],
-            });
-            let texts: Option<Vec<String>> =
-                lists.filter(|value| !value.is_null()).map(scalar).collect();
-            let texts = texts.ok_or("a list of more than plain values")?;
-            let none = texts.is_empty() && at.optional;
-            return Ok(if none { Value::Absent } else { Value::Text(texts.join(with).into()) });
-        }
-        _ => {}
-    }
-    let value = match found.as_slice() {
-        [value] if !none(value) || (of == Type::Text && value.is_string() && !at.optional) => {
-            *value
-        }
-        [] | [_] if at.optional => return Ok(Value::Absent),
-        [] | [_] => return Err("a fact's place in the reply is empty"),
-        _ => return Err("more than one value stands where a fact does"),
-    };
-    plain(at, of, value)
-}
-
-fn plain(at: &FactAt, of: Type, value: &Json) -> Result<Value<'static>, &'static str> {
-    let wrong = "a fact has another type in the reply";
-    if at.how == How::Unix {
-        let seconds = value.as_i64().ok_or(wrong)?;
-        return seconds.checked_mul(1000).map(|ms| Value::Time(Millis(ms))).ok_or(wrong);
-    }
-    let is_typed = match of {
-        Type::Bool => value.is_boolean() || !at.table.is_empty(),
-        Type::Int => value.is_i64() || !at.table.is_empty(),
-        Type::Text => true,
-        Type::Time => value.is_string(),
-        Type::Duration => value.is_string() || value.is_i64(),
-    };
-    let text = scalar(value).filter(|_| is_typed).ok_or(wrong)?;
-    let text = match &at.like {
-        None => text,
-        Some(like) => {
-            let found = like.0.captures(&text).ok_or("a fact is not like its pattern")?;
-            let group = found.get(1).or_else(|| found.get(0));
-            group.map_or_else(String::new, |group| group.as_str().to_owned())
-        }
-    };
-    let mapped = at.table.iter().find(|(from, _)| *from == text).map(|(_, to)| to.clone());
-    let text = mapped.unwrap_or(text);
-    if of == Type::Duration {
-        let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000));
-        return seconds.or_else(|| parse_duration(&text)).map(Value::Duration).ok_or(wrong);
-    }
-    Value::read(of, &text).map(Value::into_owned).ok_or(wrong)
-}
-
-/// Lists of plain values in order, so that an order that means nothing changes nothing.
-fn canonical(value: &Json) -> Json {
-    match value {
-        Json::Array(items) => {
-            let mut items: Vec<Json> = items.iter().map(canonical).collect();
-            if items.iter().all(|item| scalar(item).is_some()) {
-                items.sort_by_key(scalar);
-            }
-            Json::Array(items)
-        }
-        Json::Object(members) => {
-            let sorted: BTreeMap<&String, &Json> = members.iter().collect();
-            sorted.into_iter().map(|(name, value)| (name.clone(), canonical(value))).collect()
-        }
-        plain => plain.clone(),
-    }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod aws;
 mod codeowners;
 mod http;
+mod http_facts;
 mod cache;
 mod combine;
 mod key;
@@ -21,6 +22,7 @@ mod snapshot;
 mod sourced;
 mod table;
 mod topic;
+mod via;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -44,6 +46,7 @@ pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
 pub use topic::{Applied, TopicTable, Update};
+use via::ByTable;
 
 /// Where facts come from.
 pub trait Lookup: Send + Sync {
@@ -260,7 +263,16 @@ impl Reading<'_> {
             }
             SourceConfig::Http(source) => {
                 let of = |service| HttpSource::new(source.clone(), &config.provides, service);
-                Some(self.remote(config, &source.service, of))
+                let asked = self.remote(config, &source.service, of);
+                match &source.via {
+                    None => Some(asked),
+                    Some(via) => {
+                        let table = config.of_via(via);
+                        let table =
+                            Table::read(&table, &via.table, self.files, self.now, problems)?;
+                        Some(Arc::new(ByTable::new(config, table, asked)))
+                    }
+                }
             }
             SourceConfig::AwsIam(source) => {
                 Some(self.remote(config, &source.service, |service| AwsIam::new(service, source)))
@@ -310,11 +322,22 @@ impl Reading<'_> {
             let is_there = part.source.service().is_none_or(|name| {
                 self.remotes.is_some_and(|remotes| remotes.service(name).is_some())
             });
-            let lookup = if is_there { self.read(&part, problems) } else { None };
-            is_whole &= !is_there || lookup.is_some();
-            parts.push(lookup);
+            let lookup = self.read(&part, problems);
+            is_whole &= lookup.is_some();
+            parts.push(lookup.filter(|_| is_there));
         }
-        is_whole.then(|| -> Arc<dyn Lookup> { Arc::new(Combined::new(config, source, parts)) })
+        if !is_whole {
+            return None;
+        }
+        // One that is left alone and gives everything has nothing to be merged with.
+        let all = source.parts.iter().zip(&parts);
+        let mut there = all.filter_map(|(part, lookup)| Some((part, lookup.as_ref()?)));
+        if let (Some((part, lookup)), None) = (there.next(), there.next())
+            && part.gives.len() == config.provides.len()
+        {
+            return Some(Arc::clone(lookup));
+        }
+        Some(Arc::new(Combined::new(config, source, parts)))
     }
 }
 

@@ -55,7 +55,7 @@ impl Remotes {
         changes: &Changes,
         remote: R,
     ) -> Arc<Cached> {
-        let version = version(&[&config.digest, service.name(), service.url()]);
+        let version = version(&[&config.digest, service.name(), service.identity()]);
         let rows = Sourced {
             enricher: Arc::clone(&config.name),
             source: format!("http:{}", service.name()).into(),

@@ -52,7 +52,12 @@ impl Table {
         };
         let columns = table.key.iter().chain(&table.columns).chain(&table.as_of);
         let columns: Vec<&str> = columns.map(String::as_str).collect();
-        each_row(&file.source, table.format, &columns, problems, &mut |row, problems| {
+        let is_list = |column: usize| {
+            let value = column.checked_sub(table.key.len());
+            let of = value.and_then(|value| config.provides.get(value));
+            matches!(of, Some((_, Type::List)))
+        };
+        each_row(&file.source, table.format, &columns, &is_list, problems, &mut |row, problems| {
             loading.take(row, problems);
             let is_too_long = loading.rows.len() > ROWS_MAX;
             if is_too_long {
@@ -68,6 +73,14 @@ impl Table {
         })
     }
 
+    pub(super) fn row(&self, key: &str) -> Arc<FactRow> {
+        self.rows.get(key).cloned().unwrap_or_else(|| {
+            let nothing = (self.provides.as_slice(), Vec::new());
+            let names = self.names.clone();
+            Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -79,15 +92,7 @@ impl Table {
 
 impl Lookup for Table {
     fn ask(&self, keys: &[&str]) -> Vec<Answer> {
-        let found = keys.iter().map(|key| {
-            let row = self.rows.get(*key).cloned().unwrap_or_else(|| {
-                let nothing = (self.provides.as_slice(), Vec::new());
-                let names = self.names.clone();
-                Arc::new(FactRow::new(names, key, Some(self.newest), FactState::Absent, nothing))
-            });
-            Answer::Now(row)
-        });
-        found.collect()
+        keys.iter().map(|key| Answer::Now(self.row(key))).collect()
     }
 }
 
@@ -195,14 +200,7 @@ impl Loading<'_> {
 
 /// The cell is not quoted: it may be in the wrong column because a secret is.
 pub(super) fn mistake(name: &str, of: Type) -> String {
-    let help = match of {
-        Type::Bool => "true or false",
-        Type::Int => "a whole number",
-        Type::Time => "a time in RFC 3339: 2026-01-31T12:00:00Z",
-        Type::Duration => "a duration: 90s, 15m, 6h or 30d",
-        Type::Text => "text",
-    };
-    format!("`{name}` must be {help}")
+    format!("`{name}` must be {}", of.about())
 }
 
 fn known(

@@ -19,6 +19,10 @@ const FIELDS: &[(&[&str], Field)] = &[
             "published",
             "date",
             "datetime",
+            "when",
+            "occurredat",
+            "detectedat",
+            "starttime",
         ],
         Field::OccurredAt,
     ),
@@ -81,17 +85,31 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
     let is_mapped = |leaf: &Leaf<'_>| map.iter().any(|(_, used)| used.path == leaf.path);
     let rest: Vec<String> =
         others.iter().filter(|leaf| !is_mapped(leaf)).map(|leaf| quoted(&leaf.path)).collect();
+    let known = |wanted| map.iter().find(|(field, _)| *field == wanted).map(|(_, leaf)| *leaf);
+    let signs = [known(Field::NativeId), known(Field::EventType), secrets.first()];
+    let signs: Vec<String> =
+        signs.into_iter().flatten().take(2).map(|leaf| sign(&each, leaf)).collect();
     let severity = best(&others, &["severity", "level", "priority", "risklevel"]);
     let severity = severity.map_or("...".to_owned(), |leaf| quoted(&leaf.path));
     let mut map: Vec<(Field, String)> =
         map.iter().map(|(field, leaf)| (*field, source(*field, leaf))).collect();
     map.sort_by_key(|(field, _)| *field);
-    Ok(written(name, each.as_deref(), &redact, (&map, &severity), &rest))
+    Ok(written(name, (&signs, each.as_deref()), &redact, (&map, &severity), &rest))
+}
+
+/// A leaf as `detect` comes to it, which looks at the message rather than at an alert in it.
+fn sign(each: &Option<String>, leaf: &Leaf<'_>) -> String {
+    let list = each.as_deref().filter(|each| *each != "$[*]");
+    let list = list.and_then(|each| Path::parse(each).ok()).map(|list| list.steps);
+    let first = |step| if step == Step::Each { Step::Index(0) } else { step };
+    let around = list.into_iter().flatten().map(first);
+    let steps = around.chain(leaf.path.steps.iter().cloned()).collect();
+    quoted(&Path { steps, ..leaf.path.clone() })
 }
 
 fn written(
     name: &str,
-    each: Option<&str>,
+    (signs, each): (&[String], Option<&str>),
     redact: &[String],
     (map, severity): (&[(Field, String)], &str),
     rest: &[String],
@@ -103,13 +121,19 @@ fn written(
          title: What {name} reports\n\
          owner: whoever answers for this file\n\
          from: {{topic: alerts.{name}, webhook: /v1/alerts/{name}}}\n\n\
-         # Which messages of the topic are its own; needed when another pipeline reads the topic too.\n\
-         # detect:\n#   - {{path: a.b, exists: true}}\n"
+         # Which messages are its own: any other is unreadable, and nothing is guessed of it.\n\
+         detect:\n"
     );
     let mut line = |text: &str| {
         out.push_str(text);
         out.push('\n');
     };
+    for sign in signs {
+        line(&format!("  - {{path: {sign}, exists: true}}"));
+    }
+    if signs.is_empty() {
+        line("  - {path: a.b, exists: true}");
+    }
     match each {
         Some(each) => line(&format!("each: \"{each}\"")),
         None => line("# each: [\"$[*]\"]                # when one message holds several alerts"),

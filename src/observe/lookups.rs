@@ -6,6 +6,8 @@ use prometheus::{
 /// Of systems that facts are asked of, and of the caches in front of them.
 #[derive(Clone)]
 pub struct LookupMetrics {
+    /// Facts that first rulings were made with. Labels: enricher, `known`, `absent` or a cause.
+    facts: IntCounterVec,
     /// Keys that a batch asked for. Labels: enricher, how it was answered (6 values).
     asked: IntCounterVec,
     /// Keys that a source was asked for. Labels: enricher, service, what it said (3 values).
@@ -75,6 +77,11 @@ impl LookupMetrics {
         let call_seconds = HistogramVec::new(about.buckets(bounds), &["service"])?;
         registry.register(Box::new(call_seconds.clone()))?;
         Ok(Self {
+            facts: counters(
+                "tipstaff_facts_total",
+                "Facts that first rulings were made with, by what was known",
+                &["enricher", "state"],
+            )?,
             asked: counters(
                 "tipstaff_lookup_keys_total",
                 "Keys that were looked up in a cache, by how they were answered",
@@ -119,6 +126,10 @@ impl LookupMetrics {
                 &["enricher", "cause"],
             )?,
         })
+    }
+
+    pub fn facts(&self, enricher: &str, state: &str, count: u64) {
+        self.facts.with_label_values(&[enricher, state]).inc_by(count);
     }
 
     pub fn cache(&self, enricher: &str, service: &str) -> CacheMetrics {

@@ -185,8 +185,7 @@ fn cause<'w>(
     is_over: bool,
 ) -> Option<(Again, Vec<&'w str>)> {
     let shapes = &policy.schema().enrichers;
-    let ages = policy.live(alert).map(|playbook| &playbook.boundary_max_age_ms);
-    let ages = ages.unwrap_or(&policy.boundary().max_age_ms);
+    let ages = policy.ages(alert);
     let is_answered = |enricher: &str| {
         let index = shapes.iter().position(|shape| *shape.name == *enricher);
         let row = index.and_then(|index| facts.get(index)?.as_ref().map(|row| (index, row)));

@@ -2,9 +2,10 @@ use crate::case::Type;
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source, suggestion};
 
+use super::findings::Code;
 use super::read::{
-    Reference, ToQueue, max_ages, one_of, reference, require_duration, require_name, strings,
-    to_queue,
+    Reference, ToQueue, declared, max_ages, one_of, owner, reference, require_duration,
+    require_name, strings, to_queue,
 };
 
 /// What no playbook can exceed: layers of which every one must agree (INV-5).
@@ -18,6 +19,8 @@ pub struct Boundary {
     pub repair_queue: Option<String>,
     /// By enricher: the least of all layers' `facts`.
     pub max_age_ms: Vec<Option<i64>>,
+    /// The queues that people read, and who does; nothing where nobody says.
+    pub queues: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,9 @@ pub struct Layer {
     pub(super) default: Option<ToQueue>,
     pub(super) repair_queue: Option<String>,
     pub(super) max_age_ms: Vec<Option<i64>>,
+    /// The enrichers under `facts`, and where they stand.
+    pub(super) declared: Vec<(usize, At)>,
+    queues: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug)]
@@ -124,7 +130,7 @@ impl Layer {
         let referred = required.map(|(fact, _)| fact).chain(context).map(|fact| fact.slot);
         named.chain(referred).filter_map(|slot| match slot {
             Slot::Fact { enricher, .. } => Some(enricher),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
         })
     }
 }
@@ -146,7 +152,7 @@ pub(super) fn layer(
 ) -> Option<Layer> {
     let mut fields = Fields::of(node, "a boundary", problems)?;
     let name = require_name(&mut fields, "boundary", problems);
-    let owner = fields.require_text("owner", problems).map(str::to_owned);
+    let owner = owner(&mut fields, problems);
     let default = fields.get("default_queue").map(|node| {
         let mut fields = Fields::of(node, "`default_queue`", problems)?;
         let to = to_queue(&mut fields, problems);
@@ -157,7 +163,9 @@ pub(super) fn layer(
     let repair_queue =
         has_repair_queue.then(|| require_name(&mut fields, "repair_queue", problems)).flatten();
     let stop = fields.bool("stop", problems).unwrap_or(false);
-    let max_age_ms = max_ages(fields.get("facts"), schema, problems);
+    let facts = fields.get("facts");
+    let (max_age_ms, declared) = (max_ages(facts, schema, problems), declared(facts, schema));
+    let queues = fields.get("queues").map(|node| queues(node, default.is_some(), problems));
     let mut reader = Reader { source, schema, actions, problems };
     let mut protected = reader.rows(&mut fields, "protected", Reader::protected);
     let (environment, tier) = reader.context(&mut fields);
@@ -200,6 +208,8 @@ pub(super) fn layer(
         pass_unknown,
         obligations: obligations.unwrap_or_default(),
         max_age_ms,
+        declared,
+        queues,
     })
 }
 
@@ -241,7 +251,8 @@ impl Reader<'_> {
         for (action, at) in fields.texts("actions", self.problems) {
             if !self.actions.iter().any(|known| known == action) {
                 let hint = suggestion(action, self.actions.iter().map(String::as_str));
-                self.problems.add(at, format!("there is no action `{action}`{hint}"));
+                let message = format!("there is no action `{action}`{hint}");
+                self.problems.under(Code::NoAction.id(), |problems| problems.add(at, message));
             }
             actions.push(action.to_owned());
         }
@@ -365,6 +376,30 @@ impl Reader<'_> {
     }
 }
 
+/// `{<queue>: <who reads it>}`, in the boundary that has the default queue.
+fn queues(node: &Node, is_base: bool, problems: &mut Problems) -> Vec<(String, String)> {
+    if !is_base {
+        let message = "only the boundary with the `default_queue` lists queues";
+        problems.add(&node.at, message);
+    }
+    let Some(mut named) = Fields::of(node, "`queues`", problems) else { return Vec::new() };
+    let mut queues = Vec::new();
+    for (key, value) in named.rest() {
+        match (key.text(), value.text()) {
+            (Some(queue), Some(who)) if !who.is_empty() => {
+                queues.push((queue.to_owned(), who.to_owned()));
+            }
+            _ => problems.under(Code::NoOwner.id(), |problems| {
+                problems.add(
+                    &value.at,
+                    "must say who reads this queue: `cloud-response: cloud-security`",
+                );
+            }),
+        }
+    }
+    queues
+}
+
 fn obligations(node: &Node, problems: &mut Problems) -> Vec<(&'static str, String)> {
     let Some(mut fields) = Fields::of(node, "`obligations`", problems) else { return Vec::new() };
     let mut found = Vec::new();
@@ -430,7 +465,8 @@ pub(super) fn boundary(layers: Vec<Layer>, problems: &mut Problems) -> Option<Bo
     for layer in &layers {
         narrow(&mut max_age_ms, &layer.max_age_ms);
     }
-    Some(Boundary { layers, default, repair_queue, max_age_ms })
+    let queues = layers.iter().find_map(|layer| layer.queues.clone());
+    Some(Boundary { layers, default, repair_queue, max_age_ms, queues })
 }
 
 /// The lesser age of both, for every enricher.

@@ -5,29 +5,36 @@
 //! layers compose by intersection, and every playbook ends in people. Deliberately absent: ruling
 //! itself.
 
+mod findings;
 mod read;
 mod rule;
+mod canary;
 mod playbook;
 mod action;
 mod boundary;
 mod routing;
+mod test_expect;
+mod test_facts;
 mod test_case;
 mod compile;
 
 use std::collections::BTreeSet;
 
 use crate::case::{Alert, Id};
-use crate::clause::Schema;
+use crate::clause::{Schema, Slot};
 
 pub use action::Action;
 pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
 };
+pub use canary::Canary;
 pub use compile::compile;
+pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use playbook::{Mode, Playbook};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
-pub use test_case::{Expect, TestCase};
+pub use test_case::{Step, TestCase};
+pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
 
 use routing::Routing;
 
@@ -78,21 +85,50 @@ impl Policy {
         &self.routing.route(alert).wanted
     }
 
-    /// The playbook that rules this alert.
+    /// The playbook that rules this alert: the one in canary mode for its share of the identities.
     pub fn live(&self, alert: &Alert<'_>) -> Option<&Playbook> {
-        self.playbooks.get(self.routing.route(alert).live?)
+        let route = self.routing.route(alert);
+        let canary = route.canary.and_then(|index| self.playbooks.get(index));
+        let live = || self.playbooks.get(route.live?);
+        canary.filter(|playbook| playbook.takes(alert)).or_else(live)
     }
 
-    /// Playbooks that are tried on this alert without effect.
+    /// By enricher, how old an answer may be that this alert is ruled by.
+    pub fn ages(&self, alert: &Alert<'_>) -> &[Option<i64>] {
+        let playbook = self.live(alert).map(|playbook| &playbook.boundary_max_age_ms);
+        playbook.unwrap_or(&self.boundary.max_age_ms)
+    }
+
+    /// Playbooks that are tried on this alert without effect; where one in canary mode rules, also
+    /// the one whose place it takes.
     pub fn shadows(&self, alert: &Alert<'_>) -> impl Iterator<Item = &Playbook> {
-        let shadows = &self.routing.route(alert).shadows;
-        shadows.iter().filter_map(|index| self.playbooks.get(*index))
+        let route = self.routing.route(alert);
+        let ruling = self.live(alert);
+        let others = route.live.iter().chain(&route.canary).chain(&route.shadows);
+        let others = others.filter_map(|index| self.playbooks.get(*index));
+        others.filter(move |playbook| !ruling.is_some_and(|ruling| std::ptr::eq(ruling, *playbook)))
     }
 
     /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never
     /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
         self.live(alert)?.grouping(alert)
+    }
+
+    /// The least age that a playbook or the boundary asks of this enricher's answers.
+    pub fn least_age_ms(&self, enricher: usize) -> Option<i64> {
+        let of = |ages: &[Option<i64>]| ages.get(enricher).copied().flatten();
+        let playbooks = self.playbooks.iter().map(|playbook| of(&playbook.boundary_max_age_ms));
+        let layers = self.boundary.layers.iter();
+        let required = layers
+            .flat_map(|layer| [&layer.require_escalate, &layer.require_suppress])
+            .flat_map(|require| &require.facts)
+            .filter(
+                |(name, _)| matches!(name.slot, Slot::Fact { enricher: of, .. } if of == enricher),
+            )
+            .map(|(_, age_ms)| Some(*age_ms));
+        let ages = playbooks.chain(required).chain([of(&self.boundary.max_age_ms)]);
+        ages.flatten().min()
     }
 
     /// Every queue that a ruling can name.

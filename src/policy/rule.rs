@@ -2,6 +2,7 @@ use crate::case::{Priority, Reason};
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source};
 
+use super::findings::Code;
 use super::read::{
     Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue,
 };
@@ -132,13 +133,13 @@ impl Names<'_> {
                         self.schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
                     let message =
                         format!("`{path}` is used but `{name}` is not declared under `facts`");
-                    problems.add(at, message);
+                    problems.under(Code::Undeclared.id(), |problems| problems.add(at, message));
                 }
             }
             Slot::Seen | Slot::FirstSeen if !self.is_grouped => {
                 problems.add(at, format!("`{path}` needs a `group` in this playbook"));
             }
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => {}
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => {}
         }
     }
 }
@@ -151,7 +152,7 @@ pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> O
         None => Some(Condition::always()),
     };
     let clauses = when.as_ref().map(Condition::clauses).unwrap_or_default();
-    for name in clauses.into_iter().flat_map(|clause| clause.names()) {
+    for name in clauses.iter().flat_map(|clause| clause.names()) {
         names.check(name.slot, &name.path, &name.at, problems);
     }
     let on_unknown = fields
@@ -163,6 +164,12 @@ pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> O
         let message =
             "a rule that suppresses or escalates must say `on_unknown`: next, route or hold";
         problems.add(&node.at, message);
+    }
+    // INVARIANT (INV-4): unknown never helps automation.
+    for clause in clauses.iter().filter(|clause| acts && clause.asks_for_unknown()) {
+        let message = "`unknown(…)` is for rules that route or hold: nothing is suppressed or \
+                       escalated because a fact is unknown";
+        problems.add(&clause.at, message);
     }
     fields.finish(problems);
     Some(Rule {
@@ -211,7 +218,8 @@ fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<S
     let paths = fields.texts("evidence", problems);
     // INVARIANT (INV-3): no suppression without evidence.
     if paths.is_empty() {
-        problems.add(&node.at, "a suppression needs `evidence`: the names that prove it");
+        let message = "a suppression needs `evidence`: the names that prove it";
+        problems.under(Code::NoEvidence.id(), |problems| problems.add(&node.at, message));
     }
     let mut evidence = Vec::new();
     for (path, at) in paths {
@@ -219,7 +227,8 @@ fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<S
         names.check(found.slot, path, at, problems);
         evidence.push(found);
     }
-    let expires_ms = require_duration(&mut fields, "expires", problems);
+    let expires_ms = problems
+        .under(Code::NoExpiry.id(), |problems| require_duration(&mut fields, "expires", problems));
     let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
         one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)
     });

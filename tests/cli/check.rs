@@ -53,8 +53,11 @@ tests:
 
 #[test]
 fn the_shipped_files_are_right_inside_the_program_and_in_a_folder() {
-    for arguments in [&["check"][..], &["check", "--config", "."], &["check", "--config", "deploy"]]
-    {
+    for arguments in [
+        &["check", "--deny", "notes"][..],
+        &["check", "--config", "."],
+        &["check", "--config", "deploy"],
+    ] {
         let ran = tipstaff(arguments);
         assert_eq!((ran.code, &*ran.err), (DONE, ""), "{arguments:?}");
         assert!(ran.out.starts_with("ok: ") && ran.out.lines().count() == 1, "{}", ran.out);
@@ -97,6 +100,14 @@ fn every_problem_of_every_file_is_told_with_its_place() {
     };
     let places: Vec<_> = problems.iter().map(place).collect();
     assert!(places.is_sorted(), "{}", ran.err);
+    let shown = "\
+playbooks/a.yaml:8:12: unknown name `credential.validty`
+  |
+8 |     when: [credential.validty == \"valid\"]
+  |            ^^^^^^^^^^^^^^^^^^
+  = did you mean `credential.validity`?
+";
+    assert!(ran.err.contains(shown), "{}", ran.err);
 }
 
 #[test]
@@ -114,6 +125,17 @@ fn each_shipped_test_of_a_playbook_is_one_line_and_passes() {
     let (last, tests) = lines.split_last().unwrap();
     assert!(tests.len() > 10 && tests.iter().all(|line| line.starts_with("ok ")), "{}", ran.out);
     assert_eq!(*last, format!("{} passed, 0 failed", tests.len()));
+}
+
+/// Every rule, every outcome of a clause and every rule that could not be decided.
+#[test]
+fn the_tests_of_the_shipped_playbooks_reach_all_of_them() {
+    let ran = tipstaff(&["test", "--coverage", "--json"]);
+    for covered in ran.json()[0]["coverage"].as_array().unwrap() {
+        for of in ["rules", "clauses", "unknowns"] {
+            assert_eq!(covered[of]["reached"], covered[of]["all"], "{covered:#}");
+        }
+    }
 }
 
 #[test]

@@ -76,6 +76,13 @@ fn a_new_pipeline_is_written_and_passes_the_check() {
     let ran = tipstaff(&["map", "--config", &config, "--json", &sample]);
     assert_eq!(ran.json()[0]["alert"]["native_id"], "e1", "{}", ran.err);
     assert!(!ran.out.contains("notareal"));
+    let other = folder.join("other.json");
+    std::fs::write(&other, r#"{"id":"e1","rules":["r"]}"#).unwrap();
+    let other = other.display().to_string();
+    let ran = tipstaff(&["map", "--config", &config, "--pipeline", "my-tool", "--json", &other]);
+    assert_eq!(ran.json()[0]["unreadable"]["reason"], "unknown_shape", "{}", ran.out);
+    let ran = tipstaff(&["map", "--pipeline", "my-tool", &other]);
+    assert!(ran.code == WRONG && ran.err.contains("--config"), "{}", ran.err);
     let again = tipstaff(&new);
     assert_eq!(again.code, WRONG, "a file that is there is never written over");
     assert_eq!(tipstaff(&["pipeline", "new", "My Tool", "--from", &sample]).code, WRONG);

@@ -9,6 +9,7 @@
 )]
 
 mod addresses;
+mod asked;
 mod combine;
 mod examples;
 mod files;

@@ -18,9 +18,19 @@ fn all_shipped_files_are_right() {
     let names: Vec<&str> = checked.enrichers.iter().map(|config| &*config.name).collect();
     assert_eq!(
         names,
-        ["aws_iam", "owner", "registry", "repository", "rotation", "threat", "vault"]
+        [
+            "aws_iam",
+            "codeowners",
+            "identity",
+            "owner",
+            "registry",
+            "repository",
+            "rotation",
+            "threat",
+            "vault",
+        ]
     );
-    assert_eq!(Enrichers::new(&checked.enrichers, &files, NOW).expect("right tables").len(), 7);
+    assert_eq!(Enrichers::new(&checked.enrichers, &files, NOW).expect("right tables").len(), 9);
 }
 
 #[test]

@@ -183,3 +183,31 @@ fn a_flight_lands_whatever_becomes_of_it() {
     let row = cached.ask(&["late"])[0].by(Instant::now() + Duration::from_secs(5));
     assert_eq!(row.state.code(), "unknown");
 }
+
+/// What an identity that is seen now and then is ruled by.
+#[test]
+fn what_is_too_old_for_a_ruling_is_waited_for_and_given_only_when_nothing_better_comes() {
+    let server = Server::start(Mode::Right("{\"live\":true}"));
+    let rig = rig(&server, CacheConfig { max_age_ms: Some(150), ..CacheConfig::default() });
+    let first = rig.ask("a");
+    assert_eq!(state(&rig.ask("a")), "known hit");
+    pause(160);
+    let second = rig.ask("a");
+    assert_eq!((state(&second), server.requests()), ("known fetched".into(), 2));
+    assert!(second.as_of > first.as_of);
+    pause(160);
+    server.turn(Mode::Slow(200, "{\"live\":false}"));
+    let late = rig.ask_for("a", 20);
+    assert_eq!((state(&late), late.as_of), ("known stale".into(), second.as_of));
+    let third = rig.ask("a");
+    assert_eq!(state(&third), "known fetched", "joined the question that was on its way");
+    assert_eq!(server.requests(), 3);
+    pause(160);
+    server.turn(Mode::Status("500 Broken"));
+    for _ in 0..3 {
+        let failed = rig.ask("a");
+        assert_eq!((state(&failed), failed.as_of), ("known stale".into(), third.as_of));
+        assert!(failed.detail.as_ref().is_some_and(|told| told.contains("500")), "{failed:?}");
+    }
+    assert_eq!(server.requests(), 4, "not asked at each look");
+}

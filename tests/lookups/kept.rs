@@ -21,11 +21,15 @@ struct Process {
 }
 
 fn process(server: &Server, text: &str, lives: (i64, i64)) -> Process {
+    let text_of = format!("url: \"{}\", allow: [127.0.0.1]", server.url());
+    process_of(&text_of, text, lives)
+}
+
+fn process_of(text_of: &str, text: &str, lives: (i64, i64)) -> Process {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     let metrics = Metrics::new().unwrap();
-    let text_of = format!("url: \"{}\", allow: [127.0.0.1]", server.url());
-    let asked = service(&text_of, &metrics);
+    let asked = service(text_of, &metrics);
     let remotes = Remotes::new(runtime.handle().clone(), [asked], metrics.lookups.clone());
     let asked = remotes.service("probe").unwrap();
     let mut config = config(text);
@@ -89,6 +93,11 @@ fn another_configuration_and_what_is_past_its_bound_are_left_out() {
     assert_eq!(process(&server, &changed, LONG).remotes.restore(&path), Ok(0));
     let moved = Server::start(Mode::Right("{\"live\":true}"));
     assert_eq!(process(&moved, ENRICHER, LONG).remotes.restore(&path), Ok(0));
+    let other = format!(
+        "url: \"{}\", allow: [127.0.0.1], headers: {{X-Vault-Namespace: other}}",
+        server.url()
+    );
+    assert_eq!(process_of(&other, ENRICHER, LONG).remotes.restore(&path), Ok(0), "asked as other");
     pause(150);
     // The file says longer than this configuration allows.
     let short = process(&server, ENRICHER, (50, 50));

@@ -81,6 +81,7 @@ const CACHE: CacheConfig = CacheConfig {
     failure_ms: 15,
     stale_ms: 120,
     max_bytes: 1024 * 1024,
+    max_age_ms: Some(MAX_AGE_MS),
 };
 
 impl Pair {

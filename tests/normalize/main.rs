@@ -21,6 +21,8 @@ mod bodies;
 mod compile;
 mod mapping;
 mod samples;
+#[path = "../support/skipped.rs"]
+mod skipped;
 
 use std::path::{Path, PathBuf};
 

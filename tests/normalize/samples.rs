@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tipstaff::case::{Field, Reason};
 
+use super::skipped::skipped;
 use super::*;
 
 /// Folders of recorded events, and the topic that each would be published to.
@@ -88,7 +89,7 @@ fn recorded_events_are_read_and_agree_with_their_labels() {
     let samples = root().join("../shared/samples");
     let samples = std::env::var_os("TIPSTAFF_SAMPLES").map_or(samples, PathBuf::from);
     if !samples.is_dir() {
-        eprintln!("skipped: no recorded events at {}", samples.display());
+        skipped(&format!("no recorded events at {}", samples.display()));
         return;
     }
     let (pipelines, keys) = (shipped(), keys());
@@ -127,7 +128,7 @@ fn recorded_events_of_any_format_have_an_arrival() {
     let samples = root().join("../shared/samples");
     let samples = std::env::var_os("TIPSTAFF_SAMPLES").map_or(samples, PathBuf::from);
     if !samples.is_dir() {
-        return eprintln!("skipped: no recorded events at {}", samples.display());
+        return skipped(&format!("no recorded events at {}", samples.display()));
     }
     let (pipelines, keys) = (shipped(), keys());
     for folder in files_of(&samples).into_iter().filter(|path| path.is_dir()) {

@@ -1,5 +1,6 @@
-//! Against servers of others, started and stopped here: an AWS IAM, a TAXII 2.1 server. They come
-//! from PyPI; `.ci/run` installs them. Without them a test says that it is skipped.
+//! Against programs of others: an AWS IAM, a TAXII 2.1 server, gitleaks. The servers come from PyPI,
+//! gitleaks from the Go module proxy; `.ci/run` installs them. Without one, its test says that it is
+//! skipped.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,5 +11,8 @@
 )]
 
 mod aws;
+mod gitleaks;
 mod server;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod taxii;

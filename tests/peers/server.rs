@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::skipped::skipped;
+
 /// A process of ours. Dropping it ends it.
 pub struct Server {
     child: Child,
@@ -25,11 +27,11 @@ impl Server {
         );
         let program = environment.join("bin").join(program);
         if !program.exists() {
-            eprintln!(
-                "skipped: there is no {}; install tests/peers/requirements.txt into a virtual \
-                 environment and name it in TIPSTAFF_TEST_PYTHON",
+            skipped(&format!(
+                "there is no {}; install tests/peers/requirements.txt into a virtual environment \
+                 and name it in TIPSTAFF_TEST_PYTHON",
                 program.display()
-            );
+            ));
             return None;
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::server::{Directory, Server, lookup};
+use crate::skipped::skipped;
 
 const COLLECTION: &str = "91a7b528-80eb-42ed-a74d-c6fbd5a26116";
 /// Objects a page, as the server is told.
@@ -87,7 +88,7 @@ fn add(port: u16, numbers: std::ops::Range<usize>) {
 #[test]
 fn a_taxii_collection_is_a_list() {
     if Command::new("curl").arg("-V").output().is_err() || Command::new("jq").output().is_err() {
-        eprintln!("skipped: the README's commands need curl and jq");
+        skipped("the README's commands need curl and jq");
         return;
     }
     let directory = Directory::new("taxii");

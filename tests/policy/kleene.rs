@@ -61,3 +61,31 @@ fn unknown_values_never_decide_a_condition() {
     }
     assert!(decided > 30, "only {decided} conditions were decided with something unknown");
 }
+
+/// Of one fact, which is nothing by itself but can be asked about.
+#[test]
+fn that_a_fact_is_unknown_can_be_asked_and_its_being_known_is_never_assumed() {
+    let place = NAMES.iter().position(|name| *name == "registry.fixture").unwrap();
+    let with = |value: Value<'static>| {
+        let mut values = vec![Value::Absent; NAMES.len()];
+        values[place] = value;
+        values
+    };
+    let (yes, no, open) = (Tri::True, Tri::False, Tri::Unknown);
+    let plain = ["unknown(registry.fixture)", "unknown(registry.fixture, 'stale')"];
+    for (value, expected) in [
+        (Value::Bool(true), [no, no, yes, yes]),
+        (Value::Absent, [no, no, yes, yes]),
+        (Value::Unknown(Why::Stale), [yes, yes, open, open]),
+        (Value::Unknown(Why::Conflict), [yes, no, open, open]),
+    ] {
+        let values = with(value);
+        let texts =
+            plain.map(str::to_owned).into_iter().chain(plain.map(|text| format!("!{text}")));
+        let found: Vec<Tri> = texts.map(|text| eval(&text, &values)).collect();
+        assert_eq!(found, expected, "{values:?}");
+    }
+    let stale = with(Value::Unknown(Why::Stale));
+    let both = "unknown(registry.fixture, 'stale') && registry.fixture == true";
+    assert_eq!(eval(both, &stale), open);
+}

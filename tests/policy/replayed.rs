@@ -53,7 +53,7 @@ fn record(situation: &Situation, decision: &Decision<'_>, written: &Written<'_>)
         alert: Some(std::borrow::Cow::Borrowed(alert.as_ref())),
         facts: texts.iter().map(|text| Raw(text)).collect(),
         counters: Some(situation.counters.clone()),
-        policy: Some(PolicyRef { hash: written.policy.into(), generation: 1 }),
+        policy: Some(PolicyRef { hash: written.policy.into(), generation: 1, signers: Vec::new() }),
         ruling: Some(std::borrow::Cow::Borrowed(decision)),
         ..Record::new(kind, written.at, engine, actor)
     };

@@ -1,9 +1,11 @@
 //! Rulings made again: whatever is learned later, people keep what they have.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use tipstaff::case::{
-    Again, Arrival, Decision, FactState, Millis, Reason, Revised, Ruling, Standing, Value, Wait,
-    Why,
+    Again, Arrival, CacheState, Decision, FactState, Millis, Reason, Revised, Ruling, Standing,
+    Value, Wait, Why,
 };
 use tipstaff::decide::{Inputs, decide, revise, waits};
 use tipstaff::policy::Policy;
@@ -135,6 +137,21 @@ fn a_routed_alert_waits_only_for_what_failed_or_came_late() {
         let names: Vec<_> = waiting.iter().map(|wait| &*wait.enricher).collect();
         assert_eq!(names, expected);
     }
+}
+
+/// What a service said an hour ago and is being asked for again, as a table is not.
+#[test]
+fn a_routed_alert_waits_for_a_stale_answer_that_is_asked_for_again() {
+    let (policy, arrival) = (keys("next"), arrival(plain_alert()));
+    let waiting_for = |cache: Option<CacheState>| {
+        let mut rows = facts_of(1, 4, 1);
+        let owner = rows[OWNER].take().unwrap();
+        rows[OWNER] = Some(Arc::new(Arc::unwrap_or_clone(owner).told(cache, None)));
+        let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);
+        waiting.into_iter().map(|wait| (wait.enricher.into_owned(), wait.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting_for(Some(CacheState::Stale)), [("owner".to_owned(), Why::Stale)]);
+    assert_eq!(waiting_for(None), []);
 }
 
 #[test]

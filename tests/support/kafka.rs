@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "skipped.rs"]
+mod skipped;
+use skipped::skipped;
+
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>tipstaff.test</groupId>
@@ -42,7 +46,7 @@ impl Kafka {
         let jars = match install() {
             Ok(jars) => jars,
             Err(why) => {
-                eprintln!("skipped: no Kafka broker here: {why}");
+                skipped(&format!("no Kafka broker here: {why}"));
                 return None;
             }
         };

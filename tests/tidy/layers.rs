@@ -22,6 +22,7 @@ pub const LAYERS: &[(&str, May)] = &[
     ("correlate", Only(&["case", "audit"])),
     ("decide", Only(&["case", "policy", "clause", "text"])),
     ("replay", Only(&["case", "policy", "clause", "audit", "decide"])),
+    ("trial", Only(&["case", "policy", "clause", "text", "correlate", "decide"])),
     ("config", Above),
     ("observe", Only(&["case", "config"])),
     ("enrich", Only(&["case", "config", "text", "observe"])),

@@ -90,16 +90,19 @@ impl fmt::Debug for Pass {
 }
 
 impl Pass {
-    pub fn worked(mut self) {
+    /// True when it was open until now.
+    pub fn worked(mut self) -> bool {
         self.is_spent = true;
         let mut state = self.breaker.lock();
         // A reply to what was asked before it opened does not close it.
         if self.is_probe || matches!(*state, State::Closed { .. }) {
             self.breaker.set(&mut state, State::Closed { failures: 0 });
         }
+        self.is_probe
     }
 
-    pub fn failed(mut self, now: Instant) {
+    /// True when it was closed until now.
+    pub fn failed(mut self, now: Instant) -> bool {
         self.is_spent = true;
         let mut state = self.breaker.lock();
         let until = now + Duration::from_millis(self.breaker.config.open_for_ms);
@@ -111,7 +114,9 @@ impl Pass {
             State::Closed { failures } => State::Closed { failures: failures + 1 },
             other => other,
         };
+        let has_opened = matches!((*state, next), (State::Closed { .. }, State::Open { .. }));
         self.breaker.set(&mut state, next);
+        has_opened
     }
 }
 
@@ -134,7 +139,7 @@ mod tests {
 
     fn fail(breaker: &Arc<Breaker>, now: Instant, times: usize) {
         for _ in 0..times {
-            breaker.pass(now).expect("a pass").failed(now);
+            let _ = breaker.pass(now).expect("a pass").failed(now);
         }
     }
 

@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue}
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, Url};
 use tokio::sync::Semaphore;
+use tracing::{info, warn};
 
 use super::breaker::{Breaker, Pass};
 use super::pace::{Rate, Retries, jittered};
@@ -21,6 +22,7 @@ use crate::observe::{CallMetrics, Here, LookupMetrics};
 pub struct Service {
     name: String,
     url: String,
+    identity: String,
     base: Url,
     /// The address in its URL, if one stands there and it may not be asked.
     is_refused: bool,
@@ -86,6 +88,7 @@ impl Service {
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
+            identity: config.identity(),
             base,
             is_refused,
             client: builder.build().map_err(|error| error.to_string())?,
@@ -105,9 +108,13 @@ impl Service {
         &self.name
     }
 
-    /// Where it is: part of what an answer of it depends on.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it is and as whom it is asked: part of what an answer of it depends on.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Any status but a redirect, 401, 403, 429 and 5xx is a reply. Everything asked is a read, so
@@ -228,10 +235,22 @@ impl Service {
         let fault = tried.as_ref().err().map(|tried| tried.failure.fault);
         self.metrics.called(fault.map_or("reply", Fault::code));
         match fault {
-            Some(Fault::Timeout | Fault::Connect | Fault::Server) => pass.failed(Instant::now()),
+            Some(Fault::Timeout | Fault::Connect | Fault::Server) => {
+                let has_opened = pass.failed(Instant::now());
+                if let Some(tried) = tried.as_ref().err().filter(|_| has_opened) {
+                    let again = at(Duration::from_millis(self.limits.breaker.open_for_ms));
+                    let (service, failures) = (&*self.name, self.breaker.failures());
+                    warn!(service, reason = %tried.failure.detail, "{failures} failures in a row: `{service}` is not asked until {again}");
+                }
+            }
             // It was not asked.
             Some(Fault::Address) => drop(pass),
-            _ => pass.worked(),
+            _ => {
+                if pass.worked() {
+                    let service = &*self.name;
+                    info!(service, "`{service}` answers again");
+                }
+            }
         }
     }
 

@@ -48,6 +48,10 @@ fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
     let what = case["repair"][0]["what"].as_str().unwrap();
     assert!(what.contains("table:owners.csv") && what.contains("user:ci-deployer"), "{what}");
 
+    let conflicts = "tipstaff_facts_total{enricher=\"owner\",state=\"conflict\"} 1";
+    let is_counted = || process.get("/metrics").is_some_and(|(_, page)| page.contains(conflicts));
+    assert!(wait_until(PATIENCE, is_counted), "{conflicts}");
+
     process.kill();
     process.resume();
     site.wait_ready(&mut process);
