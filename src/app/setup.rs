@@ -59,7 +59,11 @@ impl InForce {
 
 /// Reads everything under `directory`; without one, the files shipped inside the program.
 pub fn load(directory: Option<&Path>, now: Millis) -> Result<Loaded, Failure> {
-    let files = directory.map_or_else(Files::shipped, Files::read);
+    load_files(directory.map_or_else(Files::shipped, Files::read), directory, now)
+}
+
+/// The same of files that were read already; secrets are looked for in `directory`.
+pub fn load_files(files: Files, directory: Option<&Path>, now: Millis) -> Result<Loaded, Failure> {
     let checked = check(&files).map_err(Failure::Configuration)?;
     let enrichers =
         Enrichers::new(&checked.enrichers, &files, now).map_err(Failure::Configuration)?;

@@ -16,6 +16,8 @@ pub enum Why {
     NoKey,
     /// A comparison was negated over a value that is not there: absence makes nothing true.
     Absent,
+    /// A ruling is made again from a record that does not hold the fact.
+    NotRecorded,
 }
 
 impl Why {
@@ -31,6 +33,7 @@ impl Why {
             Self::Conflict => "conflict",
             Self::NoKey => "no_key",
             Self::Absent => "absent",
+            Self::NotRecorded => "not_recorded",
         }
     }
 
@@ -43,6 +46,7 @@ impl Why {
             Self::Conflict => "sources contradict each other",
             Self::NoKey => "the alert does not name what the source is asked by",
             Self::Absent => "there is nothing to compare",
+            Self::NotRecorded => "the record does not hold it",
         }
     }
 }

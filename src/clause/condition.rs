@@ -14,7 +14,7 @@ pub struct Condition {
 
 /// Negation is gone: `not:` was moved into the clauses, as `!` is within one.
 #[derive(Debug, Clone)]
-enum Part {
+pub enum Part {
     All(Vec<Part>),
     Any(Vec<Part>),
     Clause(Clause),
@@ -46,6 +46,11 @@ impl Condition {
 
     pub fn eval(&self, scope: &Scope<'_>) -> Tri {
         self.root.eval(scope)
+    }
+
+    /// How it is built, for who shows it.
+    pub fn root(&self) -> &Part {
+        &self.root
     }
 
     pub fn clauses(&self) -> Vec<&Clause> {
@@ -86,7 +91,7 @@ impl Condition {
 }
 
 impl Part {
-    fn eval(&self, scope: &Scope<'_>) -> Tri {
+    pub fn eval(&self, scope: &Scope<'_>) -> Tri {
         match self {
             Self::Clause(clause) => clause.eval(scope),
             Self::All(parts) => until(Tri::False, parts, scope),

@@ -23,7 +23,7 @@ mod reference;
 
 pub use atoms::{Atom, Orders, Pattern, Subject, Tree};
 pub use check::compile;
-pub use condition::Condition;
+pub use condition::{Condition, Part};
 pub use eval::Clause;
 pub(crate) use eval::json;
 pub use reference::reference;

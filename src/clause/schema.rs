@@ -34,6 +34,16 @@ pub struct Name {
     pub at: At,
 }
 
+impl Slot {
+    /// Index of the enricher whose fact it is.
+    pub fn enricher(self) -> Option<usize> {
+        match self {
+            Self::Fact { enricher, .. } => Some(enricher),
+            Self::Field(_) | Self::Seen | Self::FirstSeen => None,
+        }
+    }
+}
+
 impl Schema {
     /// Index of the enricher and its shape.
     pub fn enricher(&self, name: &str) -> Option<(usize, &EnricherShape)> {

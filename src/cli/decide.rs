@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::value::RawValue;
 
-use super::{Config, read_input, say};
-use crate::app::{Failure, Loaded, system_clock};
+use super::explain::explained;
+use super::verify::records;
+use super::{Config, parse_now, read_input, say};
+use crate::app::{Failure, Loaded};
 use crate::audit::{Appended, Record, finding, record_hash};
 use crate::case::{Arrival, Body, Millis, Reason, Ruling};
 use crate::normalize::{FingerprintKeys, Incoming};
@@ -25,31 +27,51 @@ pub(super) struct Decide {
     /// OCSF Detection Findings instead of decision records; what can not be read has none
     #[arg(long)]
     ocsf: bool,
-    /// Events: lines of JSON, a JSON array or one document; `-` for standard input
+    /// Each alert's way through the rules instead of its record: every clause with what it saw, why
+    /// the winner won, what the boundary said, what would have been needed for more
+    #[arg(long, conflicts_with = "ocsf")]
+    explain: bool,
+    /// With `--explain`: one JSON object a line
+    #[arg(long, requires = "explain")]
+    json: bool,
+    /// With `--explain`: only the alerts whose id begins so
+    #[arg(long, value_name = "ID", requires = "explain")]
+    alert: Option<String>,
+    /// Events: lines of JSON, a JSON array or one document; `-` for standard input. With
+    /// `--explain` also decision records, which are ruled again on the facts that they hold
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 impl Decide {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let now = match &self.now {
-            None => system_clock()(),
-            Some(text) => Millis::parse(text).ok_or_else(|| {
-                Failure::Usage(format!("`--now {text}` is not a time like 2026-01-31T12:00:00Z"))
-            })?,
-        };
+        let now = parse_now(self.now.as_deref())?;
         let loaded = self.config.load(now)?;
         self.config.check_pipeline(&loaded.checked.pipelines, self.pipeline.as_deref())?;
         let keys = loaded.keys()?;
-        let _services = loaded.connect_alone(now, true)?;
         let bytes = read_input(&self.file)?;
+        if self.explain
+            && let Some(chains) = records(&self.file.display().to_string(), &bytes)?
+        {
+            let chains = chains.into_values().flatten().map(|(_, bytes)| bytes);
+            return explained(
+                &loaded,
+                &chains.collect::<Vec<_>>(),
+                self.alert.as_deref(),
+                self.json,
+            );
+        }
+        let _services = loaded.connect_alone(now, true)?;
         let arrivals = arrivals(&loaded, &bytes, self.pipeline.as_deref(), now, &keys);
         let checked = &loaded.checked;
-        let records = offline(&checked.policy, &loaded.enrichers, arrivals, now);
-        if records.is_empty() {
+        let ruled = offline(&checked.policy, &loaded.enrichers, arrivals, now);
+        if ruled.is_empty() {
             return Err(Failure::Ended("there is no event in the input".to_owned()));
         }
-        for bytes in &records {
+        if self.explain {
+            return explained(&loaded, &ruled, self.alert.as_deref(), self.json);
+        }
+        for bytes in &ruled {
             let Some(record) = Record::parse(bytes) else { continue };
             if let Some(Ruling::DeadLetter(letter)) = record.ruling.as_deref().map(|r| &r.fate) {
                 let place = letter.line.map_or_else(String::new, |line| {
@@ -73,7 +95,7 @@ impl Decide {
 
 /// Reads the input as messages of a detector. A document that a pipeline knows as a whole (a report
 /// is an array, too) is one message; otherwise each element or each line is one. Nothing is none.
-fn arrivals(
+pub(super) fn arrivals(
     loaded: &Loaded,
     bytes: &[u8],
     pipeline: Option<&str>,

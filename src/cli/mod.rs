@@ -1,11 +1,13 @@
 //! The verbs. Each reads its configuration whole before it touches anything.
 //!
-//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `topics check`, `check --deny` found
+//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check`, `check --deny` found
 //! something), 64 the configuration or the command line is wrong and nothing was started.
 
 mod check;
 mod decide;
 mod demo;
+mod diff;
+mod explain;
 mod lines;
 mod lookup;
 mod map;
@@ -48,6 +50,8 @@ enum Verb {
     Topics(TopicsVerb),
     /// Rule alerts offline: a detector's events in, one decision record a line out
     Decide(decide::Decide),
+    /// Rule recorded alerts under two policies and show what would change
+    Diff(diff::Diff),
     /// Show the alerts a message becomes, field by field, and what no path used
     Map(map::Map),
     /// Write the first version of a new pipeline
@@ -136,6 +140,7 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run.run(),
         Verb::Topics(verb) => verb.run(),
         Verb::Decide(decide) => decide.run(),
+        Verb::Diff(diff) => diff.run(),
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
@@ -199,6 +204,14 @@ fn read_input(file: &Path) -> Result<Vec<u8>, Failure> {
     };
     result.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
     Ok(bytes)
+}
+
+/// The time of `--now`, or the clock's.
+fn parse_now(now: Option<&str>) -> Result<Millis, Failure> {
+    let Some(text) = now else { return Ok(system_clock()()) };
+    Millis::parse(text).ok_or_else(|| {
+        Failure::Usage(format!("`--now {text}` is not a time like 2026-01-31T12:00:00Z"))
+    })
 }
 
 /// Writes one line to standard output. False when nobody reads it any more.

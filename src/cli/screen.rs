@@ -11,6 +11,12 @@ use crate::case::{
 const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 16;
 
+/// Of the terminal, if there is one and it is not too wide to read.
+pub(super) fn terminal_width() -> usize {
+    let found = super::is_terminal().then(terminal_size::terminal_size).flatten();
+    found.map_or(WIDTH, |(width, _)| usize::from(width.0)).clamp(60, 140)
+}
+
 /// One case as an analyst wants to read it: what and why first, then who, then every fact with its
 /// source and age, unknowns in plain words.
 pub(super) fn case_text(case: &Value, now: Millis) -> String {
@@ -262,7 +268,7 @@ impl Page {
 }
 
 /// Lines of at most `width` characters, broken at spaces, and inside a word only when it is longer.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in shown(text, usize::MAX).split(' ') {
         let mut rest: Vec<char> = word.chars().collect();

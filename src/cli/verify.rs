@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Config, connect, say};
+use super::{Config, connect, read_input, say};
 use crate::app::{Cluster, Failure, system_clock};
-use crate::audit::{Report, Verifier};
+use crate::audit::{Record, Report, Verifier};
 use crate::correlate::State;
 use crate::ingest::LogReader;
 use crate::pipeline::Drain;
@@ -28,12 +28,12 @@ pub(super) struct Verify {
     file: Option<PathBuf>,
 }
 
-type Chains = BTreeMap<i32, Vec<(i64, Vec<u8>)>>;
+pub(super) type Chains = BTreeMap<i32, Vec<(i64, Vec<u8>)>>;
 
 impl Verify {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let chains = match &self.file {
-            Some(file) => read_export(file)?,
+            Some(file) => parse_export(&file.display().to_string(), &read_input(file)?)?,
             None => {
                 let loaded = self.config.load(system_clock()())?;
                 let service = loaded.service()?;
@@ -54,9 +54,12 @@ impl Verify {
 
 /// Every settled record of the decisions topic, by partition.
 pub(super) fn read_cluster(cluster: &Cluster) -> Result<Chains, Failure> {
+    read_topic(cluster, &cluster.topics.decisions)
+}
+
+pub(super) fn read_topic(cluster: &Cluster, decisions: &str) -> Result<Chains, Failure> {
     let log = LogReader::connect(&cluster.settings, &cluster.group("verify"))?;
     let mut chains = Chains::new();
-    let decisions = &cluster.topics.decisions;
     let Some(partitions) = log.partitions(decisions)? else {
         return Err(Failure::Ended(format!("topic `{decisions}` does not exist")));
     };
@@ -139,9 +142,31 @@ fn write_export(file: &PathBuf, chains: &Chains) -> Result<(), Failure> {
     out.flush().map_err(failed)
 }
 
-fn read_export(file: &PathBuf) -> Result<Chains, Failure> {
-    let name = file.display();
-    let bytes = std::fs::read(file).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+/// The records of a file that `verify --export` or `decide` wrote; nothing when it is none.
+pub(super) fn records(name: &str, bytes: &[u8]) -> Result<Option<Chains>, Failure> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    if is_exported(first) {
+        return parse_export(name, bytes).map(Some);
+    }
+    if Record::parse(first).is_none() {
+        return Ok(None);
+    }
+    let lines = std::iter::once(first).chain(lines);
+    Ok(Some(Chains::from([(0, (0..).zip(lines.map(<[u8]>::to_vec)).collect())])))
+}
+
+/// Partition, offset and value, separated by tabs.
+fn is_exported(line: &[u8]) -> bool {
+    let mut parts = line.splitn(3, |byte| *byte == b'\t');
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(is_number)
+        && parts.next().is_some()
+}
+
+/// `name` is the file's, for messages.
+fn parse_export(name: &str, bytes: &[u8]) -> Result<Chains, Failure> {
     let mut chains = Chains::new();
     for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         if line.is_empty() {

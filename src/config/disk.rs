@@ -47,6 +47,15 @@ impl Files {
         files
     }
 
+    /// These with the playbooks, boundary and actions of a directory.
+    #[must_use]
+    pub fn with_playbooks(&self, directory: &Path) -> Self {
+        let mut files = self.clone();
+        files.files.retain(|path, _| !path.starts_with("playbooks/"));
+        files.read_folder(directory, "playbooks");
+        files
+    }
+
     /// The three folders as they are now, beside the service's file as it was.
     pub fn reread(&self, directory: &Path) -> Self {
         let mut files = Self::default();
@@ -59,14 +68,18 @@ impl Files {
 
     fn read_folders(&mut self, directory: &Path) {
         for (name, place) in self.folders().each() {
-            let mut found = Vec::new();
-            let unread = walk(&directory.join(place), name, 0, &mut found);
-            for (path, name) in found {
-                self.take(&path, &name);
-            }
-            for (folder, why) in unread {
-                self.cannot_read(&folder, why);
-            }
+            self.read_folder(&directory.join(place), name);
+        }
+    }
+
+    fn read_folder(&mut self, folder: &Path, name: &str) {
+        let mut found = Vec::new();
+        let unread = walk(folder, name, 0, &mut found);
+        for (path, name) in found {
+            self.take(&path, &name);
+        }
+        for (folder, why) in unread {
+            self.cannot_read(&folder, why);
         }
     }
 

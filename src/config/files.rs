@@ -13,7 +13,7 @@ pub const SERVICE_FILE: &str = "tipstaff.yaml";
 /// wherever those directories really are.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    files: BTreeMap<String, File>,
+    pub(super) files: BTreeMap<String, File>,
     /// What could not be read; told together with the mistakes inside the files.
     pub(super) unread: Vec<Problem>,
 }
@@ -37,6 +37,21 @@ impl Files {
 
     pub fn insert(&mut self, path: &str, source: Source, modified: Option<Millis>) {
         self.files.insert(path.to_owned(), File { source, modified });
+    }
+
+    /// These with another policy: `bundle` names the files that are of theirs.
+    #[must_use]
+    pub fn with_bundle(
+        &self,
+        bundle: &[(String, String)],
+        other: BTreeMap<String, String>,
+    ) -> Self {
+        let mut files = self.clone();
+        files.files.retain(|path, _| bundle.iter().all(|(of_bundle, _)| of_bundle != path));
+        for (path, text) in other {
+            files.insert(&path, Source::new(path.as_str(), text), None);
+        }
+        files
     }
 
     pub fn get(&self, path: &str) -> Option<&File> {

@@ -6,13 +6,18 @@
 //! Kafka.
 
 mod walk;
+mod watch;
 mod boundary;
 mod ruling;
 mod revise;
+mod explain;
+mod needs;
 
 use crate::case::{Arrival, Counters, Decision, Facts, Millis};
 
 pub use boundary::Permit;
+pub use explain::{Asked, Considered, Explanation, Looked, Role, Tested, Tried, explain, rests_on};
+pub use needs::{Need, Stronger};
 pub use revise::{revise, unknown, waits};
 pub use ruling::{decide, decide_by};
 

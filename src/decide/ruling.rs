@@ -5,13 +5,14 @@ use crate::case::{
     Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, Priority,
     Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
 };
-use crate::clause::{Scope, json};
+use crate::clause::{Name, Scope, json};
 use crate::policy::{
     Escalation, OnUnknown, Outcome, Playbook, Policy, Rule, Suppression, Target, ToQueue,
 };
 
 use super::boundary::{self, Ask, Containment, Permit, Verdicts};
 use super::walk::Walk;
+use super::watch::{Unwatched, Watch};
 use super::{Decided, Inputs};
 
 /// How long a hold waits that no rule asked for, where the fallback names no deadline.
@@ -21,7 +22,7 @@ const NOT_AN_ALERT_MS: i64 = 30 * 86_400_000;
 
 /// Rules one arrival. Total and deterministic: every arrival gets exactly one fate.
 pub fn decide<'p>(policy: &'p Policy, inputs: &Inputs<'p>) -> Decided<'p> {
-    decide_by(policy, None, inputs)
+    watched(policy, None, inputs, &mut Unwatched)
 }
 
 /// With a playbook named, that one rules, whatever its mode: for the tests of shadow playbooks.
@@ -29,6 +30,16 @@ pub fn decide_by<'p>(
     policy: &'p Policy,
     playbook: Option<&'p Playbook>,
     inputs: &Inputs<'p>,
+) -> Decided<'p> {
+    watched(policy, playbook, inputs, &mut Unwatched)
+}
+
+/// The one way to rule.
+pub(super) fn watched<'p>(
+    policy: &'p Policy,
+    playbook: Option<&'p Playbook>,
+    inputs: &Inputs<'p>,
+    watch: &mut impl Watch<'p>,
 ) -> Decided<'p> {
     let alert = match &inputs.arrival.body {
         Body::Unreadable(unreadable) => return dead_letter(unreadable, inputs),
@@ -39,13 +50,13 @@ pub fn decide_by<'p>(
     }
     let judge = Judge::new(policy, alert, inputs);
     let mut decided = match playbook.or_else(|| policy.live(alert)) {
-        Some(playbook) => judge.rule(playbook),
+        Some(playbook) => judge.rule(playbook, watch),
         None => judge.no_rule(),
     };
     if playbook.is_none() {
         let shadows: Vec<Shadow<'p>> = policy
             .shadows(alert)
-            .map(|playbook| Shadow::of(judge.shadow(playbook), &decided.decision))
+            .map(|playbook| Shadow::of(judge.shadow(playbook, watch), &decided.decision))
             .collect();
         decided.decision.shadow = shadows;
     }
@@ -93,7 +104,7 @@ fn decided(decision: Decision<'_>) -> Decided<'_> {
     Decided { decision, permit: None }
 }
 
-struct Judge<'p> {
+pub(super) struct Judge<'p> {
     policy: &'p Policy,
     alert: &'p Alert<'p>,
     inputs: Inputs<'p>,
@@ -102,12 +113,12 @@ struct Judge<'p> {
 }
 
 impl<'p> Judge<'p> {
-    fn new(policy: &'p Policy, alert: &'p Alert<'p>, inputs: &Inputs<'p>) -> Self {
+    pub fn new(policy: &'p Policy, alert: &'p Alert<'p>, inputs: &Inputs<'p>) -> Self {
         let received_at = alert.get(Field::ReceivedAt).time().unwrap_or(inputs.now);
         Self { policy, alert, inputs: *inputs, received_at }
     }
 
-    fn scope(&self, max_age_ms: &'p [Option<i64>]) -> Scope<'p> {
+    pub fn scope(&self, max_age_ms: &'p [Option<i64>]) -> Scope<'p> {
         Scope {
             alert: self.alert,
             facts: self.inputs.facts,
@@ -178,15 +189,15 @@ impl<'p> Judge<'p> {
     }
 
     /// What it would rule. Whatever goes wrong in it is its own: the fate is another playbook's.
-    fn shadow(&self, playbook: &'p Playbook) -> Decision<'p> {
-        let ruled = catch_unwind(AssertUnwindSafe(|| self.rule(playbook).decision));
+    fn shadow(&self, playbook: &'p Playbook, watch: &mut impl Watch<'p>) -> Decision<'p> {
+        let ruled = catch_unwind(AssertUnwindSafe(|| self.rule(playbook, watch).decision));
         ruled.unwrap_or_else(|_| {
             let to = &playbook.fallback.1;
             bare(self.route(to, to.priority), Reason::RuleFailed, &*playbook.name, "none")
         })
     }
 
-    fn rule(&self, playbook: &'p Playbook) -> Decided<'p> {
+    fn rule(&self, playbook: &'p Playbook, watch: &mut impl Watch<'p>) -> Decided<'p> {
         let scope = self.scope(&playbook.max_age_ms);
         let mut walk = Walk::new(playbook, &scope);
         let (fallback_rule, fallback) = &playbook.fallback;
@@ -203,6 +214,7 @@ impl<'p> Judge<'p> {
         let cause = walk.stopped.or(walk.winner);
         decided.decision.because = cause.map(|rule| rule.when.because(&scope)).unwrap_or_default();
         decided.decision.passed = std::mem::take(&mut walk.passed);
+        watch.ruled(playbook, &scope, &walk, &decided.decision);
         decided
     }
 
@@ -265,12 +277,14 @@ impl<'p> Judge<'p> {
         decided(bare(fate, reason, &*playbook.name, &*rule.id))
     }
 
-    /// Every layer must name every value that the passed rules could not be decided for.
     fn has_consent(&self, walk: &Walk<'p>, scope: &Scope<'p>) -> bool {
+        walk.open_names(scope).iter().all(|open| self.may_pass(open))
+    }
+
+    /// Every layer must name a value that passed rules could not be decided for.
+    pub fn may_pass(&self, open: &Name) -> bool {
         let layers = &self.policy.boundary().layers;
-        walk.open_names(scope).iter().all(|open| {
-            layers.iter().all(|layer| layer.pass_unknown.iter().any(|name| name.slot == open.slot))
-        })
+        layers.iter().all(|layer| layer.pass_unknown.iter().any(|name| name.slot == open.slot))
     }
 
     fn suppress(
@@ -316,16 +330,7 @@ impl<'p> Judge<'p> {
         walk: &Walk<'p>,
         scope: &Scope<'p>,
     ) -> Decided<'p> {
-        let target = match escalation.target {
-            Target::Credential => Field::CredentialId,
-            Target::Nhi => Field::NhiId,
-        };
-        let ask = Containment {
-            alert_id: &self.inputs.arrival.alert_id,
-            escalation,
-            target: self.alert.text(target),
-            supporting: walk.supporting().collect(),
-        };
+        let ask = self.containment(escalation, walk.supporting().collect());
         let boundary_scope = self.scope(&playbook.boundary_max_age_ms);
         let (verdicts, permit) =
             boundary::escalate(self.policy.boundary(), &boundary_scope, scope, &ask);
@@ -346,6 +351,20 @@ impl<'p> Judge<'p> {
             permit: permit.record(),
         });
         self.escalated(playbook, rule, fate, verdicts, permit)
+    }
+
+    pub fn containment(
+        &self,
+        escalation: &'p Escalation,
+        supporting: Vec<&'p Rule>,
+    ) -> Containment<'p> {
+        let target = match escalation.target {
+            Target::Credential => Field::CredentialId,
+            Target::Nhi => Field::NhiId,
+        };
+        let target = self.alert.text(target);
+        let alert_id = &self.inputs.arrival.alert_id;
+        Containment { alert_id, escalation, target, supporting }
     }
 
     fn escalated(

@@ -66,7 +66,7 @@ pub enum Target {
 impl OnUnknown {
     const ALL: [Self; 3] = [Self::Next, Self::Route, Self::Hold];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Next => "next",
             Self::Route => "route",

@@ -14,6 +14,7 @@ mod chain_model;
 mod check;
 mod decide;
 mod demo;
+mod diff;
 mod findings;
 mod general;
 mod lookup;

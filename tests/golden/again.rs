@@ -1,13 +1,13 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tipstaff::audit::Record;
-use tipstaff::case::{Again, Arrival, Body, EnricherShape, FactRow, FactState, Ruling};
-use tipstaff::decide::{Inputs, decide, revise};
+use tipstaff::case::{Again, Arrival, Body, EnricherShape, FactRow, FactState};
+use tipstaff::decide::{decide, explain, revise};
 use tipstaff::pipeline::{Case, Lane, Outbox};
 use tipstaff::policy::Policy;
+use tipstaff::replay::{Progress, Recaller, compare};
 
 use super::split::{genesis, terms};
 use super::*;
@@ -15,28 +15,16 @@ use super::*;
 /// The ruling made again from nothing but the record and its policy.
 fn again(policy: &Policy, bytes: &[u8]) -> String {
     let record = Record::parse(bytes).unwrap();
-    let body = match (&record.alert, &record.ruling.as_ref().unwrap().fate) {
-        (Some(alert), _) => Body::Alert(Box::new(alert.as_ref().clone())),
-        (None, Ruling::DeadLetter(unreadable)) => Body::Unreadable(unreadable.clone()),
-        (None, fate) => panic!("nothing to rule, and yet: {}", fate.name()),
+    let recalled = Recaller::new(policy, &[policy]).recall(&record).unwrap();
+    let facts = recalled.facts.iter().flatten().count();
+    assert_eq!(facts, record.facts.len(), "every fact is read back");
+    assert!(recalled.unrecorded.is_empty(), "and none was missing");
+    let decision = match &recalled.revised {
+        Some(revised) => revise(policy, &recalled.inputs(), revised),
+        None => decide(policy, &recalled.inputs()).decision,
     };
-    let arrival = Arrival {
-        alert_id: record.alert_id.clone().unwrap(),
-        correlation_id: record.correlation_id.clone().unwrap(),
-        origin: record.origin.clone().unwrap().into_owned(),
-        pipeline: record.pipeline.clone().unwrap_or(Cow::Borrowed("")),
-        body,
-    };
-    let shapes = &policy.schema().enrichers;
-    let row = |shape| record.facts.iter().find_map(|fact| FactRow::read(fact.0, shape));
-    let facts: Vec<_> = shapes.iter().map(|shape| row(shape).map(Arc::new)).collect();
-    assert_eq!(facts.iter().flatten().count(), record.facts.len(), "every fact is read back");
-    let counters = record.counters.clone().unwrap();
-    let inputs = Inputs { arrival: &arrival, facts: &facts, counters: &counters, now: record.at };
-    let decision = match &record.revised {
-        Some(revised) => revise(policy, &inputs, revised),
-        None => decide(policy, &inputs).decision,
-    };
+    let explained = explain(policy, &recalled.inputs(), recalled.revised.as_ref());
+    assert_eq!(explained.ruling, decision, "what is explained is what is ruled");
     serde_json::to_string(&decision).unwrap()
 }
 
@@ -65,6 +53,19 @@ fn a_ruling_made_again_from_its_record_is_the_same_bytes() {
         fates.into_iter().collect::<Vec<_>>(),
         ["dead_letter", "escalate", "hold", "route", "suppress"]
     );
+}
+
+#[test]
+fn no_ruling_changes_under_the_policy_that_made_it() {
+    let loaded = shipped();
+    let policy = &loaded.checked.policy;
+    let all: Vec<Vec<u8>> = ruled(&loaded).into_iter().flat_map(|(_, records)| records).collect();
+    let records: Vec<_> = (0..).zip(&all).map(|(at, bytes)| (0, at, bytes.as_slice())).collect();
+    let report = compare(policy, policy, &records, &Progress::default()).unwrap();
+    assert_eq!((report.changed, report.other_rule, report.failed, report.foreign), (0, 0, 0, 0));
+    assert_eq!((report.rested[0].rulings, report.regrouped), (0, [0, 0]));
+    assert_eq!(report.alerts + report.unreadable, all.len() as u64);
+    assert!(report.alerts > 200, "{}", report.alerts);
 }
 
 /// The same of a revision: what waits in the examples, with every unknown fact found to be absent.

@@ -21,4 +21,5 @@ mod language;
 mod problems;
 mod named;
 mod revisions;
+mod replayed;
 mod claims;

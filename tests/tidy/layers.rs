@@ -21,6 +21,7 @@ pub const LAYERS: &[(&str, May)] = &[
     ("audit", Only(&["case"])),
     ("correlate", Only(&["case", "audit"])),
     ("decide", Only(&["case", "policy", "clause", "text"])),
+    ("replay", Only(&["case", "policy", "clause", "audit", "decide"])),
     ("trial", Only(&["case", "policy", "clause", "text", "correlate", "decide"])),
     ("config", Above),
     ("observe", Only(&["case", "config"])),

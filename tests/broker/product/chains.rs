@@ -138,6 +138,30 @@ pub fn a_ruling_can_be_made_again_from_its_record(site: &Site) {
     assert!(again >= 15, "only {again} rulings were made again");
 }
 
+/// Against itself as the cluster has stored it, from the topic and from the export.
+fn the_policy_changes_nothing_that_it_ruled(site: &Site, export: &str) {
+    let ruling = site.records("ruling").remove(0);
+    let hash = ruling["policy"]["hash"].as_str().unwrap();
+    let start = ["diff", "--json", "--max-changed", "0", "--max-unrecorded", "0", "--against"];
+    let mut told = Vec::new();
+    for more in [&[hash][..], &[&hash[..12], "--from", export]] {
+        let compared = site.verb(&[&start[..], more].concat(), "operator");
+        assert_eq!(compared.code, Some(0), "{compared:?}");
+        let mut page: Value = serde_json::from_str(&compared.out).unwrap();
+        assert_eq!(
+            (&page["old"]["policy"], &page["other_rule"]),
+            (&page["new"]["policy"], &0.into())
+        );
+        page["from"].take();
+        page["old"]["name"].take();
+        told.push(page);
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0]["alerts"].as_u64().unwrap() >= 15, "{told:#?}");
+    let compared = site.verb(&["diff", "--against", "0123456789abcdef"], "operator");
+    assert_eq!(compared.code, Some(64), "{compared:?}");
+}
+
 pub fn an_export_proves_what_the_cluster_proves(site: &Site) {
     let on_cluster = site.verb(&["verify"], "operator");
     assert_eq!(on_cluster.code, Some(0), "{on_cluster:?}");
@@ -150,6 +174,7 @@ pub fn an_export_proves_what_the_cluster_proves(site: &Site) {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(offline(name), (Some(0), on_cluster.out));
+    the_policy_changes_nothing_that_it_ruled(site, name);
 
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();
