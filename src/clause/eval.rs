@@ -200,7 +200,7 @@ impl Test {
         }
     }
 
-    fn uses(&self, slot: Slot) -> bool {
+    pub(super) fn uses(&self, slot: Slot) -> bool {
         match self {
             Self::Constant(_) => false,
             Self::Has(of) | Self::Is(of) => *of == slot,

@@ -12,6 +12,7 @@ mod scope;
 mod check;
 mod eval;
 mod condition;
+mod vocabulary;
 
 pub use check::compile;
 pub use condition::Condition;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `topics check` found something), 64
 //! the configuration or the command line is wrong and nothing was started.
 
+mod boundary;
 mod check;
 mod decide;
 mod demo;
@@ -57,6 +58,9 @@ enum Verb {
     Check(Config),
     /// Run the tests that the playbooks carry
     Test(Config),
+    /// What the boundary allows, whatever the playbooks say
+    #[command(subcommand)]
+    Boundary(boundary::BoundaryVerb),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -136,6 +140,7 @@ pub fn main() -> ExitCode {
         Verb::Lookup(lookup) => lookup.run(),
         Verb::Check(config) => check::check(&config),
         Verb::Test(config) => check::test(&config),
+        Verb::Boundary(verb) => verb.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

@@ -9,10 +9,14 @@ mod read;
 mod rule;
 mod playbook;
 mod action;
+mod hours;
+mod obligations;
 mod boundary;
+mod layer;
 mod routing;
 mod test_case;
 mod compile;
+mod prove;
 
 use std::collections::BTreeSet;
 
@@ -22,9 +26,15 @@ use crate::clause::Schema;
 pub use action::Action;
 pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
+    is_own_identity,
 };
 pub use compile::compile;
+pub use hours::Hours;
+pub use obligations::Obligations;
 pub use playbook::{Mode, Playbook};
+pub use prove::{
+    ANY_OTHER, Bounds, Change, Comparison, Need, Proof, Row, TooLarge, Vocabulary, compare, prove,
+};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
 pub use test_case::{Expect, TestCase};
@@ -62,6 +72,11 @@ impl Policy {
 
     pub fn boundary(&self) -> &Boundary {
         &self.boundary
+    }
+
+    /// The boundary, with what its words mean.
+    pub fn bounds(&self) -> Bounds<'_> {
+        Bounds { boundary: &self.boundary, actions: &self.actions, schema: &self.schema }
     }
 
     pub fn actions(&self) -> &[Action] {
