@@ -174,10 +174,11 @@ fn tell_rows(proof: &Proof) {
             })
             .collect();
         line.push(if approvals.is_empty() { "-".to_owned() } else { approvals.join(", ") });
-        let facts = row.facts.iter().map(|(name, states)| format!("{name} is {}", or(states)));
+        let facts =
+            row.facts.iter().map(|(name, states)| format!("{name} is {}", states.join(" or ")));
         let told = facts.chain(needs.into_iter().map(ToString::to_string));
-        let numbers: Vec<String> = told.map(|note| number(&mut notes, note)).collect();
-        line.push(numbers.join(" "));
+        let numbers: Vec<usize> = told.map(|note| number(&mut notes, note)).collect();
+        line.push(ranges(numbers));
         lines.push(line);
     }
     tell_table(&lines);
@@ -188,16 +189,23 @@ fn tell_rows(proof: &Proof) {
     say("");
 }
 
-fn number(notes: &mut Vec<String>, note: String) -> String {
+fn number(notes: &mut Vec<String>, note: String) -> usize {
     let place = notes.iter().position(|each| *each == note).unwrap_or_else(|| {
         notes.push(note);
         notes.len() - 1
     });
-    (place + 1).to_string()
+    place + 1
 }
 
-fn or(states: &[String]) -> String {
-    states.join(" or ")
+/// `1-4 7 9-11`
+fn ranges(mut numbers: Vec<usize>) -> String {
+    numbers.sort_unstable();
+    let runs = numbers.chunk_by(|one, next| one + 1 == *next);
+    let told = runs.map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        run => run.iter().map(usize::to_string).collect(),
+    });
+    told.collect::<Vec<String>>().join(" ")
 }
 
 /// A list, or what it leaves out where it holds every text that is not listed.

@@ -7,9 +7,11 @@ mod boundary;
 mod check;
 mod decide;
 mod demo;
+mod init;
 mod lines;
 mod lookup;
 mod map;
+mod schema;
 mod screen;
 mod verify;
 
@@ -40,6 +42,8 @@ struct Cli {
 enum Verb {
     /// Rule a few hundred example alerts on an embedded broker and show what happens
     Demo(demo::Demo),
+    /// Write a starting configuration into a new directory
+    Init(init::Init),
     /// Run intake and triage against a Kafka cluster until SIGTERM
     Run(Run),
     /// Create or compare the topics, genesis records and starting offsets
@@ -58,6 +62,8 @@ enum Verb {
     Check(Config),
     /// Run the tests that the playbooks carry
     Test(Config),
+    /// Print the JSON Schema of a kind of file
+    Schema(schema::Schema),
     /// What the boundary allows, whatever the playbooks say
     #[command(subcommand)]
     Boundary(boundary::BoundaryVerb),
@@ -140,6 +146,8 @@ pub fn main() -> ExitCode {
         Verb::Lookup(lookup) => lookup.run(),
         Verb::Check(config) => check::check(&config),
         Verb::Test(config) => check::test(&config),
+        Verb::Init(init) => init.run(),
+        Verb::Schema(schema) => schema.run(),
         Verb::Boundary(verb) => verb.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),

@@ -19,6 +19,7 @@ mod http_facts;
 mod load;
 mod reach;
 mod reply_path;
+mod schemas;
 mod secret;
 mod service;
 mod sns;
@@ -41,6 +42,7 @@ pub use http_facts::{Case, FactAt, How, HttpFact, Place, Test};
 pub use load::{Checked, load};
 pub use reach::Reach;
 pub use reply_path::{ReplyPath, scalar};
+pub use schemas::{SCHEMAS, schema_kind};
 pub use secret::{ResolvedSecrets, Secret, SecretFrom};
 pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,

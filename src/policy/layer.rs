@@ -266,20 +266,25 @@ impl Reader<'_> {
 fn written(node: &Node) -> String {
     match &node.data {
         Data::Text(text) => text.trim().to_owned(),
-        Data::List(items) => items.iter().map(written).collect::<Vec<_>>().join(" and "),
+        Data::List(items) => joined(items, " and "),
         Data::Map(entries) => {
-            let joined = entries.iter().map(|(key, value)| {
-                let inner = match (&value.data, key.text()) {
-                    (Data::List(items), Some("any")) => {
-                        items.iter().map(written).collect::<Vec<_>>().join(" or ")
-                    }
-                    _ => written(value),
-                };
-                let is_not = key.text() == Some("not");
-                format!("{}({inner})", if is_not { "not " } else { "" })
-            });
-            joined.collect()
+            let part = |(key, value): &(Node, Node)| match (&value.data, key.text()) {
+                (Data::List(items), Some("any")) => format!("({})", joined(items, " or ")),
+                (_, Some("not")) => format!("not ({})", written(value)),
+                _ => format!("({})", written(value)),
+            };
+            entries.iter().map(part).collect()
         }
         Data::Null | Data::Bool(_) | Data::Int(_) | Data::Decimal(_) => String::new(),
     }
+}
+
+fn joined(items: &[Node], by: &str) -> String {
+    let part = |item: &Node| match written(item) {
+        text if items.len() > 1 && (text.contains("||") || text.contains("&&")) => {
+            format!("({text})")
+        }
+        text => text,
+    };
+    items.iter().map(part).collect::<Vec<_>>().join(by)
 }

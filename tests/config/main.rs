@@ -12,6 +12,7 @@ mod addresses;
 mod combine;
 mod examples;
 mod files;
+mod schemas;
 mod service;
 mod services;
 mod shipped;
@@ -19,6 +20,8 @@ mod tables;
 mod traces;
 mod topic;
 mod webhooks;
+#[path = "../support/yaml.rs"]
+mod yaml;
 
 use tipstaff::config::{Checked, Files, load};
 use tipstaff::text::Source;

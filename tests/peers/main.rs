@@ -1,4 +1,4 @@
-//! Against servers of others, started and stopped here: an AWS IAM, a TAXII 2.1 server. They come
+//! Against programs of others: an AWS IAM, a TAXII 2.1 server, a validator of JSON Schemas. They come
 //! from PyPI; `.ci/run` installs them. Without them a test says that it is skipped.
 
 #![allow(
@@ -10,5 +10,8 @@
 )]
 
 mod aws;
+mod schemas;
 mod server;
 mod taxii;
+#[path = "../support/yaml.rs"]
+mod yaml;

@@ -19,3 +19,4 @@ mod second_reading;
 mod problems;
 mod named;
 mod revisions;
+mod proof;

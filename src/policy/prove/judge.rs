@@ -167,7 +167,7 @@ impl<'b> Judge<'b> {
             }
         }
         needs.extend(undecided.iter().map(|deny| Need::Not(deny.text.clone())));
-        let facts = self.facts(&world, &undecided)?;
+        let facts = self.facts(&world, axes, &undecided)?;
         Some(Reach { needs, facts, allowed_by })
     }
 
@@ -297,10 +297,15 @@ impl<'b> Judge<'b> {
 
     /// For each fact that is not listed, the states in which nothing surely stands against it.
     /// Nothing at all: there is a fact of which no state would do.
-    fn facts(&self, world: &World, undecided: &[&Deny]) -> Option<BTreeMap<String, Vec<String>>> {
+    fn facts(
+        &self,
+        world: &World,
+        axes: &Axes,
+        undecided: &[&Deny],
+    ) -> Option<BTreeMap<String, Vec<String>>> {
         let mut states = BTreeMap::new();
         for (slot, path, of) in self.read_facts() {
-            if world.is_fixed(slot) {
+            if axes.0.iter().any(|axis| axis.slot == slot) {
                 continue;
             }
             let required = |layer| self.require(layer).into_iter().flat_map(|r| &r.facts);
