@@ -108,7 +108,7 @@ impl Init {
 const NEXT: [&str; 8] = [
     "",
     "Next:",
-    "  DIR/tipstaff.yaml                 where Kafka is; the key of the fingerprints comes from the environment",
+    "  DIR/tipstaff.yaml                 where Kafka is; export TIPSTAFF_FINGERPRINT_KEY=$(openssl rand -hex 32)",
     "  DIR/pipelines                     delete the folders of detectors that you do not have",
     "  DIR/enrichers                     the tables are examples: put yours in, or ask a service",
     "  DIR/playbooks/boundary.yaml       names and limits that are yours; let its owner read it",

@@ -20,3 +20,4 @@ mod problems;
 mod named;
 mod revisions;
 mod proof;
+mod limits;
