@@ -23,6 +23,8 @@ pub mod audit;
 pub mod correlate;
 /// (alert, facts, counters, policy, now) → a decision, and from the boundary alone a permit.
 pub mod decide;
+/// The tests of playbooks: run, compared, and what they do not reach.
+pub mod trial;
 /// All files → one checked configuration.
 pub mod config;
 

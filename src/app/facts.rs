@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::setup::{Failure, Loaded, runtime};
+use super::setup::Loaded;
 use crate::config::EnricherConfig;
 use crate::enrich::{Enrichers, Remotes, key_of_parts};
 use crate::observe::Purge;
@@ -14,8 +14,6 @@ use crate::pipeline::Drain;
 
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Of a person who purges.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the answers of this instance are kept over a restart.
 pub(super) struct Kept {
@@ -81,16 +79,4 @@ impl Purge for Purger {
         info!(enricher, "a fact of `{enricher}` was purged");
         Ok(())
     }
-}
-
-/// Sends JSON to a process of this machine; gives status and text of its answer.
-pub fn post(url: &str, body: String) -> Result<(u16, String), Failure> {
-    let failed = |error: reqwest::Error| Failure::Ended(format!("{url}: {error}"));
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(failed)?;
-    let request = client.post(url).header("Content-Type", "application/json").body(body);
-    runtime()?.block_on(async {
-        let reply = request.send().await.map_err(failed)?;
-        let status = reply.status().as_u16();
-        Ok((status, reply.text().await.map_err(failed)?))
-    })
 }

@@ -1,19 +1,26 @@
 //! Starting and stopping: what is connected in which order, and what a command needs of a cluster.
 
+mod ask;
 mod cluster;
 mod facts;
+mod health;
 mod policies;
+mod policy_state;
+mod reload;
 mod run;
 mod setup;
+mod signers;
 mod tables;
 mod topic_tables;
 mod topics;
 mod webhooks;
 
+pub use ask::{get, here, post};
 pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
-pub use facts::post;
-pub use policies::activate;
+pub use policies::{Back, activate};
+pub use reload::Reload;
 pub use run::{Options, Role, Running, run, start, system_clock};
-pub use setup::{Failure, Loaded, load, offline_keys, shipped};
+pub use setup::{Failure, InForce, Loaded, load, offline_keys, service_of, shipped};
+pub use signers::AllowedSigners;
 pub use topic_tables::read_once;
 pub use topics::{Plan, begin, check, create, missing_tables};

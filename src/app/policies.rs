@@ -4,6 +4,15 @@ use super::cluster::Cluster;
 use super::setup::Failure;
 use crate::ingest::{LogReader, Writer};
 
+/// Whether a policy may be put in force although a newer one is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back<'h> {
+    Never,
+    /// When the newest is this one: whoever changed these files back had seen it.
+    From(&'h str),
+    Asked,
+}
+
 /// Stores the policy's bundle under its hash, before its first ruling, and gives its generation:
 /// one more than the place of its newest record on the policies topic, so that it only ever rises.
 ///
@@ -12,13 +21,13 @@ pub fn activate(
     cluster: &Cluster,
     hash: &str,
     bundle: &[(String, String)],
-    may_go_back: bool,
+    back: Back<'_>,
 ) -> Result<i64, Failure> {
     let log = LogReader::connect(&cluster.settings, &cluster.group("policies"))?;
     let (mine, newest) = stored(&log, cluster, hash)?;
     match (mine, newest) {
         (Some(mine), Some((newest, _))) if mine == newest => return Ok(mine + 1),
-        (Some(mine), Some((newest, active))) if !may_go_back => {
+        (Some(mine), Some((newest, active))) if !back.is_allowed_from(&active) => {
             return Err(Failure::Ended(format!(
                 "policy {hash} (generation {}) is older than the active policy {active} (generation {}): \
                  start with `--activate` to go back to it",
@@ -41,8 +50,48 @@ pub fn activate(
     }
 }
 
+impl Back<'_> {
+    fn is_allowed_from(self, active: &str) -> bool {
+        match self {
+            Self::Never => false,
+            Self::From(known) => known == active,
+            Self::Asked => true,
+        }
+    }
+}
+
 /// Offset and hash of a stored policy.
 type Stored = (i64, String);
+
+/// Follows what any process stores, to see when a newer policy is in force.
+pub(super) struct Newest {
+    log: LogReader,
+    topic: String,
+    read_to: i64,
+}
+
+impl Newest {
+    pub fn follow(cluster: &Cluster) -> Result<Self, Failure> {
+        let log = LogReader::connect(&cluster.settings, &cluster.group("policies"))?;
+        Ok(Self { log, topic: cluster.topics.policies.clone(), read_to: 0 })
+    }
+
+    /// Hash and generation of the newest policy, if one was stored since the last look.
+    pub fn look(&mut self) -> Result<Option<(String, i64)>, Failure> {
+        let high = self.log.high(&self.topic, 0)?;
+        if high <= self.read_to {
+            return Ok(None);
+        }
+        let from = self.read_to.max(self.log.low(&self.topic, 0)?);
+        let mut newest = None;
+        self.log.read(&self.topic, 0, from..high, |message| {
+            let key = String::from_utf8_lossy(message.key.unwrap_or_default()).into_owned();
+            newest = Some((key, message.offset + 1));
+        })?;
+        self.read_to = high;
+        Ok(newest)
+    }
+}
 
 /// Offset of this policy's newest record, and the newest of all.
 fn stored(

@@ -1,24 +1,28 @@
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
-use super::facts::{Kept, Purger};
-use super::policies::activate;
-use super::setup::{Failure, Loaded};
+use super::facts::Kept;
+use super::health::{Front, Workers, serve};
+use super::policies::{Back, activate};
+use super::policy_state::PolicyState;
+use super::reload::{Reload, Reloader};
+use super::setup::{Failure, InForce, Loaded};
+use super::signers::signers;
 use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
 use crate::config::{BatchConfig, WorkersConfig};
-use crate::enrich::Enrichers;
 use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
-use crate::normalize::{FingerprintKeys, Pipelines};
-use crate::observe::{Health, Metrics, Traces};
+use crate::normalize::FingerprintKeys;
+use crate::observe::{Metrics, Traces};
 use crate::pipeline::{
-    AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress, RecoveryRules,
-    Stage, Terms, Triage, WorkerConfig, worker,
+    Active, AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress,
+    RecoveryRules, Stage, Terms, Triage, WorkerConfig, worker,
 };
 
 /// Parts of the work that a process can do. Contain, notary and console come later.
@@ -47,13 +51,12 @@ pub struct Options {
     pub batch: BatchConfig,
     /// Makes this policy the active one although a newer one is stored.
     pub activate: bool,
+    pub reload: Reload,
     pub clock: Clock,
 }
 
 /// Largest batch in bytes: with its outputs it must fit one transaction of 10 s.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A worker that shows no progress for this long is stuck.
-const STUCK_AFTER_MS: u64 = 120_000;
 const ENDS_EVERY: Duration = Duration::from_secs(2);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(8);
 /// For the last spans: what the drain leaves of its own time, and a little in any case.
@@ -88,21 +91,24 @@ pub fn start(
     let expected = cluster.expected(&admin)?;
     let checked = &loaded.checked;
     let mut running = Running { workers: Vec::new(), metrics, traces, drain };
-    let mut generation = 0;
     if options.roles.contains(&Role::Triage) {
         cluster.check_outputs(&admin, &checked.policy)?;
-        generation = activate(cluster, &checked.policy.hash, &checked.bundle, options.activate)?;
+        let back = if options.activate { Back::Asked } else { Back::Never };
+        let generation = activate(cluster, &checked.policy.hash, &checked.bundle, back)?;
         info!(policy = %checked.policy.hash, generation, "policy is stored");
+        let current = &loaded.in_force.policy;
+        let (policy, signers) = (Arc::clone(&checked.policy), current.get().signers.clone());
+        current.put(Arc::new(Active { policy, generation, signers }));
     }
     if options.roles.contains(&Role::Intake) {
         cluster.check_detectors(&admin, &checked.pipelines)?;
-        running.spawn_intake(cluster, &checked.pipelines, &keys, options)?;
+        running.spawn_intake(cluster, &loaded.in_force, &keys, options)?;
     }
     if options.roles.contains(&Role::Triage) {
         let shared = (&running.metrics, &running.drain);
         let topics = topic_tables::fill(cluster, &loaded.enrichers, shared)?;
         topics.follow(&running.drain);
-        running.spawn_triage(cluster, loaded, generation, &expected, options)?;
+        running.spawn_triage(cluster, loaded, &expected, options)?;
     }
     Ok(running)
 }
@@ -128,15 +134,15 @@ impl Running {
     fn spawn_intake(
         &mut self,
         cluster: &Cluster,
-        pipelines: &Arc<Pipelines>,
+        in_force: &InForce,
         keys: &Arc<FingerprintKeys>,
         options: &Options,
     ) -> Result<(), Failure> {
         let ends = watch_ends(cluster, self.drain.clone())?;
-        let topics = Cluster::detector_topics(pipelines);
+        let topics = Cluster::detector_topics(&in_force.pipelines.get());
         for number in 0..options.workers.intake {
             let stage = Intake::new(
-                (Arc::clone(pipelines), Arc::clone(keys)),
+                (in_force.pipelines.clone(), Arc::clone(keys)),
                 cluster.topics.clone(),
                 (Admin::connect(&cluster.settings)?, ends.clone()),
                 (self.metrics.clone(), self.traces.clone()),
@@ -150,14 +156,15 @@ impl Running {
         &mut self,
         cluster: &Cluster,
         loaded: &Loaded,
-        generation: i64,
         expected: &Expected,
         options: &Options,
     ) -> Result<(), Failure> {
+        let current = &loaded.in_force.policy;
         for number in 0..options.workers.triage {
+            let active = current.get();
             let terms = Terms {
-                policy: Arc::clone(&loaded.checked.policy),
-                generation,
+                policy: Arc::clone(&active.policy),
+                generation: active.generation,
                 topics: cluster.topics.clone(),
                 identity: Identity { instance: options.instance.clone() },
                 findings: cluster.findings,
@@ -170,6 +177,7 @@ impl Running {
                 Arc::clone(&options.clock),
                 (self.metrics.clone(), self.traces.clone()),
             );
+            let stage = stage.following(current);
             let topics = vec![cluster.topics.alerts.clone()];
             self.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
         }
@@ -209,10 +217,10 @@ impl Running {
     }
 
     /// The workers' state as seen from outside.
-    pub fn health(&self) -> Arc<dyn Health> {
+    fn health(&self) -> Workers {
         let workers =
             self.workers.iter().map(|(name, progress, _)| (name.clone(), Arc::clone(progress)));
-        Arc::new(Workers(workers.collect()))
+        Workers(workers.collect())
     }
 
     /// True as soon as one worker has ended.
@@ -252,98 +260,6 @@ impl Running {
     }
 }
 
-struct Workers(Vec<(String, Arc<Progress>)>);
-
-impl Health for Workers {
-    fn live(&self) -> Result<(), String> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let now = u64::try_from(system_clock()().0).unwrap_or_default();
-        for (name, progress) in &self.0 {
-            let last = progress.last_progress_ms.load(Relaxed);
-            if progress.phase() == Phase::Running
-                && last > 0
-                && now.saturating_sub(last) > STUCK_AFTER_MS
-            {
-                return Err(format!(
-                    "worker {name} shows no progress since {}",
-                    Millis(i64::try_from(last).unwrap_or(0))
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        use std::sync::atomic::Ordering::Relaxed;
-        for (name, progress) in &self.0 {
-            if progress.phase() != Phase::Running {
-                return Err(format!("worker {name} is {:?}", progress.phase()).to_lowercase());
-            }
-            let blocked = progress.blocked_partitions.load(Relaxed);
-            if blocked > 0 {
-                return Err(format!(
-                    "worker {name} has {blocked} blocked partition(s); its log says why"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn refresh(&self, metrics: &Metrics) {
-        use std::sync::atomic::Ordering::Relaxed;
-        for (name, progress) in &self.0 {
-            for (what, value) in [
-                ("recoveries", &progress.recoveries),
-                ("recoveries_after_error", &progress.recoveries_after_error),
-                ("open_transactions_met", &progress.open_transactions),
-                ("doubtful_commits", &progress.doubtful_commits),
-                ("commits", &progress.commits),
-                ("commit_time_us", &progress.commit_time_us),
-                ("batches", &progress.batches),
-                ("batch_messages", &progress.batch_messages),
-                ("assigned_partitions", &progress.assigned_partitions),
-                ("blocked_partitions", &progress.blocked_partitions),
-                ("last_progress_ms", &progress.last_progress_ms),
-            ] {
-                let value = i64::try_from(value.load(Relaxed)).unwrap_or(i64::MAX);
-                metrics.workers.with_label_values(&[name.as_str(), what]).set(value);
-            }
-        }
-    }
-}
-
-/// What `/healthz` and `/readyz` say before there are workers: alive, and what is waited for.
-struct Front {
-    brokers: String,
-    workers: OnceLock<Arc<dyn Health>>,
-    /// Whether webhooks are taken; always, where there are none.
-    takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
-    enrichers: Arc<Enrichers>,
-}
-
-impl Health for Front {
-    fn live(&self) -> Result<(), String> {
-        self.workers.get().map_or(Ok(()), |workers| workers.live())
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        match self.workers.get() {
-            Some(_) if !(self.takes_webhooks)() => Err("webhooks are not taken".to_owned()),
-            Some(workers) => workers.ready(),
-            None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
-        }
-    }
-
-    fn refresh(&self, metrics: &Metrics) {
-        if let Some(remotes) = self.enrichers.remotes() {
-            remotes.observe();
-        }
-        if let Some(workers) = self.workers.get() {
-            workers.refresh(metrics);
-        }
-    }
-}
-
 /// `tipstaff run`: serves health and metrics, waits for the brokers, starts, drains on SIGTERM or
 /// SIGINT.
 pub fn run(
@@ -354,6 +270,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let listen = loaded.service()?.listen;
     let place = Place::of(loaded)?;
+    sign(loaded, options)?;
     let metrics = Metrics::new().map_err(|error| Failure::Ended(error.to_string()))?;
     let runtime = super::setup::runtime()?;
     loaded.connect(runtime.handle(), &metrics, (options.clock)())?;
@@ -372,24 +289,24 @@ pub fn run(
         Some(webhooks) => Box::new(webhooks.is_ready()),
         None => Box::new(|| true),
     };
+    let policy = Arc::new(PolicyState::new(&loaded.in_force, &metrics));
+    let state = Arc::clone(&policy);
     let enrichers = Arc::clone(&loaded.enrichers);
-    let front = Arc::new(Front { brokers, workers: OnceLock::new(), takes_webhooks, enrichers });
-    let purger = Purger {
-        enrichers: Arc::clone(&loaded.enrichers),
-        configs: loaded.checked.enrichers.clone(),
-    };
-    let (metrics_of, health) = (metrics.clone(), front.clone());
-    let server = crate::observe::serve(listener, metrics_of, health, Arc::new(purger));
-    runtime.spawn(async move {
-        if let Err(problem) = server.await {
-            error!(reason = %problem, "metrics and health are not served any more");
-        }
-    });
+    let workers = OnceLock::new();
+    let front = Arc::new(Front { brokers, workers, policy, takes_webhooks, enrichers });
+    serve(&runtime, listener, loaded, (&metrics, &front));
     super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
-    let Some(running) = started(place, loaded, &keys, options, shared)? else {
+    let rules = options.roles.contains(&Role::Triage);
+    // Before the first ruling, so that its rule is counted.
+    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    let Some((cluster, running)) = started(place, loaded, &keys, options, shared)? else {
         return Ok(());
     };
+    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    if let Some(reloader) = Reloader::new(cluster, loaded, options, &state)? {
+        reloader.run(&drain);
+    }
     webhooks.as_ref().map_or(Ok(()), Webhooks::open)?;
     // Set once, here.
     drop(front.workers.set(running.health()));
@@ -414,6 +331,18 @@ pub fn run(
     stopped
 }
 
+/// A policy that is not signed as `tipstaff.yaml` asks is not started.
+fn sign(loaded: &Loaded, options: &Options) -> Result<(), Failure> {
+    let checked = &loaded.checked;
+    let directory = loaded.directory.as_deref().unwrap_or_else(|| Path::new("."));
+    let signing = loaded.service()?.signing.as_ref();
+    let signers = signers(checked, signing, directory, (options.clock)());
+    let signers = signers.map_err(Failure::Configuration)?;
+    let policy = Arc::clone(&checked.policy);
+    loaded.in_force.policy.put(Arc::new(Active { policy, generation: 0, signers }));
+    Ok(())
+}
+
 /// Before any thread of the runtime could do it, which must not.
 fn traces(loaded: &Loaded, options: &Options, metrics: &Metrics) -> Result<Traces, Failure> {
     let Some(config) = &loaded.service()?.traces else { return Ok(Traces::default()) };
@@ -432,7 +361,7 @@ fn started(
     keys: &Arc<FingerprintKeys>,
     options: &Options,
     (drain, metrics, traces): (&Drain, &Metrics, &Traces),
-) -> Result<Option<Running>, Failure> {
+) -> Result<Option<(Cluster, Running)>, Failure> {
     let cluster = match Cluster::wait(place, drain) {
         Err(_) if drain.is_started() => return Ok(None),
         other => other?,
@@ -446,7 +375,7 @@ fn started(
                 warn!(brokers, reason = %doubt, "waiting for Kafka at {brokers}");
                 std::thread::sleep(Duration::from_millis(500));
             }
-            other => return other.map(Some),
+            other => return other.map(|running| Some((cluster, running))),
         }
     }
 }

@@ -7,11 +7,12 @@ use tracing::info;
 
 use super::facts::Kept;
 use crate::case::Millis;
-use crate::config::{Checked, Files, ResolvedSecrets, ServiceConfig, load as check};
+use crate::config::{Checked, Files, ResolvedSecrets, SERVICE_FILE, ServiceConfig, load as check};
 use crate::enrich::{Enrichers, Remotes, Service};
 use crate::ingest::{Brokers, Doubt, Settings};
-use crate::normalize::FingerprintKeys;
+use crate::normalize::{FingerprintKeys, Pipelines};
 use crate::observe::Metrics;
+use crate::pipeline::{Active, Current};
 use crate::text::{Problem, Problems};
 
 /// Why a command ended without doing its work.
@@ -37,6 +38,23 @@ pub struct Loaded {
     pub files: Files,
     pub checked: Checked,
     pub enrichers: Arc<Enrichers>,
+    pub in_force: InForce,
+}
+
+/// What a process works by: at first what it was started with, later what was read again.
+#[derive(Clone)]
+pub struct InForce {
+    pub policy: Current<Active>,
+    pub pipelines: Current<Pipelines>,
+}
+
+impl InForce {
+    pub fn new(checked: &Checked) -> Self {
+        let policy = Arc::clone(&checked.policy);
+        let active = Active { policy, generation: 0, signers: Vec::new() };
+        let pipelines = Current::new(Arc::clone(&checked.pipelines));
+        Self { policy: Current::new(Arc::new(active)), pipelines }
+    }
 }
 
 /// Reads everything under `directory`; without one, the files shipped inside the program.
@@ -46,7 +64,21 @@ pub fn load(directory: Option<&Path>, now: Millis) -> Result<Loaded, Failure> {
     let enrichers =
         Enrichers::new(&checked.enrichers, &files, now).map_err(Failure::Configuration)?;
     let directory = directory.map(Path::to_path_buf);
-    Ok(Loaded { directory, files, checked, enrichers: Arc::new(enrichers) })
+    let in_force = InForce::new(&checked);
+    Ok(Loaded { directory, files, checked, enrichers: Arc::new(enrichers), in_force })
+}
+
+/// The service's own file alone, whatever is wrong with the others.
+pub fn service_of(directory: Option<&Path>) -> Result<ServiceConfig, Failure> {
+    let files = directory.map_or_else(Files::shipped, Files::read);
+    let file = files.get(SERVICE_FILE).ok_or_else(no_service)?;
+    let mut problems = Problems::default();
+    let service = ServiceConfig::read(&file.source, &mut problems);
+    service.ok_or_else(|| Failure::Configuration(problems.into_sorted()))
+}
+
+fn no_service() -> Failure {
+    Failure::Usage("this needs a broker: give `--config DIR` with a tipstaff.yaml".to_owned())
 }
 
 /// The shipped files, with the tables as fresh as `now`.
@@ -56,11 +88,7 @@ pub fn shipped(now: Millis) -> Result<Loaded, Failure> {
 
 impl Loaded {
     pub fn service(&self) -> Result<&ServiceConfig, Failure> {
-        self.checked.service.as_ref().ok_or_else(|| {
-            Failure::Usage(
-                "this needs a broker: give `--config DIR` with a tipstaff.yaml".to_owned(),
-            )
-        })
+        self.checked.service.as_ref().ok_or_else(no_service)
     }
 
     pub fn secrets(&self) -> Result<ResolvedSecrets, Failure> {
@@ -134,10 +162,7 @@ impl Loaded {
             service.kafka.iter().find(|(name, ..)| message.contains(&format!("`{name}`")))
         });
         match place {
-            Some((_, at, _)) => Failure::Configuration(vec![Problem {
-                at: at.clone(),
-                message: message.to_owned(),
-            }]),
+            Some((_, at, _)) => Failure::Configuration(vec![Problem::new(at.clone(), message)]),
             None => Failure::Usage(message.to_owned()),
         }
     }

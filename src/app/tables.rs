@@ -1,17 +1,18 @@
 //! Keeps tables as their files are, without stopping the stream.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::run::system_clock;
 use super::setup::Loaded;
-use crate::config::{EnricherConfig, Files};
+use crate::config::{EnricherConfig, Files, Stamp, stamp};
 use crate::enrich::Enrichers;
 use crate::normalize::Pipelines;
 use crate::observe::Metrics;
-use crate::pipeline::Drain;
+use crate::pipeline::{Current, Drain};
 use crate::text::Problem;
 
 /// A file is read when two looks in a row found it the same, so that none is read half written.
@@ -24,9 +25,6 @@ enum Table {
     Aliases,
 }
 
-/// Of a file, as far as can be seen without reading it.
-type Stamp = Option<(SystemTime, u64)>;
-
 struct Watched {
     table: Table,
     files: Vec<String>,
@@ -34,12 +32,14 @@ struct Watched {
     read: Vec<Stamp>,
     /// As they were at the last look.
     seen: Vec<Stamp>,
+    /// The pipelines that the aliases were read into: newer ones came with a table that may be old.
+    into: Option<Arc<Pipelines>>,
 }
 
 struct Watch {
     files: Files,
     enrichers: Arc<Enrichers>,
-    pipelines: Arc<Pipelines>,
+    pipelines: Current<Pipelines>,
     metrics: Metrics,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn watch(loaded: &Loaded, metrics: &Metrics, drain: &Drain) {
     let watch = Watch {
         files: loaded.files.clone(),
         enrichers: Arc::clone(&loaded.enrichers),
-        pipelines: Arc::clone(&loaded.checked.pipelines),
+        pipelines: loaded.in_force.pipelines.clone(),
         metrics: metrics.clone(),
     };
     let enrichers = loaded.checked.enrichers.iter();
@@ -76,30 +76,30 @@ impl Watch {
     /// found by its time.
     fn watched(&self, (table, files): (Table, Vec<String>)) -> Watched {
         let read: Vec<Stamp> = files.iter().map(|name| self.loaded_as(name)).collect();
-        Watched { table, files, seen: read.clone(), read }
+        let into = matches!(table, Table::Aliases).then(|| self.pipelines.get());
+        Watched { table, files, seen: read.clone(), read, into }
     }
 
     fn loaded_as(&self, name: &str) -> Stamp {
         let file = self.files.get(name)?;
-        let modified = u64::try_from(file.modified?.0).ok()?;
-        let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(modified);
-        Some((modified, file.source.text.len() as u64))
+        Some((file.modified?, file.source.text.len() as u64))
     }
 
     fn stamp(&self, name: &str) -> Stamp {
-        let about = std::fs::metadata(&*self.files.get(name)?.source.path).ok()?;
-        let since = about.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let modified = Duration::from_millis(u64::try_from(since.as_millis()).ok()?);
-        Some((SystemTime::UNIX_EPOCH + modified, about.len()))
+        stamp(Path::new(&*self.files.get(name)?.source.path))
     }
 
     fn look(&self, watched: &mut Watched) {
         let now: Vec<Stamp> = watched.files.iter().map(|name| self.stamp(name)).collect();
         let has_settled = now == watched.seen;
         watched.seen = now;
-        if !has_settled || watched.seen == watched.read {
+        let pipelines = self.pipelines.get();
+        let is_into = |into: &Arc<Pipelines>| Arc::ptr_eq(into, &pipelines);
+        let is_read = watched.seen == watched.read && watched.into.as_ref().is_none_or(is_into);
+        if !has_settled || is_read {
             return;
         }
+        watched.into = watched.into.take().map(|_| pipelines);
         watched.read.clone_from(&watched.seen);
         let names: Vec<&str> = watched.files.iter().map(String::as_str).collect();
         let files = self.files.again(&names);
@@ -115,7 +115,10 @@ impl Watch {
 
     fn renew_aliases(&self, files: &Files) -> Result<(), Vec<Problem>> {
         let file = files.get(ALIASES);
-        file.map_or_else(|| Err(Vec::new()), |file| self.pipelines.renew_aliases(&file.source))
+        file.map_or_else(
+            || Err(Vec::new()),
+            |file| self.pipelines.get().renew_aliases(&file.source),
+        )
     }
 
     fn tell(&self, name: &str, renewed: Result<(), Vec<Problem>>) {

@@ -59,7 +59,7 @@ impl Webhooks {
             doors.insert(one.pipeline.clone(), door);
         }
         let wait = Duration::from_millis(u64::try_from(config.wait_ms).unwrap_or_default());
-        let pipelines = Arc::clone(&loaded.checked.pipelines);
+        let pipelines = loaded.in_force.pipelines.clone();
         let watched = (metrics.clone(), traces.clone());
         let webhook = Webhook::new(pipelines, Arc::clone(keys), watched, wait);
         let limits = Limits { max_bytes: config.max_bytes, in_flight: config.in_flight };

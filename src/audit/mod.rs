@@ -17,7 +17,7 @@ pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, outputs};
 pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
-    Record, Recovery, Seal, SnapshotRef, Timer, VERSION, chain_name, record_hash,
+    Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, chain_name, record_hash,
 };
 pub use resume::{Committed, Link, Picked, Resume, resume};
 pub use verify::{Finding, Report, Verifier};

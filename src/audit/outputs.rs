@@ -5,7 +5,7 @@ use super::repair::{Repair, repairs};
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
-    Priority, Revised, Ruling, Unreadable, Value, id_of,
+    Priority, Revised, Ruling, Shadow, Unreadable, Value, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -76,6 +76,9 @@ struct Case<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     escalation: Option<&'r Escalate<'r>>,
     blocked_actions: &'r [Blocked<'r>],
+    /// Playbooks in shadow that would have ruled otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shadow: Vec<&'r Shadow<'r>>,
     origin: &'r Origin<'r>,
     record: Named<'r>,
 }
@@ -213,6 +216,7 @@ fn case<'r>(
             _ => None,
         },
         blocked_actions: &decision.blocked,
+        shadow: decision.shadow.iter().filter(|shadow| shadow.differs.is_some()).collect(),
         origin: record.origin.as_deref()?,
         record: named,
     })

@@ -210,6 +210,21 @@ pub struct PolicyRef<'a> {
     #[serde(borrow)]
     pub hash: Cow<'a, str>,
     pub generation: i64,
+    /// In policy records: who signed it, one signature for each person.
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub signers: Vec<Signer<'a>>,
+}
+
+/// A person who signed a policy's statement (`ssh-keygen -Y sign -n tipstaff`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer<'a> {
+    #[serde(borrow)]
+    pub person: Cow<'a, str>,
+    /// The key's SHA-256 as `ssh-keygen -l` shows it.
+    #[serde(borrow)]
+    pub key: Cow<'a, str>,
+    #[serde(borrow)]
+    pub signature: Cow<'a, str>,
 }
 
 /// What must be the same for as long as the chain lives.

@@ -61,6 +61,8 @@ pub struct Verifier<S> {
     named: BTreeSet<i64>,
     alert_ids: HashSet<String>,
     revisions: HashMap<String, u32>,
+    /// Hash and generation of the policy that the chain is under, once that was seen.
+    policy: Option<(String, i64)>,
 }
 
 impl<S: Folded> Default for Verifier<S> {
@@ -74,6 +76,7 @@ impl<S: Folded> Default for Verifier<S> {
             named: BTreeSet::new(),
             alert_ids: HashSet::new(),
             revisions: HashMap::new(),
+            policy: None,
         }
     }
 }
@@ -95,6 +98,7 @@ impl<S: Folded> Verifier<S> {
         };
         self.link(offset, &record);
         self.content(offset, &record);
+        self.policy(offset, &record);
         self.fold(offset, &record, record_hash(bytes));
         self.tally(&record);
         self.named.extend(record.void.iter().copied());
@@ -216,6 +220,25 @@ impl<S: Folded> Verifier<S> {
                 self.find(offset, seq, what);
             }
             _ => {}
+        }
+    }
+
+    /// Generations rise, and every ruling names the policy that its chain is under (INV-7).
+    fn policy(&mut self, offset: i64, record: &Record<'_>) {
+        let Some(named) = &record.policy else { return };
+        let active = self.policy.as_ref();
+        if record.kind == Kind::Policy {
+            let newer = active.map(|(_, known)| *known).filter(|known| *known >= named.generation);
+            self.policy = Some((named.hash.to_string(), named.generation));
+            if let Some(known) = newer {
+                let found = named.generation;
+                let what =
+                    format!("a policy of generation {found} behind one of generation {known}");
+                self.find(offset, Some(record.seq), what);
+            }
+        } else if let Some((hash, _)) = active.filter(|(hash, _)| *hash != named.hash) {
+            let what = format!("ruled under policy {}, and the chain is under {hash}", named.hash);
+            self.find(offset, Some(record.seq), what);
         }
     }
 

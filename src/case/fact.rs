@@ -217,7 +217,8 @@ fn read_value(of: Type, json: &str) -> Option<Value<'static>> {
     }
     match of {
         Type::Bool | Type::Int => Value::read(of, json).map(Value::into_owned),
-        Type::Time | Type::Duration | Type::Text => {
+        Type::List => json.starts_with('[').then(|| Value::read(of, json))?.map(Value::into_owned),
+        Type::Decimal | Type::Time | Type::Duration | Type::Text => {
             let text: String = serde_json::from_str(json).ok()?;
             Value::read(of, &text).map(Value::into_owned)
         }
@@ -310,6 +311,8 @@ mod tests {
             ("since", Type::Time),
             ("every", Type::Duration),
             ("text", Type::Text),
+            ("score", Type::Decimal),
+            ("roles", Type::List),
         ];
         let provides = provides.map(|(name, of)| (name.to_owned(), of)).to_vec();
         EnricherShape { name: "e".into(), provides }
@@ -328,8 +331,10 @@ mod tests {
             Value::Time(Millis(1)),
             Value::Duration(90_000),
             Value::Text("a\"b\\u00e9".into()),
+            Value::Decimal(crate::case::Decimal::parse("-7.250").unwrap()),
+            Value::List(vec!["a;\"b".into(), "".into()].into()),
         ];
-        let none = vec![Value::Absent; 5];
+        let none = vec![Value::Absent; 7];
         let mut some = all.clone();
         some[0] = Value::Unknown(Why::Conflict);
         some[4] = Value::Unknown(Why::Timeout);

@@ -1,4 +1,4 @@
-use super::Type;
+use super::{OWASP_NHI, Type};
 
 /// What is known about one field of an alert: the name in files, its type, a line for people.
 #[derive(Debug)]
@@ -109,6 +109,29 @@ impl Field {
 
     pub fn of(self) -> Type {
         FIELDS.get(self.index()).map_or(Type::Text, |info| info.of)
+    }
+
+    /// The only values that intake lets some fields have: playbooks are checked against them.
+    pub fn words(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Kind => Some(&["exposed_key", "auth_failure", "token_misuse", "activity"]),
+            Self::NhiKind => Some(&[
+                "service_account",
+                "api_key",
+                "token",
+                "oauth_app",
+                "certificate",
+                "agent",
+                "managed_identity",
+                "person",
+                "unknown",
+            ]),
+            Self::OwaspNhi => Some(&OWASP_NHI),
+            Self::Severity => Some(&["informational", "low", "medium", "high", "critical"]),
+            Self::CredentialValidity => Some(&["valid", "invalid", "unverified"]),
+            Self::EventOutcome => Some(&["success", "failure", "unknown"]),
+            _ => None,
+        }
     }
 }
 

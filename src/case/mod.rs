@@ -3,6 +3,7 @@
 //! Nothing here decides anything, and nothing here knows Kafka, HTTP, files or the clock.
 
 mod digits;
+mod decimal;
 mod time;
 mod value;
 mod field;
@@ -16,6 +17,7 @@ mod taxonomy;
 mod techniques;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
+pub use decimal::Decimal;
 pub(crate) use digits::{from_base64, from_hex, hex};
 pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, field_named};

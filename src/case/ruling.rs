@@ -53,7 +53,7 @@ pub struct Decision<'a> {
     pub boundary: Vec<BoundaryVerdict<'a>>,
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub blocked: Vec<Blocked<'a>>,
-    /// What playbooks in shadow mode would have ruled; never the fate.
+    /// What playbooks in shadow would have ruled; never the fate.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub shadow: Vec<Shadow<'a>>,
 }
@@ -219,6 +219,55 @@ pub struct Shadow<'a> {
     pub rule: Text<'a>,
     #[serde(borrow)]
     pub fate: Text<'a>,
+    pub reason: Reason,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub queue: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub priority: Option<Priority>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub action: Option<Text<'a>>,
+    /// The first thing in which it is not the fate: `fate`, `action`, `queue`, `priority` or
+    /// `reason`; nothing when both are the same.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub differs: Option<Text<'a>>,
+}
+
+impl<'a> Shadow<'a> {
+    /// What a decision by a playbook in shadow says beside the one that counts.
+    pub fn of(shadow: Decision<'a>, live: &Decision<'_>) -> Self {
+        let differs = differs(&shadow, live).map(Into::into);
+        let reason = shadow.reason;
+        let (fate, priority) = (shadow.fate.name().into(), shadow.fate.priority());
+        let (queue, action) = match shadow.fate {
+            Ruling::Route(route) => (Some(route.queue), None),
+            Ruling::Hold(hold) => (Some(hold.queue), None),
+            Ruling::Escalate(escalate) => (Some(escalate.queue), Some(escalate.action)),
+            Ruling::Suppress(_) | Ruling::DeadLetter(_) => (None, None),
+        };
+        let (playbook, rule) = (shadow.playbook, shadow.rule);
+        Self { playbook, rule, fate, reason, queue, priority, action, differs }
+    }
+}
+
+fn differs(shadow: &Decision<'_>, live: &Decision<'_>) -> Option<&'static str> {
+    let (shadow_fate, live_fate) = (&shadow.fate, &live.fate);
+    let action = |fate: &Ruling<'_>| match fate {
+        Ruling::Escalate(escalate) => Some(escalate.action.to_string()),
+        _ => None,
+    };
+    if shadow_fate.name() != live_fate.name() {
+        Some("fate")
+    } else if action(shadow_fate) != action(live_fate) {
+        Some("action")
+    } else if shadow_fate.queue() != live_fate.queue() {
+        Some("queue")
+    } else if shadow_fate.priority() != live_fate.priority() {
+        Some("priority")
+    } else if shadow.reason != live.reason {
+        Some("reason")
+    } else {
+        None
+    }
 }
 
 impl Ruling<'_> {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::Millis;
+use super::{Decimal, Millis};
 
 /// Why a fact is unknown. An error is never an absence (INV-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,26 +47,45 @@ impl Why {
 pub enum Type {
     Bool,
     Int,
+    Decimal,
     Time,
     Duration,
     Text,
+    /// Of texts.
+    List,
 }
 
 impl Type {
+    pub const ALL: [Self; 7] =
+        [Self::Bool, Self::Int, Self::Decimal, Self::Time, Self::Duration, Self::Text, Self::List];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
             Self::Int => "int",
+            Self::Decimal => "decimal",
             Self::Time => "time",
             Self::Duration => "duration",
             Self::Text => "text",
+            Self::List => "list",
         }
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Bool, Self::Int, Self::Time, Self::Duration, Self::Text]
-            .into_iter()
-            .find(|each| each.name() == name)
+        Self::ALL.into_iter().find(|each| each.name() == name)
+    }
+
+    /// How a value of it is written, for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Bool => "true or false",
+            Self::Int => "a whole number",
+            Self::Decimal => "a decimal of at most 18 digits: 7.25",
+            Self::Time => "a time in RFC 3339: 2026-01-31T12:00:00Z",
+            Self::Duration => "a duration: 90s, 15m, 6h or 30d",
+            Self::Text => "text",
+            Self::List => "a list of texts: [\"a\", \"b\"], or `a; b` in a CSV cell",
+        }
     }
 }
 
@@ -78,10 +97,12 @@ pub enum Value<'a> {
     Unknown(Why),
     Bool(bool),
     Int(i64),
+    Decimal(Decimal),
     Time(Millis),
     /// Milliseconds.
     Duration(i64),
     Text(Cow<'a, str>),
+    List(Cow<'a, [Box<str>]>),
 }
 
 impl<'a> Value<'a> {
@@ -110,8 +131,10 @@ impl<'a> Value<'a> {
             Self::Unknown(why) => Value::Unknown(*why),
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(value) => Value::Int(*value),
+            Self::Decimal(value) => Value::Decimal(*value),
             Self::Time(value) => Value::Time(*value),
             Self::Duration(value) => Value::Duration(*value),
+            Self::List(items) => Value::List(Cow::Borrowed(items)),
         }
     }
 
@@ -122,8 +145,10 @@ impl<'a> Value<'a> {
             Self::Unknown(why) => Value::Unknown(why),
             Self::Bool(value) => Value::Bool(value),
             Self::Int(value) => Value::Int(value),
+            Self::Decimal(value) => Value::Decimal(value),
             Self::Time(value) => Value::Time(value),
             Self::Duration(value) => Value::Duration(value),
+            Self::List(items) => Value::List(Cow::Owned(items.into_owned())),
         }
     }
 
@@ -133,14 +158,26 @@ impl<'a> Value<'a> {
         match of {
             Type::Bool => text.parse().ok().map(Self::Bool),
             Type::Int => text.parse().ok().map(Self::Int),
+            Type::Decimal => Decimal::parse(text).map(Self::Decimal),
             Type::Time => Millis::parse(text).map(Self::Time),
             Type::Duration => super::parse_duration(text).map(Self::Duration),
             Type::Text => Some(Self::Text(Cow::Borrowed(text))),
+            Type::List => list(text).map(|items| Self::List(Cow::Owned(items))),
         }
     }
 }
 
-/// As JSON: absent is `null`, unknown is `{"unknown":"why"}`, a duration is text with its unit.
+/// A JSON array of texts, or what stands between semicolons.
+fn list(text: &str) -> Option<Vec<Box<str>>> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    let items = text.split(';').map(str::trim).filter(|item| !item.is_empty());
+    Some(items.map(Into::into).collect())
+}
+
+/// As JSON: absent is `null`, unknown is `{"unknown":"why"}`, a duration is text with its unit, a
+/// decimal is text: readers would make a float of it.
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -153,9 +190,11 @@ impl Serialize for Value<'_> {
             }
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Decimal(value) => serializer.collect_str(value),
             Self::Time(value) => value.serialize(serializer),
             Self::Duration(value) => serializer.serialize_str(&super::duration_text(*value)),
             Self::Text(value) => serializer.serialize_str(value),
+            Self::List(items) => serializer.collect_seq(items.iter()),
         }
     }
 }

@@ -1,95 +1,93 @@
-use ipnet::IpNet;
-use regex::RegexBuilder;
+use crate::case::{Decimal, Type, Value};
+use crate::text::{At, Problems, Written};
 
-use crate::case::{Millis, Type, Value, parse_duration};
-use crate::text::{At, Problems, suggestion};
-
-use super::eval::{Op, Operand, STACK_MAX, Test};
-use super::parse::{Expr, Node, Relation, parse};
+use super::eval::{Op, STACK_MAX, Test, TextTest};
+use super::operand::Operand;
+use super::parse::{Expr, Infix, Node, parse};
+use super::table::{OPERATORS, Relation, Right, Sign};
 use super::{Clause, Mistake, Name, OPS_MAX, Schema, Slot, TEXT_BYTES_MAX, lex};
-
-/// Bounds the memory of one compiled pattern.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
-const FUNCTIONS: [&str; 5] = ["has", "age", "cidr", "duration", "timestamp"];
-const METHODS: [&str; 4] = ["startsWith", "endsWith", "contains", "matches"];
 
 /// Reads, types and compiles one condition. `at` is where its first character stands.
 ///
 /// Errors: every mistake becomes a problem at its own column, and nothing is returned.
 pub fn compile(text: &str, at: &At, schema: &Schema, problems: &mut Problems) -> Option<Clause> {
-    compile_as(text, at, false, schema, problems)
+    compile_as(text, &|| Written::plain(at), false, schema, problems)
 }
 
 /// `negated` compiles `!(text)`, so that a `not:` around a clause reaches its leaves.
 pub(super) fn compile_as(
     text: &str,
-    at: &At,
+    written: &dyn Fn() -> Written,
     negated: bool,
     schema: &Schema,
     problems: &mut Problems,
 ) -> Option<Clause> {
-    let mut check = Check { at, schema, mistakes: Vec::new(), ops: Vec::new(), names: Vec::new() };
-    match read(text) {
-        Ok(expr) => check.truth(&expr, negated),
-        Err(mistake) => check.mistakes.push(mistake),
+    let written = written();
+    let start = written.at(0);
+    let mut check = Check {
+        schema,
+        start: &start,
+        problems,
+        mistakes: Vec::new(),
+        ops: Vec::new(),
+        names: Vec::new(),
+    };
+    if let Some(expr) = read(text, &mut check.mistakes) {
+        check.truth(&expr, negated);
+        check.limits(text);
     }
-    check.limits();
-    let Check { mistakes, ops, names, .. } = check;
+    let Check { mistakes, ops, names, problems, .. } = check;
     for mistake in &mistakes {
-        problems.add(&place(at, text, mistake.at), mistake.message.as_str());
+        let (from, to) = (written.at(mistake.at), written.at(mistake.end));
+        let is_one_line = from.line == to.line && from.column < to.column;
+        let width = usize::try_from(to.column.saturating_sub(from.column)).unwrap_or(1);
+        let chars = if is_one_line { width } else { mistake.end.saturating_sub(mistake.at) };
+        problems.add_long(&from, chars, mistake.message.as_str());
     }
-    let names =
-        names.into_iter().map(|(offset, name)| Name { at: place(at, text, offset), ..name });
+    let names = names.into_iter().map(|(offset, name)| Name { at: written.at(offset), ..name });
     let names = names.collect();
     let text = if negated { format!("!({text})") } else { text.to_owned() };
-    let clause = Clause { text: text.into(), at: at.clone(), ops: ops.into(), names };
+    let clause = Clause { text: text.into(), at: start, ops: ops.into(), names };
     mistakes.is_empty().then_some(clause)
 }
 
-fn read(text: &str) -> Result<Expr, Mistake> {
+fn read(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Expr> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the condition is longer than {TEXT_BYTES_MAX} bytes");
-        return Err(Mistake::new(0, message));
+        mistakes.push(Mistake::new(0, 1, message));
+        return None;
     }
-    parse(&lex::tokens(text)?, text.chars().count())
+    let tokens = lex::tokens(text, mistakes)?;
+    let end = tokens.last().map_or(0, |placed| placed.end);
+    parse(&tokens, end).map_err(|mistake| mistakes.push(mistake)).ok()
 }
 
-/// Where the character `offset` of a text stands whose first character stands at `at`.
-fn place(at: &At, text: &str, offset: usize) -> At {
-    let mut place = at.clone();
-    for c in text.chars().take(offset) {
-        if c == '\n' {
-            place.line = place.line.saturating_add(1);
-            place.column = at.column;
-        } else {
-            place.column = place.column.saturating_add(1);
-        }
-    }
-    place
-}
-
-struct Check<'c> {
-    at: &'c At,
-    schema: &'c Schema,
+pub(super) struct Check<'c> {
+    pub schema: &'c Schema,
+    pub start: &'c At,
+    pub problems: &'c mut Problems,
     mistakes: Vec<Mistake>,
     ops: Vec<Op>,
     names: Vec<(usize, Name)>,
 }
 
 impl Check<'_> {
-    fn mistake(&mut self, at: usize, message: impl Into<String>) {
-        self.mistakes.push(Mistake::new(at, message));
+    pub fn mistake(&mut self, at: &Expr, message: impl Into<String>) {
+        self.mistakes.push(Mistake::new(at.at, at.end, message));
     }
 
-    fn limits(&mut self) {
+    fn limits(&mut self, text: &str) {
         if !self.mistakes.is_empty() {
             return;
         }
+        let mut refuse = |message: String| {
+            self.mistakes.push(Mistake::new(0, text.chars().count(), message));
+        };
         if self.names.is_empty() {
-            self.mistake(0, "the condition names nothing of the alert or its facts");
+            refuse("the condition names nothing of the alert or its facts".to_owned());
         }
         if self.ops.len() > OPS_MAX {
-            self.mistake(0, format!("the condition has more than {OPS_MAX} parts"));
+            refuse(format!("the condition has more than {OPS_MAX} parts"));
         }
         let mut waiting = 0_usize;
         let mut waiting_max = 0;
@@ -101,11 +99,11 @@ impl Check<'_> {
             waiting_max = waiting_max.max(waiting);
         }
         if waiting_max > STACK_MAX {
-            self.mistake(0, "the condition nests too many alternatives");
+            refuse("the condition nests too many alternatives".to_owned());
         }
     }
 
-    fn leaf(&mut self, test: Test, negated: bool) {
+    pub fn leaf(&mut self, test: Test, negated: bool) {
         self.ops.push(Op::Leaf { test, negated });
     }
 
@@ -116,24 +114,31 @@ impl Check<'_> {
             Node::And(items) => self.join(items, negated, if negated { Op::Or } else { Op::And }),
             Node::Or(items) => self.join(items, negated, if negated { Op::And } else { Op::Or }),
             Node::Bool(value) => self.leaf(Test::Constant(*value), negated),
-            Node::Compare(left, relation, right) => self.compare(left, *relation, right, negated),
-            Node::In(of, list) => self.within(of, list, negated),
+            Node::Binary(left, infix, right) => self.binary(expr, (left, *infix, right), negated),
             Node::Name(path) => {
-                let Some((slot, of)) = self.name(expr.at, path) else { return };
+                let Some((slot, of)) = self.name(expr, path) else { return };
                 if of == Type::Bool {
                     self.leaf(Test::Is(slot), negated);
                 } else {
                     let message =
                         format!("`{path}` is {}, not true or false: compare it", of.name());
-                    self.mistake(expr.at, message);
+                    self.mistake(expr, message);
                 }
             }
-            Node::Call { name, arguments } => self.call(expr.at, name, arguments, negated),
-            Node::Method { of, name, arguments } => {
-                self.method(expr.at, of, name, arguments, negated);
+            Node::Call { name, is_method, arguments } => {
+                let Some((function, given)) = self.call(expr, name, *is_method, arguments) else {
+                    return;
+                };
+                if function.gives.is_some() {
+                    let message = format!("{name}(…) is not true or false: compare it");
+                    return self.mistake(expr, message);
+                }
+                if let Some(test) = self.test(function.what, given) {
+                    self.leaf(test, negated);
+                }
             }
-            Node::Text(_) | Node::Int(_) | Node::List(_) => {
-                self.mistake(expr.at, "must be true or false: compare it with something");
+            Node::Text(_) | Node::Int(_) | Node::Decimal(_) | Node::List(_) => {
+                self.mistake(expr, "must be true or false: compare it with something");
             }
         }
     }
@@ -147,181 +152,186 @@ impl Check<'_> {
         }
     }
 
-    fn name(&mut self, at: usize, path: &str) -> Option<(Slot, Type)> {
-        let Some((slot, of)) = self.schema.find(path) else {
+    pub fn name(&mut self, at: &Expr, path: &str) -> Option<(Slot, Type)> {
+        let Some((slot, of)) = self.schema.name(path) else {
             let message = self.schema.unknown_name(path);
             self.mistake(at, message);
             return None;
         };
         if self.names.iter().all(|(_, known)| known.slot != slot) {
-            self.names.push((at, Name { path: path.into(), slot, at: self.at.clone() }));
+            self.names.push((at.at, Name { path: path.into(), slot, at: self.start.clone() }));
         }
         Some((slot, of))
     }
 
-    fn compare(&mut self, left: &Expr, relation: Relation, right: &Expr, negated: bool) {
-        let (Some((left_value, left_of)), Some((right_value, right_of))) =
+    fn binary(&mut self, whole: &Expr, (left, infix, right): (&Expr, Infix, &Expr), negated: bool) {
+        match infix.operator.sign {
+            Sign::Relation(relation) => self.compare(left, (infix, relation), right, negated),
+            Sign::In => self.within(left, infix, right, negated),
+            Sign::Plus | Sign::Minus => {
+                if self.operand(whole).is_some() {
+                    self.mistake(whole, "is not true or false: compare it");
+                }
+            }
+            Sign::Or | Sign::And | Sign::Not => {}
+        }
+    }
+
+    fn compare(
+        &mut self,
+        left: &Expr,
+        (infix, relation): (Infix, Relation),
+        right: &Expr,
+        negated: bool,
+    ) {
+        let (Some((value, of)), Some((other, other_of))) =
             (self.operand(left), self.operand(right))
         else {
             return;
         };
-        if left_of != right_of {
-            let message = unlike(left_of, right_of, &right.node);
-            return self.mistake(right.at, message);
+        if infix.operator.row(of, Right::Value(other_of)).is_none() {
+            return self.unfit((left, of), infix, (right, other_of));
         }
-        let ordered = !matches!(relation, Relation::Equal | Relation::NotEqual);
-        if ordered && matches!(left_of, Type::Text | Type::Bool) {
-            let message = format!("{} has no order: use `==` or `in […]`", left_of.name());
-            return self.mistake(left.at, message);
-        }
-        self.leaf(Test::Compare(left_value, relation, right_value), negated);
+        let test = match (value, relation, other) {
+            (value, Relation::Equal, Operand::Literal(Value::Text(text))) => {
+                Test::Text(value, TextTest::Is(text.into()))
+            }
+            (value, Relation::NotEqual, Operand::Literal(Value::Text(text))) => {
+                Test::Text(value, TextTest::Not(Box::new(TextTest::Is(text.into()))))
+            }
+            (value, _, other) => Test::Compare(value, relation, other),
+        };
+        self.leaf(test, negated);
     }
 
-    fn within(&mut self, of: &Expr, list: &Expr, negated: bool) {
+    /// Says why an operator can't stand between two types.
+    fn unfit(&mut self, left: (&Expr, Type), infix: Infix, right: (&Expr, Type)) {
+        let ((left, of), (right, other)) = (left, right);
+        let symbol = infix.operator.symbol;
+        if of == Type::List || other == Type::List {
+            let list = if of == Type::List { left } else { right };
+            let message = "a list can't be compared: use `in`, size(…) or .exists(x, …)";
+            return self.mistake(list, message);
+        }
+        let is_equal = OPERATORS.iter().any(|operator| {
+            operator.sign == Sign::Relation(Relation::Equal)
+                && operator.row(of, Right::Value(other)).is_some()
+        });
+        if infix.operator.takes.iter().any(|row| row.gives.is_some()) {
+            let message = format!(
+                "`{symbol}` calculates with times and durations, not {} and {}",
+                of.name(),
+                other.name()
+            );
+            self.mistakes.push(Mistake::new(infix.at, infix.at + symbol.len(), message));
+        } else if is_equal {
+            let message = format!("{} has no order: use `==` or `in […]`", of.name());
+            self.mistake(left, message);
+        } else {
+            let message = unlike(of, other, &right.node);
+            self.mistake(right, message);
+        }
+    }
+
+    fn within(&mut self, of: &Expr, infix: Infix, list: &Expr, negated: bool) {
         let found = self.operand(of);
         let Node::List(items) = &list.node else {
-            return self.mistake(list.at, "`in` needs a list of values: [\"a\", \"b\"]");
+            let named = matches!(list.node, Node::Name(_)).then(|| self.operand(list));
+            let (Some((value, of_type)), Some(named)) = (found, named) else {
+                return self.mistake(list, "`in` needs a list of values: [\"a\", \"b\"]");
+            };
+            let Some((list_value, list_type)) = named else { return };
+            if infix.operator.row(of_type, Right::Value(list_type)).is_some() {
+                return self.leaf(Test::InList(value, list_value), negated);
+            }
+            if list_type == Type::List {
+                let message = format!("a list of texts holds no {}", of_type.name());
+                return self.mistake(of, message);
+            }
+            return self.mistake(list, "`in` needs a list of values: [\"a\", \"b\"]");
         };
-        let Some((value, of)) = found else { return };
+        let Some((value, of_type)) = found else { return };
+        if infix.operator.row(of_type, Right::Items(of_type)).is_none() {
+            let message = format!("{} is in no list: compare it", of_type.name());
+            return self.mistake(of, message);
+        }
+        let Some(values) = self.items(of_type, items) else { return };
+        let texts = values.iter().map(|value| value.text().map(Box::from));
+        let test = match texts.collect::<Option<Vec<Box<str>>>>() {
+            Some(texts) if of_type == Type::Text => Test::Text(value, TextTest::In(texts.into())),
+            _ => Test::In(value, values.into()),
+        };
+        self.leaf(test, negated);
+    }
+
+    /// The values of a list in brackets, all of one type.
+    pub fn items(&mut self, of: Type, items: &[Expr]) -> Option<Vec<Value<'static>>> {
         let mut values = Vec::new();
         for item in items {
             match self.operand(item) {
+                Some((Operand::Literal(Value::Int(value)), _)) if of == Type::Decimal => {
+                    values.push(Value::Decimal(Decimal::from(value)));
+                }
                 Some((Operand::Literal(value), item_of)) if item_of == of => values.push(value),
                 Some((Operand::Literal(_), item_of)) => {
                     let message = unlike(of, item_of, &item.node);
-                    self.mistake(item.at, message);
+                    self.mistake(item, message);
                 }
-                Some(_) => self.mistake(item.at, "a list holds values, not names"),
+                Some(_) => self.mistake(item, "a list holds values, not names"),
                 None => {}
             }
         }
-        self.leaf(Test::In(value, values.into()), negated);
+        (values.len() == items.len()).then_some(values)
     }
 
-    /// Compiles what is compared: a name, a value, or a call that gives one.
-    fn operand(&mut self, expr: &Expr) -> Option<(Operand, Type)> {
+    /// Compiles what is compared: a name, a value, a calculation, or a call that gives one.
+    pub fn operand(&mut self, expr: &Expr) -> Option<(Operand, Type)> {
         let literal = |value, of| Some((Operand::Literal(value), of));
         match &expr.node {
             Node::Text(text) => literal(Value::Text(text.clone().into()), Type::Text),
             Node::Int(value) => literal(Value::Int(*value), Type::Int),
+            Node::Decimal(value) => literal(Value::Decimal(*value), Type::Decimal),
             Node::Bool(value) => literal(Value::Bool(*value), Type::Bool),
-            Node::Name(path) => {
-                self.name(expr.at, path).map(|(slot, of)| (Operand::Slot(slot), of))
+            Node::Name(path) => self.name(expr, path).map(|(slot, of)| (Operand::Slot(slot), of)),
+            Node::Call { name, is_method, arguments } => {
+                let (function, given) = self.call(expr, name, *is_method, arguments)?;
+                if let Some(gives) = function.gives {
+                    return self.value(function.what, given).map(|operand| (operand, gives));
+                }
+                self.mistake(expr, "compare names and values; join conditions with && and ||");
+                None
             }
-            Node::Call { name, arguments } => self.value_call(expr.at, name, arguments),
+            Node::Binary(left, infix, right)
+                if matches!(infix.operator.sign, Sign::Plus | Sign::Minus) =>
+            {
+                self.calculation(left, *infix, right)
+            }
             Node::List(_) => {
-                self.mistake(expr.at, "a list can only stand after `in`");
+                self.mistake(expr, "a list can only stand after `in`");
                 None
             }
-            Node::Or(_)
-            | Node::And(_)
-            | Node::Not(_)
-            | Node::Compare(..)
-            | Node::In(..)
-            | Node::Method { .. } => {
-                self.mistake(expr.at, "compare names and values; join conditions with && and ||");
+            Node::Not(_) => {
+                self.mistake(expr, "`!` binds tighter than a comparison: write !(…) around it");
                 None
             }
-        }
-    }
-
-    fn value_call(&mut self, at: usize, name: &str, arguments: &[Expr]) -> Option<(Operand, Type)> {
-        match (name, arguments) {
-            ("duration", [Expr { at, node: Node::Text(text) }]) => {
-                let value = parse_duration(text);
-                if value.is_none() {
-                    self.mistake(*at, "not a duration such as \"15m\", \"24h\" or \"30d\"");
-                }
-                value.map(|value| (Operand::Literal(Value::Duration(value)), Type::Duration))
-            }
-            ("timestamp", [Expr { at, node: Node::Text(text) }]) => {
-                let value = Millis::parse(text);
-                if value.is_none() {
-                    self.mistake(*at, "not a time such as \"2026-01-31T09:00:00Z\"");
-                }
-                value.map(|value| (Operand::Literal(Value::Time(value)), Type::Time))
-            }
-            ("age", [Expr { at, node: Node::Name(path) }]) => {
-                let (slot, of) = self.name(*at, path)?;
-                if of != Type::Time {
-                    self.mistake(*at, format!("age() needs a time, and `{path}` is {}", of.name()));
-                    return None;
-                }
-                Some((Operand::Age(slot), Type::Duration))
-            }
-            _ => {
-                self.wrong_call(at, name);
+            Node::Or(_) | Node::And(_) | Node::Binary(..) => {
+                self.mistake(expr, "compare names and values; join conditions with && and ||");
                 None
             }
         }
     }
 
-    fn call(&mut self, at: usize, name: &str, arguments: &[Expr], negated: bool) {
-        match (name, arguments) {
-            ("has", [Expr { at, node: Node::Name(path) }]) => {
-                if let Some((slot, _)) = self.name(*at, path) {
-                    self.leaf(Test::Has(slot), negated);
-                }
-            }
-            ("cidr", [of, Expr { at, node: Node::Text(network) }]) => {
-                let of = self.text_operand(of);
-                match (of, network.parse::<IpNet>()) {
-                    (Some(of), Ok(network)) => self.leaf(Test::Cidr(of, network), negated),
-                    (_, Err(_)) => self.mistake(*at, "not a network such as \"10.0.0.0/8\""),
-                    (None, Ok(_)) => {}
-                }
-            }
-            ("age" | "duration" | "timestamp", _) => {
-                self.mistake(at, format!("{name}(…) is not true or false: compare it"));
-            }
-            _ => self.wrong_call(at, name),
-        }
-    }
-
-    fn wrong_call(&mut self, at: usize, name: &str) {
-        let message = match name {
-            "has" => "write has(name)".to_owned(),
-            "age" => "write age(name of a time)".to_owned(),
-            "cidr" => "write cidr(name, \"10.0.0.0/8\")".to_owned(),
-            "duration" => "write duration(\"15m\")".to_owned(),
-            "timestamp" => "write timestamp(\"2026-01-31T09:00:00Z\")".to_owned(),
-            "not" => "unknown function `not`, did you mean `!`?".to_owned(),
-            _ => format!("unknown function `{name}`{}", suggestion(name, FUNCTIONS.into_iter())),
+    fn calculation(&mut self, left: &Expr, infix: Infix, right: &Expr) -> Option<(Operand, Type)> {
+        let (value, other) = (self.operand(left), self.operand(right));
+        let ((value, of), (other, other_of)) = (value?, other?);
+        let row = infix.operator.row(of, Right::Value(other_of));
+        let Some(gives) = row.and_then(|row| row.gives) else {
+            self.unfit((left, of), infix, (right, other_of));
+            return None;
         };
-        self.mistake(at, message);
-    }
-
-    fn text_operand(&mut self, expr: &Expr) -> Option<Operand> {
-        let (operand, of) = self.operand(expr)?;
-        if of == Type::Text {
-            return Some(operand);
-        }
-        self.mistake(expr.at, format!("must be text, and this is {}", of.name()));
-        None
-    }
-
-    fn method(&mut self, at: usize, of: &Expr, name: &str, arguments: &[Expr], negated: bool) {
-        if !METHODS.contains(&name) {
-            let hint = suggestion(name, METHODS.into_iter());
-            return self.mistake(at, format!("unknown method `{name}`{hint}"));
-        }
-        let [Expr { at: part_at, node: Node::Text(part) }] = arguments else {
-            return self.mistake(at, format!("write .{name}(\"text\")"));
-        };
-        let Some(of) = self.text_operand(of) else { return };
-        let test = match name {
-            "startsWith" => Test::StartsWith(of, part.as_str().into()),
-            "endsWith" => Test::EndsWith(of, part.as_str().into()),
-            "contains" => Test::Contains(of, part.as_str().into()),
-            _ => match RegexBuilder::new(part).size_limit(PATTERN_BYTES_MAX).build() {
-                Ok(pattern) => Test::Matches(of, pattern),
-                Err(regex::Error::CompiledTooBig(_)) => {
-                    return self.mistake(*part_at, "the pattern is too large");
-                }
-                Err(_) => return self.mistake(*part_at, "not a pattern that can be matched"),
-            },
-        };
-        self.leaf(test, negated);
+        let both = Box::new((value, other));
+        let is_sum = infix.operator.sign == Sign::Plus;
+        Some((if is_sum { Operand::Plus(both) } else { Operand::Minus(both) }, gives))
     }
 }
 
@@ -336,6 +346,7 @@ fn unlike(left: Type, right: Type, right_node: &Node) -> String {
             message.push_str(&format!(": write duration(\"{text}\")"));
         }
         (Type::Text, Node::Int(value)) => message.push_str(&format!(": write \"{value}\"")),
+        (Type::Text, Node::Decimal(value)) => message.push_str(&format!(": write \"{value}\"")),
         (Type::Text, Node::Bool(value)) => message.push_str(&format!(": write \"{value}\"")),
         _ => {}
     }

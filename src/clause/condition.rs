@@ -1,8 +1,8 @@
 use crate::case::{Because, Tri};
-use crate::text::{At, Data, Fields, Node, Problems, Source};
+use crate::text::{Data, Fields, Node, Problems, Source, Written};
 
 use super::check::compile_as;
-use super::{Clause, Name, Schema, Scope};
+use super::{CLAUSES_MAX, Clause, Name, Schema, Scope, Tree};
 
 const NESTING_MAX: usize = 8;
 
@@ -33,7 +33,7 @@ impl Condition {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let mut reader = Reader { source, schema, problems };
+        let mut reader = Reader { source, schema, problems, clauses: 0 };
         let root = reader.all(node, false, 0);
         if let Part::All(parts) = &root
             && parts.is_empty()
@@ -52,6 +52,18 @@ impl Condition {
         let mut found = Vec::new();
         self.root.clauses(&mut found);
         found
+    }
+
+    /// How its clauses are joined.
+    pub fn tree(&self) -> Tree<'_> {
+        self.root.tree()
+    }
+
+    /// Clauses that must hold by themselves, and those that stand as alternatives of others.
+    pub fn required_and_alternative(&self) -> (Vec<&Clause>, Vec<&Clause>) {
+        let (mut required, mut alternative) = (Vec::new(), Vec::new());
+        self.root.divide(&mut required, &mut alternative);
+        (required, alternative)
     }
 
     /// Every clause with what it saw (INV-3).
@@ -83,6 +95,25 @@ impl Part {
             Self::Any(parts) => {
                 parts.iter().fold(Tri::False, |so_far, part| so_far.or(part.eval(scope)))
             }
+        }
+    }
+
+    fn tree(&self) -> Tree<'_> {
+        match self {
+            Self::Clause(clause) => clause.tree(),
+            Self::All(parts) => Tree::All(parts.iter().map(Self::tree).collect()),
+            Self::Any(parts) => Tree::Any(parts.iter().map(Self::tree).collect()),
+        }
+    }
+
+    fn divide<'p>(&'p self, required: &mut Vec<&'p Clause>, alternative: &mut Vec<&'p Clause>) {
+        match self {
+            Self::Clause(clause) => required.push(clause),
+            Self::All(parts) => parts.iter().for_each(|part| part.divide(required, alternative)),
+            Self::Any(parts) => match parts.as_slice() {
+                [one] => one.divide(required, alternative),
+                parts => parts.iter().for_each(|part| part.clauses(alternative)),
+            },
         }
     }
 
@@ -121,6 +152,7 @@ struct Reader<'r> {
     source: &'r Source,
     schema: &'r Schema,
     problems: &'r mut Problems,
+    clauses: usize,
 }
 
 impl Reader<'_> {
@@ -151,8 +183,16 @@ impl Reader<'_> {
             return None;
         }
         if let Some(text) = node.text() {
-            let at = first_character(self.source, &node.at);
-            let clause = compile_as(text, &at, negated, self.schema, self.problems);
+            self.clauses += 1;
+            if self.clauses > CLAUSES_MAX {
+                if self.clauses == CLAUSES_MAX + 1 {
+                    let message = format!("more than {CLAUSES_MAX} clauses in one condition");
+                    self.problems.add(&node.at, message);
+                }
+                return None;
+            }
+            let written = || Written::of(node, self.source);
+            let clause = compile_as(text, &written, negated, self.schema, self.problems);
             return clause.map(Part::Clause);
         }
         if !matches!(node.data, Data::Map(_)) {
@@ -181,22 +221,4 @@ impl Reader<'_> {
         }
         Some(part)
     }
-}
-
-/// Where the text of a scalar begins: after its quote, or on the line after `|` or `>`.
-fn first_character(source: &Source, at: &At) -> At {
-    let to_index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
-    let mut lines = source.text.lines().skip(to_index(at.line));
-    let line = lines.next().unwrap_or_default();
-    let mut place = at.clone();
-    match line.chars().nth(to_index(at.column)) {
-        Some('"' | '\'') => place.column = place.column.saturating_add(1),
-        Some('|' | '>') => {
-            let indent = lines.next().map_or(0, |next| next.len() - next.trim_start().len());
-            place.line = place.line.saturating_add(1);
-            place.column = u32::try_from(indent).unwrap_or(u32::MAX).saturating_add(1);
-        }
-        _ => {}
-    }
-    place
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::Regex;
 
-use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
+use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict};
 use crate::text::At;
 
-use super::parse::Relation;
+use super::operand::Operand;
+use super::table::Relation;
 use super::{Name, Scope, Slot};
 
 /// One compiled condition, with the words it was written in.
@@ -35,19 +36,24 @@ pub(super) enum Test {
     Is(Slot),
     Compare(Operand, Relation, Operand),
     In(Operand, Box<[Value<'static>]>),
-    StartsWith(Operand, Box<str>),
-    EndsWith(Operand, Box<str>),
-    Contains(Operand, Box<str>),
-    Matches(Operand, Regex),
+    InList(Operand, Operand),
+    Text(Operand, TextTest),
+    Exists(Operand, TextTest),
     Cidr(Operand, IpNet),
 }
 
+/// What is asked about one text that is there.
 #[derive(Debug, Clone)]
-pub(super) enum Operand {
-    Literal(Value<'static>),
-    Slot(Slot),
-    /// Now minus the time.
-    Age(Slot),
+pub(super) enum TextTest {
+    Is(Box<str>),
+    In(Box<[Box<str>]>),
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    Contains(Box<str>),
+    Matches(Regex),
+    Not(Box<TextTest>),
+    Any(Box<[TextTest]>),
+    All(Box<[TextTest]>),
 }
 
 /// What a test found, before negation.
@@ -134,28 +140,6 @@ fn rank(value: Tri) -> u128 {
     }
 }
 
-impl Operand {
-    fn read<'s>(&'s self, scope: &Scope<'s>) -> Value<'s> {
-        match self {
-            Self::Literal(value) => value.borrowed(),
-            Self::Slot(slot) => scope.read(*slot),
-            Self::Age(slot) => match scope.read(*slot) {
-                Value::Time(time) => Value::Duration(scope.now.since(time)),
-                Value::Absent => Value::Absent,
-                Value::Unknown(why) => Value::Unknown(why),
-                _ => Value::Unknown(Why::Error),
-            },
-        }
-    }
-
-    fn uses(&self, wanted: Slot) -> bool {
-        match self {
-            Self::Literal(_) => false,
-            Self::Slot(slot) | Self::Age(slot) => *slot == wanted,
-        }
-    }
-}
-
 impl Test {
     /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
     /// and an unknown value makes both unknown. Only `has` answers about absence itself.
@@ -178,6 +162,10 @@ impl Test {
                 Value::Bool(value) => Found::Holds(value),
                 other => missing(&other),
             },
+            Self::Text(of, test) => match of.read(scope) {
+                Value::Text(text) => Found::Holds(test.holds(&text)),
+                other => missing(&other),
+            },
             Self::Compare(left, relation, right) => {
                 compare(&left.read(scope), *relation, &right.read(scope))
             }
@@ -185,10 +173,17 @@ impl Test {
                 value if value.is_present() => Found::Holds(list.contains(&value)),
                 other => missing(&other),
             },
-            Self::StartsWith(of, part) => text(of, scope, |text| text.starts_with(&**part)),
-            Self::EndsWith(of, part) => text(of, scope, |text| text.ends_with(&**part)),
-            Self::Contains(of, part) => text(of, scope, |text| text.contains(&**part)),
-            Self::Matches(of, pattern) => text(of, scope, |text| pattern.is_match(text)),
+            Self::InList(of, list) => match (of.read(scope), list.read(scope)) {
+                (Value::Text(text), Value::List(items)) => {
+                    Found::Holds(items.iter().any(|item| **item == *text))
+                }
+                (Value::Absent, _) | (_, Value::Absent) => Found::Absent,
+                _ => Found::Unknown,
+            },
+            Self::Exists(of, test) => match of.read(scope) {
+                Value::List(items) => Found::Holds(items.iter().any(|item| test.holds(item))),
+                other => missing(&other),
+            },
             Self::Cidr(of, network) => match of.read(scope) {
                 // A text that is no address is as good as none: it is in no network and out of
                 // none.
@@ -200,25 +195,33 @@ impl Test {
         }
     }
 
-    pub(super) fn uses(&self, slot: Slot) -> bool {
+    fn uses(&self, slot: Slot) -> bool {
         match self {
             Self::Constant(_) => false,
             Self::Has(of) | Self::Is(of) => *of == slot,
-            Self::Compare(left, _, right) => left.uses(slot) || right.uses(slot),
-            Self::In(of, _)
-            | Self::StartsWith(of, _)
-            | Self::EndsWith(of, _)
-            | Self::Contains(of, _)
-            | Self::Matches(of, _)
-            | Self::Cidr(of, _) => of.uses(slot),
+            Self::Compare(left, _, right) | Self::InList(left, right) => {
+                left.uses(slot) || right.uses(slot)
+            }
+            Self::In(of, _) | Self::Text(of, _) | Self::Exists(of, _) | Self::Cidr(of, _) => {
+                of.uses(slot)
+            }
         }
     }
 }
 
-fn text(of: &Operand, scope: &Scope<'_>, holds: impl Fn(&str) -> bool) -> Found {
-    match of.read(scope) {
-        Value::Text(text) => Found::Holds(holds(&text)),
-        other => missing(&other),
+impl TextTest {
+    pub fn holds(&self, text: &str) -> bool {
+        match self {
+            Self::Is(wanted) => text == &**wanted,
+            Self::In(list) => list.iter().any(|item| **item == *text),
+            Self::StartsWith(part) => text.starts_with(&**part),
+            Self::EndsWith(part) => text.ends_with(&**part),
+            Self::Contains(part) => text.contains(&**part),
+            Self::Matches(pattern) => pattern.is_match(text),
+            Self::Not(test) => !test.holds(text),
+            Self::Any(tests) => tests.iter().any(|test| test.holds(text)),
+            Self::All(tests) => tests.iter().all(|test| test.holds(text)),
+        }
     }
 }
 
@@ -231,6 +234,9 @@ fn compare(left: &Value<'_>, relation: Relation, right: &Value<'_>) -> Found {
     let order = match (left, right) {
         (Value::Absent, _) | (_, Value::Absent) => return Found::Absent,
         (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        (Value::Decimal(left), Value::Decimal(right)) => left.cmp(right),
+        (Value::Int(left), Value::Decimal(right)) => Decimal::from(*left).cmp(right),
+        (Value::Decimal(left), Value::Int(right)) => left.cmp(&Decimal::from(*right)),
         (Value::Duration(left), Value::Duration(right)) => left.cmp(right),
         (Value::Time(left), Value::Time(right)) => left.cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),

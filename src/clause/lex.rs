@@ -1,27 +1,31 @@
 use super::Mistake;
+use super::table::OPERATORS;
+use crate::case::Decimal;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     Word(String),
     Text(String),
     Int(i64),
+    Decimal(Decimal),
     Symbol(&'static str),
 }
 
-/// A token and where it starts, in characters.
+/// A token and the characters it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Placed {
     pub at: usize,
+    pub end: usize,
     pub token: Token,
 }
 
-/// Longer symbols first, so that `<=` is not read as `<`.
-const SYMBOLS: [&str; 15] =
-    ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "(", ")", "[", "]", ",", "."];
+const BRACKETS: [&str; 6] = ["(", ")", "[", "]", ",", "."];
 
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Mistake> {
+/// The tokens, and what is wrong in them. Where it is plain what was meant, that is the token, so
+/// that the rest can be checked too; else the tokens are nothing.
+pub(super) fn tokens(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Vec<Placed>> {
     let chars: Vec<char> = text.chars().collect();
-    let mut lexer = Lexer { chars: &chars, next: 0 };
+    let mut lexer = Lexer { chars: &chars, next: 0, mistakes, after_operand: false };
     let mut tokens = Vec::new();
     while let Some(c) = lexer.peek(0) {
         let at = lexer.next;
@@ -29,15 +33,29 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Mistake> {
             lexer.next += 1;
             continue;
         }
-        let token = lexer.token(c)?;
-        tokens.push(Placed { at, token });
+        match lexer.token(c) {
+            Ok(token) => {
+                lexer.after_operand = match &token {
+                    Token::Word(_) | Token::Text(_) | Token::Int(_) | Token::Decimal(_) => true,
+                    Token::Symbol(symbol) => matches!(*symbol, ")" | "]"),
+                };
+                tokens.push(Placed { at, end: lexer.next, token });
+            }
+            Err(mistake) => {
+                lexer.mistakes.push(mistake);
+                return None;
+            }
+        }
     }
-    Ok(tokens)
+    Some(tokens)
 }
 
 struct Lexer<'t> {
     chars: &'t [char],
     next: usize,
+    mistakes: &'t mut Vec<Mistake>,
+    /// An operator is what can follow now.
+    after_operand: bool,
 }
 
 impl Lexer<'_> {
@@ -63,40 +81,69 @@ impl Lexer<'_> {
             return self.quoted(first, false);
         }
         if first.is_ascii_alphabetic() || first == '_' {
-            return Ok(Token::Word(self.take_while(is_word)));
+            let at = self.next;
+            let word = self.take_while(is_word);
+            return Ok(self.word(at, word));
         }
-        let negative = first == '-' && self.peek(1).is_some_and(|c| c.is_ascii_digit());
-        if first.is_ascii_digit() || negative {
+        let is_negative = first == '-' && self.peek(1).is_some_and(|c| c.is_ascii_digit());
+        if first.is_ascii_digit() || is_negative && !self.after_operand {
             return self.number();
         }
-        for symbol in SYMBOLS {
+        for symbol in OPERATORS.iter().map(|operator| operator.symbol).chain(BRACKETS) {
             if symbol.chars().enumerate().all(|(ahead, c)| self.peek(ahead) == Some(c)) {
                 self.next += symbol.len();
                 return Ok(Token::Symbol(symbol));
             }
         }
-        Err(Mistake::new(self.next, unexpected(first)))
+        let (message, meant) = unexpected(first);
+        let mistake = Mistake::new(self.next, self.next + 1, message);
+        let Some(meant) = meant else { return Err(mistake) };
+        self.mistakes.push(mistake);
+        self.next += 1;
+        Ok(Token::Symbol(meant))
+    }
+
+    /// The words that other languages have for our signs are taken for them.
+    fn word(&mut self, at: usize, word: String) -> Token {
+        let lower = word.to_ascii_lowercase();
+        let meant = match (lower.as_str(), self.after_operand) {
+            ("and", true) => "&&",
+            ("or", true) => "||",
+            ("not", false) => "!",
+            ("in", _) if word == "in" => return Token::Symbol("in"),
+            _ => return Token::Word(word),
+        };
+        let message = format!("`{word}` is not an operator, did you mean `{meant}`?");
+        self.mistakes.push(Mistake::new(at, self.next, message));
+        Token::Symbol(meant)
     }
 
     fn number(&mut self) -> Result<Token, Mistake> {
         let at = self.next;
         self.next += 1;
         self.take_while(|c| c.is_ascii_digit());
-        let decimal = self.peek(0) == Some('.') || matches!(self.peek(0), Some('e' | 'E'));
-        if decimal {
-            let message = "decimals are not supported yet in a condition, use whole numbers";
-            return Err(Mistake::new(at, message));
-        }
-        if self.peek(0).is_some_and(is_word) {
-            return Err(Mistake::new(at, "not a whole number"));
+        let is_decimal = self.peek(0) == Some('.');
+        if is_decimal {
+            self.next += 1;
+            self.take_while(|c| c.is_ascii_digit());
         }
         let digits: String = self.chars.get(at..self.next).unwrap_or_default().iter().collect();
-        let value = digits.parse().map_err(|_| Mistake::new(at, "the number is too large"))?;
-        Ok(Token::Int(value))
+        if self.peek(0).is_some_and(is_word) || digits.ends_with('.') {
+            self.take_while(is_word);
+            let message = "not a number: write digits, with one point among them for a decimal";
+            return Err(Mistake::new(at, self.next, message));
+        }
+        let wrong = |what| Mistake::new(at, self.next, what);
+        if is_decimal {
+            let value = Decimal::parse(&digits);
+            let value = value.ok_or_else(|| wrong("a decimal has at most 18 digits"))?;
+            return Ok(Token::Decimal(value));
+        }
+        Ok(Token::Int(digits.parse().map_err(|_| wrong("the number is too large"))?))
     }
 
     fn quoted(&mut self, quote: char, raw: bool) -> Result<Token, Mistake> {
-        let start = self.next;
+        let start = self.next.saturating_sub(1);
         let mut text = String::new();
         while let Some(c) = self.peek(0) {
             self.next += 1;
@@ -109,14 +156,14 @@ impl Lexer<'_> {
                 text.push(c);
             }
         }
-        Err(Mistake::new(start.saturating_sub(1), format!("the text has no closing {quote}")))
+        Err(Mistake::new(start, self.next, format!("the text has no closing {quote}")))
     }
 
     /// After the backslash.
     fn escape(&mut self) -> Result<char, Mistake> {
         let at = self.next.saturating_sub(1);
         let Some(c) = self.peek(0) else {
-            return Err(Mistake::new(at, "the text ends in an escape"));
+            return Err(Mistake::new(at, self.next, "the text ends in an escape"));
         };
         self.next += 1;
         match c {
@@ -129,10 +176,13 @@ impl Lexer<'_> {
                 let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4);
                 let escaped = code.and_then(char::from_u32);
                 self.next += 4;
-                escaped.ok_or_else(|| Mistake::new(at, "`\\u` needs four hexadecimal digits"))
+                escaped.ok_or_else(|| {
+                    Mistake::new(at, self.next, "`\\u` needs four hexadecimal digits")
+                })
             }
             _ => Err(Mistake::new(
                 at,
+                self.next,
                 format!("unknown escape `\\{c}`; write `\\\\` for a backslash, or r\"…\" as is"),
             )),
         }
@@ -147,15 +197,20 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-fn unexpected(c: char) -> String {
+/// What to say, and the sign that was meant.
+fn unexpected(c: char) -> (String, Option<&'static str>) {
     match c {
-        '=' => "`=` does not compare, did you mean `==`?".to_owned(),
-        '&' => "did you mean `&&`?".to_owned(),
-        '|' => "did you mean `||`?".to_owned(),
-        '“' | '”' | '‘' | '’' => "use straight quotes: \" or '".to_owned(),
-        '+' | '-' | '*' | '/' | '%' => {
-            format!("`{c}` is not supported: a condition compares, it does not calculate")
-        }
-        _ => format!("`{}` is not supported in a condition", c.escape_debug()),
+        '=' => ("`=` does not compare, did you mean `==`?".to_owned(), Some("==")),
+        '&' => ("`&` is not an operator, did you mean `&&`?".to_owned(), Some("&&")),
+        '|' => ("`|` is not an operator, did you mean `||`?".to_owned(), Some("||")),
+        '“' | '”' | '‘' | '’' => ("use straight quotes: \" or '".to_owned(), None),
+        '*' | '/' | '%' => (
+            format!(
+                "`{c}` is not supported: a condition calculates with times and durations alone"
+            ),
+            None,
+        ),
+        '?' => ("`?` is not supported: write a rule for each case".to_owned(), None),
+        _ => (format!("`{}` is not supported in a condition", c.escape_debug()), None),
     }
 }

@@ -2,22 +2,28 @@
 //!
 //! Comes in: one text and the `Schema` of what it may name. Goes out: a `Clause`, or problems
 //! at the exact column. Must stay true: a clause is true or false only if it would be so whatever
-//! the unknown values turned out to be, and absence makes nothing true (INV-4). Deliberately
-//! absent: arithmetic, decimals, loops, user functions.
+//! the unknown values turned out to be, and absence makes nothing true (INV-4). What the language
+//! has is one table, `table.rs`. Deliberately absent: arithmetic but with times, loops, user functions.
 
+mod table;
 mod lex;
 mod parse;
 mod schema;
 mod scope;
+mod operand;
 mod check;
+mod call;
 mod eval;
 mod condition;
-mod vocabulary;
+mod atoms;
+mod reference;
 
+pub use atoms::{Atom, Orders, Pattern, Subject, Tree};
 pub use check::compile;
 pub use condition::Condition;
 pub use eval::Clause;
 pub(crate) use eval::json;
+pub use reference::reference;
 pub use schema::{Name, Schema, Slot};
 pub use scope::Scope;
 
@@ -27,16 +33,23 @@ const TEXT_BYTES_MAX: usize = 4096;
 const DEPTH_MAX: usize = 32;
 const OPS_MAX: usize = 256;
 const LIST_MAX: usize = 256;
+/// Clauses of one `when`. LIMIT: with those of rules, bounds the work for one alert.
+const CLAUSES_MAX: usize = 64;
+/// Bytes of one compiled pattern, and of what matching with it may keep. LIMIT: with
+/// `PATTERNS_MAX`, bounds the memory of one file.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+const PATTERNS_MAX: usize = 200;
 
-/// A mistake in one condition, `at` characters from its start.
+/// A mistake in one condition: characters from its start, and what to say.
 #[derive(Debug)]
 struct Mistake {
     at: usize,
+    end: usize,
     message: String,
 }
 
 impl Mistake {
-    fn new(at: usize, message: impl Into<String>) -> Self {
-        Self { at, message: message.into() }
+    fn new(at: usize, end: usize, message: impl Into<String>) -> Self {
+        Self { at, end, message: message.into() }
     }
 }

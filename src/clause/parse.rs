@@ -1,64 +1,58 @@
 use super::lex::{Placed, Token};
+use super::table::{Operator, Sign};
 use super::{DEPTH_MAX, LIST_MAX, Mistake};
+use crate::case::Decimal;
 
-/// A part of a condition and where it starts, in characters.
-#[derive(Debug, PartialEq)]
+/// A part of a condition and the characters it takes.
+#[derive(Debug)]
 pub(super) struct Expr {
     pub at: usize,
+    pub end: usize,
     pub node: Node,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Node {
     Or(Vec<Expr>),
     And(Vec<Expr>),
     Not(Box<Expr>),
-    Compare(Box<Expr>, Relation, Box<Expr>),
-    In(Box<Expr>, Box<Expr>),
+    /// A comparison, `in`, or a calculation.
+    Binary(Box<Expr>, Infix, Box<Expr>),
     Name(String),
     Text(String),
     Int(i64),
+    Decimal(Decimal),
     Bool(bool),
     List(Vec<Expr>),
-    Call { name: String, arguments: Vec<Expr> },
-    Method { of: Box<Expr>, name: String, arguments: Vec<Expr> },
+    /// A method's first argument is what stands before its dot.
+    Call {
+        name: String,
+        is_method: bool,
+        arguments: Vec<Expr>,
+    },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relation {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
+/// An operator and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Infix {
+    pub at: usize,
+    pub operator: &'static Operator,
 }
 
-enum Infix {
-    Or,
-    And,
-    Relation(Relation),
-    In,
-}
-
-impl Infix {
-    fn power(&self) -> u8 {
-        match self {
-            Self::Or => 1,
-            Self::And => 2,
-            Self::Relation(_) | Self::In => 3,
-        }
+impl std::fmt::Debug for Infix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.operator.symbol)
     }
 }
 
 pub(super) fn parse(tokens: &[Placed], end: usize) -> Result<Expr, Mistake> {
     let mut parser = Parser { tokens, next: 0, end };
     if tokens.is_empty() {
-        return Err(Mistake::new(0, "the condition is empty"));
+        return Err(Mistake::new(0, 0, "the condition is empty"));
     }
     let expr = parser.expression(0, 0)?;
     if let Some(left) = parser.peek() {
-        return Err(Mistake::new(left.at, parser.surprise(left)));
+        return Err(surprise(left));
     }
     Ok(expr)
 }
@@ -79,6 +73,12 @@ impl<'t> Parser<'t> {
         self.peek().map_or(self.end, |placed| placed.at)
     }
 
+    /// Where the last token taken ends.
+    fn behind(&self) -> usize {
+        let last = self.next.checked_sub(1).and_then(|last| self.tokens.get(last));
+        last.map_or(0, |placed| placed.end)
+    }
+
     fn at_symbol(&self, symbol: &str) -> bool {
         matches!(self.peek(), Some(Placed { token: Token::Symbol(found), .. }) if *found == symbol)
     }
@@ -93,58 +93,32 @@ impl<'t> Parser<'t> {
         if self.take_symbol(symbol) {
             return Ok(());
         }
-        match self.peek() {
-            Some(found) => Err(Mistake::new(found.at, self.surprise(found))),
-            None => Err(Mistake::new(self.end, format!("a `{symbol}` is missing"))),
-        }
-    }
-
-    fn surprise(&self, found: &Placed) -> String {
-        match &found.token {
-            Token::Word(word) if word.eq_ignore_ascii_case("and") => {
-                format!("`{word}` is not an operator, did you mean `&&`?")
-            }
-            Token::Word(word) if word.eq_ignore_ascii_case("or") => {
-                format!("`{word}` is not an operator, did you mean `||`?")
-            }
-            Token::Word(word) => format!("`{word}` was not expected here"),
-            Token::Text(_) => "a text was not expected here".to_owned(),
-            Token::Int(_) => "a number was not expected here".to_owned(),
-            Token::Symbol(symbol) => format!("`{symbol}` was not expected here"),
-        }
+        let missing = || Mistake::new(self.end, self.end, format!("a `{symbol}` is missing"));
+        Err(self.peek().map_or_else(missing, surprise))
     }
 
     fn infix(&self) -> Option<Infix> {
-        match &self.peek()?.token {
-            Token::Word(word) if word == "in" => Some(Infix::In),
-            Token::Symbol(symbol) => match *symbol {
-                "||" => Some(Infix::Or),
-                "&&" => Some(Infix::And),
-                "==" => Some(Infix::Relation(Relation::Equal)),
-                "!=" => Some(Infix::Relation(Relation::NotEqual)),
-                "<" => Some(Infix::Relation(Relation::Less)),
-                "<=" => Some(Infix::Relation(Relation::LessOrEqual)),
-                ">" => Some(Infix::Relation(Relation::Greater)),
-                ">=" => Some(Infix::Relation(Relation::GreaterOrEqual)),
-                _ => None,
-            },
-            Token::Word(_) | Token::Text(_) | Token::Int(_) => None,
-        }
+        let Placed { at, token: Token::Symbol(symbol), .. } = self.peek()? else { return None };
+        let operator = Operator::find(symbol).filter(|operator| operator.sign != Sign::Not)?;
+        Some(Infix { at: *at, operator })
     }
 
     fn expression(&mut self, power_min: u8, depth: usize) -> Result<Expr, Mistake> {
         let mut left = self.prefix(depth)?;
-        let mut compared = false;
-        while let Some(infix) = self.infix().filter(|infix| infix.power() > power_min) {
-            let at = self.here();
-            let compares = matches!(infix, Infix::Relation(_) | Infix::In);
-            if compares && compared {
-                let message = "compares two things at a time: join comparisons with `&&`";
-                return Err(Mistake::new(at, message));
+        let (mut compared, mut links) = (false, depth);
+        while let Some(infix) = self.infix().filter(|infix| infix.operator.power > power_min) {
+            match infix.operator.sign {
+                Sign::Relation(_) | Sign::In if compared => {
+                    let message = "compares two things at a time: join comparisons with `&&`";
+                    let end = infix.at + infix.operator.symbol.len();
+                    return Err(Mistake::new(infix.at, end, message));
+                }
+                Sign::Relation(_) | Sign::In => compared = true,
+                Sign::Plus | Sign::Minus => links = self.deeper(links)?,
+                Sign::Or | Sign::And | Sign::Not => compared = false,
             }
-            compared = compares;
             self.next += 1;
-            let right = self.expression(infix.power(), depth)?;
+            let right = self.expression(infix.operator.power, depth)?;
             left = join(left, infix, right);
         }
         Ok(left)
@@ -154,14 +128,15 @@ impl<'t> Parser<'t> {
         if depth < DEPTH_MAX {
             return Ok(depth + 1);
         }
-        Err(Mistake::new(self.here(), format!("nested deeper than {DEPTH_MAX}")))
+        let here = self.here();
+        Err(Mistake::new(here, here + 1, format!("nested deeper than {DEPTH_MAX}")))
     }
 
     fn prefix(&mut self, depth: usize) -> Result<Expr, Mistake> {
         let at = self.here();
         if self.take_symbol("!") {
             let of = self.prefix(self.deeper(depth)?)?;
-            return Ok(Expr { at, node: Node::Not(Box::new(of)) });
+            return Ok(Expr { at, end: of.end, node: Node::Not(Box::new(of)) });
         }
         let mut of = self.primary(depth)?;
         let mut links = depth;
@@ -175,40 +150,39 @@ impl<'t> Parser<'t> {
 
     fn primary(&mut self, depth: usize) -> Result<Expr, Mistake> {
         let Some(placed) = self.peek() else {
-            return Err(Mistake::new(self.end, "something is missing at the end"));
+            return Err(Mistake::new(self.end, self.end, "something is missing at the end"));
         };
         let at = placed.at;
         self.next += 1;
         let node = match &placed.token {
             Token::Text(text) => Node::Text(text.clone()),
             Token::Int(value) => Node::Int(*value),
+            Token::Decimal(value) => Node::Decimal(*value),
             Token::Symbol("(") => {
                 let inner = self.expression(0, self.deeper(depth)?)?;
                 self.need_symbol(")")?;
-                return Ok(inner);
+                return Ok(Expr { at, end: self.behind(), ..inner });
             }
             Token::Symbol("[") => Node::List(self.items("]", depth)?),
-            Token::Word(word) => return self.word(at, word, depth),
-            Token::Symbol(_) => return Err(Mistake::new(at, self.surprise(placed))),
+            Token::Word(word) => self.word(placed, word, depth)?,
+            Token::Symbol(_) => return Err(surprise(placed)),
         };
-        Ok(Expr { at, node })
+        Ok(Expr { at, end: self.behind(), node })
     }
 
     /// A constant, a call, or a name with its dots; methods are left to the caller.
-    fn word(&mut self, at: usize, word: &str, depth: usize) -> Result<Expr, Mistake> {
+    fn word(&mut self, placed: &Placed, word: &str, depth: usize) -> Result<Node, Mistake> {
         match word {
-            "true" | "false" => return Ok(Expr { at, node: Node::Bool(word == "true") }),
-            "null" => return Err(Mistake::new(at, "there is no null: use has(…)")),
-            "in" => return Err(Mistake::new(at, "`in` was not expected here")),
-            _ if word.eq_ignore_ascii_case("not") && !self.at_symbol("(") => {
-                let message = format!("`{word}` is not an operator, did you mean `!`?");
-                return Err(Mistake::new(at, message));
+            "true" | "false" => return Ok(Node::Bool(word == "true")),
+            "null" => {
+                let message = "there is no null: use has(…)";
+                return Err(Mistake::new(placed.at, placed.end, message));
             }
             _ => {}
         }
         if self.take_symbol("(") {
             let arguments = self.items(")", depth)?;
-            return Ok(Expr { at, node: Node::Call { name: word.to_owned(), arguments } });
+            return Ok(Node::Call { name: word.to_owned(), is_method: false, arguments });
         }
         let mut path = word.to_owned();
         while let Some(part) = self.next_path_part() {
@@ -216,7 +190,7 @@ impl<'t> Parser<'t> {
             path.push('.');
             path.push_str(&part);
         }
-        Ok(Expr { at, node: Node::Name(path) })
+        Ok(Node::Name(path))
     }
 
     /// The word after a dot, unless it is a method's name.
@@ -229,16 +203,18 @@ impl<'t> Parser<'t> {
         (after != Some(&Token::Symbol("("))).then(|| part.clone())
     }
 
-    /// After the dot.
+    /// After the dot. It stands where its name does.
     fn method(&mut self, of: Expr, depth: usize) -> Result<Expr, Mistake> {
         let at = self.here();
         let Some(Placed { token: Token::Word(name), .. }) = self.peek() else {
-            return Err(Mistake::new(at, "a name is missing after the dot"));
+            return Err(Mistake::new(at, at + 1, "a name is missing after the dot"));
         };
         self.next += 1;
         self.need_symbol("(")?;
-        let arguments = self.items(")", depth)?;
-        Ok(Expr { at, node: Node::Method { of: Box::new(of), name: name.clone(), arguments } })
+        let mut arguments = vec![of];
+        arguments.extend(self.items(")", depth)?);
+        let node = Node::Call { name: name.clone(), is_method: true, arguments };
+        Ok(Expr { at, end: self.behind(), node })
     }
 
     /// Items up to the closing symbol; the opening one is behind.
@@ -250,7 +226,8 @@ impl<'t> Parser<'t> {
         }
         loop {
             if items.len() == LIST_MAX {
-                return Err(Mistake::new(self.here(), format!("more than {LIST_MAX} items")));
+                let here = self.here();
+                return Err(Mistake::new(here, here + 1, format!("more than {LIST_MAX} items")));
             }
             items.push(self.expression(0, depth)?);
             if !self.take_symbol(",") {
@@ -261,24 +238,32 @@ impl<'t> Parser<'t> {
     }
 }
 
+fn surprise(found: &Placed) -> Mistake {
+    let what = match &found.token {
+        Token::Word(word) => format!("`{word}`"),
+        Token::Text(_) => "a text".to_owned(),
+        Token::Int(_) | Token::Decimal(_) => "a number".to_owned(),
+        Token::Symbol(symbol) => format!("`{symbol}`"),
+    };
+    Mistake::new(found.at, found.end, format!("{what} was not expected here"))
+}
+
 /// Chains of `&&` and `||` become one flat node, so that their length never becomes depth.
 fn join(left: Expr, infix: Infix, right: Expr) -> Expr {
-    let at = left.at;
-    let node = match (infix, left.node) {
-        (Infix::Or, Node::Or(mut items)) => {
+    let (at, end) = (left.at, right.end);
+    let whole = |left: Expr, right| Node::Binary(Box::new(left), infix, Box::new(right));
+    let node = match (infix.operator.sign, left.node) {
+        (Sign::Or, Node::Or(mut items)) => {
             items.push(right);
             Node::Or(items)
         }
-        (Infix::And, Node::And(mut items)) => {
+        (Sign::And, Node::And(mut items)) => {
             items.push(right);
             Node::And(items)
         }
-        (Infix::Or, node) => Node::Or(vec![Expr { at, node }, right]),
-        (Infix::And, node) => Node::And(vec![Expr { at, node }, right]),
-        (Infix::Relation(relation), node) => {
-            Node::Compare(Box::new(Expr { at, node }), relation, Box::new(right))
-        }
-        (Infix::In, node) => Node::In(Box::new(Expr { at, node }), Box::new(right)),
+        (Sign::Or, node) => Node::Or(vec![Expr { node, ..left }, right]),
+        (Sign::And, node) => Node::And(vec![Expr { node, ..left }, right]),
+        (_, node) => whole(Expr { node, ..left }, right),
     };
-    Expr { at, node }
+    Expr { at, end, node }
 }

@@ -1,6 +1,8 @@
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
 use crate::text::{At, suggestion};
 
+use super::table::NOW;
+
 /// What conditions may name beside the alert's own fields: the enrichers, by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
@@ -20,6 +22,8 @@ pub enum Slot {
     Seen,
     /// `counters.first_seen`
     FirstSeen,
+    /// `now`: in conditions alone, since nothing is proved or grouped by it.
+    Now,
 }
 
 /// A name in a condition, as it is written, and where.
@@ -44,6 +48,11 @@ impl Schema {
         shape.provides.get(field).map(|(_, of)| (Slot::Fact { enricher, field }, *of))
     }
 
+    /// What a condition may name.
+    pub(super) fn name(&self, path: &str) -> Option<(Slot, Type)> {
+        if path == NOW { Some((Slot::Now, Type::Time)) } else { self.find(path) }
+    }
+
     /// An alert's field, a counter or a fact. The alert's names win.
     pub fn find(&self, path: &str) -> Option<(Slot, Type)> {
         if let Some(field) = field_named(path) {
@@ -58,7 +67,7 @@ impl Schema {
 
     /// Why an enricher may not be called so, if it may not.
     pub fn enricher_name_problem(name: &str) -> Option<String> {
-        if name == "counters" || FIELDS.iter().any(|info| info.group == name) {
+        if name == "counters" || name == NOW || FIELDS.iter().any(|info| info.group == name) {
             return Some(format!("`{name}` is the name of a part of every alert, choose another"));
         }
         let mut chars = name.chars();
@@ -78,7 +87,7 @@ impl Schema {
             return format!("`{}` provides no `{path}`{hint}", shape.name);
         }
         let mut paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
-        paths.extend(["counters.seen".to_owned(), "counters.first_seen".to_owned()]);
+        paths.extend(["counters.seen", "counters.first_seen", NOW].map(str::to_owned));
         paths.extend(self.enrichers.iter().flat_map(paths_of));
         let hint = suggestion(path, paths.iter().map(String::as_str));
         if hint.is_empty() && !path.contains('.') {

@@ -18,6 +18,7 @@ impl<'s> Scope<'s> {
         match slot {
             Slot::Field(field) => self.alert.get(field).borrowed(),
             Slot::Fact { enricher, field } => self.fact(enricher, field),
+            Slot::Now => Value::Time(self.now),
             Slot::Seen => self.counter(|counters| Value::Int(counters.seen)),
             Slot::FirstSeen => self.counter(|counters| Value::Time(counters.first_seen)),
         }
@@ -44,7 +45,7 @@ impl<'s> Scope<'s> {
     pub fn row(&self, slot: Slot) -> Option<&'s FactRow> {
         match slot {
             Slot::Fact { enricher, .. } => self.facts.get(enricher)?.as_deref(),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
         }
     }
 

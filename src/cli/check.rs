@@ -1,40 +1,116 @@
 use std::process::ExitCode;
 
-use super::{Config, say};
-use crate::app::{Failure, system_clock};
-use crate::decide::run_tests;
+use clap::{Args, ValueEnum};
+use serde_json::json;
 
-/// Every problem of every file, or what was found in order.
-pub(super) fn check(config: &Config) -> Result<ExitCode, Failure> {
-    let loaded = config.load(system_clock()())?;
+use super::{Config, report, say};
+use crate::app::{Failure, Loaded, system_clock};
+use crate::policy::{Finding, Severity, findings};
+
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: Config,
+    /// One JSON object with all findings, for CI
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 for these and what is worse
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    deny: Option<Deny>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Deny {
+    Warnings,
+    Notes,
+}
+
+impl Deny {
+    fn least(self) -> Severity {
+        match self {
+            Self::Warnings => Severity::Warning,
+            Self::Notes => Severity::Note,
+        }
+    }
+}
+
+impl Check {
+    /// Every problem of every file, or what was found in order and what can be said about it.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let loaded = match self.config.load(system_clock()()) {
+            Ok(loaded) => loaded,
+            Err(Failure::Configuration(problems)) if self.json => {
+                let found: Vec<Finding> = problems.iter().map(Finding::of).collect();
+                say(&object(None, &found).to_string());
+                return Ok(ExitCode::from(64));
+            }
+            Err(failure @ Failure::Configuration(_)) => return Ok(report(&failure)),
+            Err(failure) => return Err(failure),
+        };
+        let found = findings(&loaded.checked.policy);
+        if self.json {
+            say(&object(Some(&loaded), &found).to_string());
+        } else {
+            for finding in &found {
+                say(&line(finding));
+            }
+            say(&summary(&loaded, &found));
+        }
+        let least = self.deny.map(Deny::least);
+        let is_denied = found.iter().any(|finding| Some(finding.code.severity()) >= least);
+        Ok(if least.is_some() && is_denied { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let code = finding.code;
+    format!("{}: {} {}: {}", finding.at, code.severity().name(), code.id(), finding.message)
+}
+
+fn count(found: &[Finding], severity: Severity) -> usize {
+    found.iter().filter(|finding| finding.code.severity() == severity).count()
+}
+
+fn summary(loaded: &Loaded, found: &[Finding]) -> String {
     let checked = &loaded.checked;
-    say(&format!(
-        "ok: {} pipelines, {} enrichers, {} playbooks, {} boundary layers; policy {}",
+    let found = match (count(found, Severity::Warning), count(found, Severity::Note)) {
+        (0, 0) => String::new(),
+        (warnings, notes) => {
+            format!(
+                "; {warnings} warning(s), {notes} note(s): each code is explained in playbooks/FINDINGS.md"
+            )
+        }
+    };
+    format!(
+        "ok: {} pipelines, {} enrichers, {} playbooks, {} boundary layers; policy {}{found}",
         checked.pipelines.list().len(),
         checked.enrichers.len(),
         checked.policy.playbooks().len(),
         checked.policy.boundary().layers.len(),
         checked.policy.hash
-    ));
-    Ok(ExitCode::SUCCESS)
+    )
 }
 
-/// One line for each test of the playbooks; a failed one shows what differs.
-pub(super) fn test(config: &Config) -> Result<ExitCode, Failure> {
-    let loaded = config.load(system_clock()())?;
-    let outcomes = run_tests(&loaded.checked.policy);
-    let mut failed = 0;
-    for outcome in &outcomes {
-        if outcome.passed() {
-            say(&format!("ok      {}: {}", outcome.playbook, outcome.name));
-            continue;
-        }
-        failed += 1;
-        say(&format!("FAILED  {}: {} ({})", outcome.playbook, outcome.name, outcome.at));
-        for difference in &outcome.differences {
-            say(&format!("        {difference}"));
-        }
-    }
-    say(&format!("{} passed, {failed} failed", outcomes.len() - failed));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// The policy's hash is missing where there is an error: there is no policy then.
+fn object(loaded: Option<&Loaded>, found: &[Finding]) -> serde_json::Value {
+    let one = |finding: &Finding| {
+        json!({
+            "code": finding.code.id(),
+            "severity": finding.code.severity().name(),
+            "file": &*finding.at.path,
+            "line": finding.at.line,
+            "column": finding.at.column,
+            "message": finding.message,
+            "about": finding.code.about(),
+            "page": finding.code.page(),
+        })
+    };
+    json!({
+        "v": 1,
+        "policy": loaded.map(|loaded| loaded.checked.policy.hash.as_str()),
+        "errors": count(found, Severity::Error),
+        "warnings": count(found, Severity::Warning),
+        "notes": count(found, Severity::Note),
+        "findings": found.iter().map(one).collect::<Vec<_>>(),
+    })
 }

@@ -59,6 +59,7 @@ impl Demo {
             workers: WorkersConfig { intake: 1, triage: 1 },
             batch: BatchConfig { max_ms: 50, max_alerts: 1000, lookup_ms: 500 },
             activate: false,
+            reload: app::Reload::default(),
             clock: Arc::clone(&clock),
         };
         let keys = Arc::new(app::offline_keys()?);

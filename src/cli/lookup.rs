@@ -1,4 +1,3 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -72,14 +71,7 @@ impl Lookup {
 
 /// Asks the process that listens for metrics where the configuration says.
 fn purge(loaded: &Loaded, enricher: &str, key: &[&str]) -> Result<ExitCode, Failure> {
-    let mut listen = loaded.service()?.listen;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
+    let listen = app::here(loaded.service()?.listen);
     let body = json!({"enricher": enricher, "key": key}).to_string();
     let (status, text) = app::post(&format!("http://{listen}/facts/purge"), body)?;
     if status != 200 {
@@ -115,9 +107,11 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
             Value::Unknown(why) => format!("unknown ({}): {}", why.code(), why.about()),
             Value::Bool(value) => value.to_string(),
             Value::Int(value) => value.to_string(),
+            Value::Decimal(value) => value.to_string(),
             Value::Time(value) => value.to_string(),
             Value::Duration(value) => duration_text(*value),
             Value::Text(text) => text.to_string(),
+            Value::List(items) => items.join(", "),
         };
         lines.push(format!("  {name:14} {value}"));
     }

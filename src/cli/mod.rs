@@ -11,8 +11,10 @@ mod init;
 mod lines;
 mod lookup;
 mod map;
+mod policy;
 mod schema;
 mod screen;
+mod test;
 mod verify;
 
 use std::io::{IsTerminal, Read, Write};
@@ -58,10 +60,13 @@ enum Verb {
     Pipeline(PipelineVerb),
     /// Look one key up and show the fact: its values, where they are from and how old they are
     Lookup(lookup::Lookup),
+    /// What people sign, and what the policy of a running process does
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
     /// Check every file and report every problem, touching no network
-    Check(Config),
+    Check(check::Check),
     /// Run the tests that the playbooks carry
-    Test(Config),
+    Test(test::Test),
     /// Print the JSON Schema of a kind of file
     Schema(schema::Schema),
     /// What the boundary allows, whatever the playbooks say
@@ -144,11 +149,12 @@ pub fn main() -> ExitCode {
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
-        Verb::Check(config) => check::check(&config),
-        Verb::Test(config) => check::test(&config),
         Verb::Init(init) => init.run(),
         Verb::Schema(schema) => schema.run(),
         Verb::Boundary(verb) => verb.run(),
+        Verb::Policy(verb) => verb.run(),
+        Verb::Check(check) => check.run(),
+        Verb::Test(test) => test.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };
@@ -162,7 +168,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Configuration(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{problem:#}\n");
             }
             eprintln!("{failure}; nothing was started");
             ExitCode::from(64)
@@ -231,8 +237,8 @@ impl Run {
         let service = loaded.service()?;
         let keys = loaded.keys()?;
         crate::observe::start_logs(service.log.level, service.log.json);
-        let drain = Drain::default();
-        drain_on_signal(drain.clone())?;
+        let (drain, reload) = (Drain::default(), app::Reload::default());
+        heed_signals(drain.clone(), reload.clone())?;
         let roles = self.role.iter().map(|role| match role {
             RoleArg::Intake => Role::Intake,
             RoleArg::Triage => Role::Triage,
@@ -243,6 +249,7 @@ impl Run {
             workers: service.workers,
             batch: service.batch,
             activate: self.activate,
+            reload,
             clock,
         };
         app::run(&loaded, keys, &options, drain)?;
@@ -253,19 +260,28 @@ impl Run {
 /// Whatever hangs: supervisors kill after 10 s.
 const DRAIN_MAX: Duration = Duration::from_millis(9500);
 
-/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once.
-fn drain_on_signal(drain: Drain) -> Result<(), Failure> {
+/// SIGTERM and SIGINT start the drain. A second SIGINT ends the process at once. SIGHUP asks for
+/// the policy's files to be read again.
+fn heed_signals(drain: Drain, reload: app::Reload) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Ended(format!("no runtime: {error}")))?;
     std::thread::spawn(move || {
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut term), Ok(mut int)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
+            let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::hangup()),
+            ) else {
                 return tracing::error!("signals can't be caught");
             };
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    _ = hup.recv() => reload.ask(),
+                }
+            }
             drain.start();
             tokio::select! {
                 _ = int.recv() => std::process::exit(130),

@@ -56,6 +56,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
     page.containment(case);
+    page.shadow(case);
     for group in ["nhi", "credential"] {
         page.group(group, &case["alert"][group]);
     }
@@ -191,6 +192,20 @@ impl Page {
         }
     }
 
+    fn shadow(&mut self, case: &Value) {
+        let shadows = case["shadow"].as_array().map_or(&[][..], Vec::as_slice);
+        if !shadows.is_empty() {
+            self.heading("would have been otherwise (in shadow, without effect)");
+        }
+        for shadow in shadows {
+            let words = ["fate", "action", "queue", "priority"].map(|name| &shadow[name]);
+            let words = words.into_iter().filter(|word| word.is_string()).map(plain);
+            let said = words.collect::<Vec<_>>().join(", ");
+            let (rule, reason) = (plain(&shadow["rule"]), plain(&shadow["reason"]));
+            self.pair(&plain(&shadow["playbook"]), &format!("{said} (rule {rule}, {reason})"));
+        }
+    }
+
     fn group(&mut self, group: &str, values: &Value) {
         if !values.is_object() {
             return;
@@ -287,7 +302,7 @@ pub(super) fn age_text(age_ms: i64) -> String {
     if rounded == 0 { "0s".to_owned() } else { duration_text(rounded) }
 }
 
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),

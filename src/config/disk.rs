@@ -1,13 +1,19 @@
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
-use super::files::{Files, SERVICE_FILE};
+use super::files::{File, Files, SERVICE_FILE};
+use super::load::is_policy;
 use super::secret::{ResolvedSecrets, SecretFrom};
 use super::service::{Paths, ServiceConfig};
 use super::systems::AllSystemSecrets;
 use crate::case::Millis;
 use crate::text::{At, Problem, Problems, Source};
+
+/// Of files, by their names in the configuration: when they were changed, and their sizes.
+pub type Look = BTreeMap<String, Stamp>;
+pub type Stamp = Option<(Millis, u64)>;
 
 /// Folders deeper than this are a mistake, or a link to themselves.
 const DEPTH_MAX: usize = 8;
@@ -20,19 +26,74 @@ impl Files {
     ///
     /// Errors: none; what could not be read is a problem that `load` reports with all others.
     pub fn read(directory: &Path) -> Self {
+        let mut files = Self::begin(directory);
+        files.read_folders(directory);
+        files
+    }
+
+    /// Where the three folders of a configuration directory really are.
+    pub fn places(directory: &Path) -> Vec<PathBuf> {
+        let folders = Self::begin(directory).folders();
+        folders.each().into_iter().map(|(_, place)| directory.join(place)).collect()
+    }
+
+    /// The service's own file, which says where the others are.
+    fn begin(directory: &Path) -> Self {
         let mut files = Self::default();
         let service = directory.join(SERVICE_FILE);
-        let mut paths = Paths::default();
         if service.exists() {
             files.take(&service, SERVICE_FILE);
-            if let Some(file) = files.get(SERVICE_FILE) {
-                paths = ServiceConfig::paths_of(&file.source);
-            }
-        }
-        for (name, place) in paths.each() {
-            files.walk(&directory.join(place), name, 0);
         }
         files
+    }
+
+    /// The three folders as they are now, beside the service's file as it was.
+    pub fn reread(&self, directory: &Path) -> Self {
+        let mut files = Self::default();
+        if let Some(file) = self.get(SERVICE_FILE) {
+            files.insert(SERVICE_FILE, file.source.clone(), file.modified);
+        }
+        files.read_folders(directory);
+        files
+    }
+
+    fn read_folders(&mut self, directory: &Path) {
+        for (name, place) in self.folders().each() {
+            let mut found = Vec::new();
+            let unread = walk(&directory.join(place), name, 0, &mut found);
+            for (path, name) in found {
+                self.take(&path, &name);
+            }
+            for (folder, why) in unread {
+                self.cannot_read(&folder, why);
+            }
+        }
+    }
+
+    fn folders(&self) -> Paths {
+        let service = self.get(SERVICE_FILE);
+        service.map_or_else(Paths::default, |file| ServiceConfig::paths_of(&file.source))
+    }
+
+    /// Every file that the policy is made of and its time and size, without reading any; what can't
+    /// be seen is not there.
+    pub fn look(&self, directory: &Path) -> Look {
+        let mut look = Look::new();
+        for (name, place) in self.folders().each() {
+            let mut found = Vec::new();
+            walk(&directory.join(place), name, 0, &mut found);
+            for (path, name) in found.into_iter().filter(|(_, name)| is_policy(name)) {
+                look.insert(name, stamp(&path));
+            }
+        }
+        look
+    }
+
+    /// The same of what was read.
+    pub fn looked(&self) -> Look {
+        let files = self.iter().filter(|(name, _)| is_policy(name));
+        let stamp = |file: &File| Some((file.modified?, file.source.text.len() as u64));
+        files.map(|(name, file)| (name.to_owned(), stamp(file))).collect()
     }
 
     /// Some of them, as they are now.
@@ -44,30 +105,6 @@ impl Files {
             }
         }
         files
-    }
-
-    fn walk(&mut self, folder: &Path, name: &str, depth: usize) {
-        if depth > DEPTH_MAX {
-            return self.cannot_read(folder, "folders are nested too deep");
-        }
-        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return self.cannot_read(folder, error.kind()),
-        };
-        for entry in entries {
-            let file_name = entry.file_name();
-            let file_name = file_name.to_string_lossy();
-            if file_name.starts_with('.') || file_name.ends_with(".md") {
-                continue;
-            }
-            let (path, name) = (entry.path(), format!("{name}/{file_name}"));
-            if path.is_dir() {
-                self.walk(&path, &name, depth + 1);
-            } else {
-                self.take(&path, &name);
-            }
-        }
     }
 
     fn take(&mut self, path: &Path, name: &str) {
@@ -84,17 +121,58 @@ impl Files {
         let Ok(text) = String::from_utf8(bytes) else {
             return self.cannot_read(path, "it is not UTF-8 text");
         };
-        let modified = modified.and_then(|time| {
-            let since = time.duration_since(UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_millis()).ok().map(Millis)
-        });
+        let modified = modified.and_then(millis);
         self.insert(name, Source::new(shown(path), text), modified);
     }
 
     fn cannot_read(&mut self, path: &Path, why: impl std::fmt::Display) {
         let at = At { path: shown(path).into(), line: 1, column: 1 };
-        self.unread.push(Problem { at, message: format!("cannot be read: {why}") });
+        self.unread.push(Problem::new(at, format!("cannot be read: {why}")));
     }
+}
+
+/// When a file was changed, and its size; nothing when it can't be seen.
+pub fn stamp(path: &Path) -> Stamp {
+    let about = fs::metadata(path).ok()?;
+    Some((millis(about.modified().ok()?)?, about.len()))
+}
+
+fn millis(time: SystemTime) -> Option<Millis> {
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Millis)
+}
+
+/// Adds the files of a folder, with their names in the configuration; gives the folders that could
+/// not be read, and why.
+fn walk(
+    folder: &Path,
+    name: &str,
+    depth: usize,
+    found: &mut Vec<(PathBuf, String)>,
+) -> Vec<(PathBuf, String)> {
+    if depth > DEPTH_MAX {
+        return vec![(folder.to_owned(), "folders are nested too deep".to_owned())];
+    }
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return vec![(folder.to_owned(), error.kind().to_string())],
+    };
+    let mut unread = Vec::new();
+    for entry in entries {
+        let file_name = entry.file_name();
+        let file_name = file_name.to_string_lossy();
+        if file_name.starts_with('.') || file_name.ends_with(".md") {
+            continue;
+        }
+        let (path, name) = (entry.path(), format!("{name}/{file_name}"));
+        if path.is_dir() {
+            unread.extend(walk(&path, &name, depth + 1, found));
+        } else {
+            found.push((path, name));
+        }
+    }
+    unread
 }
 
 impl ServiceConfig {

@@ -247,8 +247,7 @@ fn provides(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ty
         match Type::named(of_name) {
             Some(of) => provides.push((word.to_owned(), of)),
             None => {
-                let hint =
-                    suggestion(of_name, ["bool", "int", "time", "duration", "text"].into_iter());
+                let hint = suggestion(of_name, Type::ALL.into_iter().map(Type::name));
                 problems.add(&of.at, format!("`{word}` has no known type{hint}"));
             }
         }

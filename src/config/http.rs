@@ -274,6 +274,7 @@ fn template(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<T
 pub(super) fn plain(node: &Node) -> Option<String> {
     match &node.data {
         Data::Text(text) => Some(text.clone()),
+        Data::Decimal(text) => Some(text.clone()),
         Data::Int(value) => Some(value.to_string()),
         Data::Bool(value) => Some(value.to_string()),
         _ => None,

@@ -100,7 +100,7 @@ fn fact(node: &Node, of: Type, calls: &[String], problems: &mut Problems) -> Opt
     let table = fields.get("table").map(|node| table(node, problems)).unwrap_or_default();
     fields.finish(problems);
     let place = place?;
-    if place.path.is_many() && how == How::Plain {
+    if place.path.is_many() && how == How::Plain && of != Type::List {
         problems.add(&node.at, "more than one may stand there: say `join`, `count` or `digest`");
     }
     Some(HttpFact::At(FactAt { place, optional, how, like, table }))

@@ -26,6 +26,17 @@ pub struct Checked {
     pub policy_hash: String,
 }
 
+impl Checked {
+    /// What people sign: the policy's hash, and each of its files as `sha256sum` shows it.
+    pub fn statement(&self) -> String {
+        let files = self.bundle.iter().map(|(path, text)| {
+            let digest = crate::case::hex(&Sha256::digest(text.as_bytes()));
+            format!("{digest}  {path}\n")
+        });
+        format!("tipstaff policy 1\nhash {}\n{}", self.policy_hash, files.collect::<String>())
+    }
+}
+
 /// What a file is, by its path from the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -115,6 +126,12 @@ fn part(path: &str) -> Part {
         _ if path == "pipelines/aliases.csv" => Part::Aliases,
         _ => Part::Other,
     }
+}
+
+/// Whether a file is of the policy's bundle, or is in its place and lost.
+#[cfg(feature = "shell")]
+pub(super) fn is_policy(path: &str) -> bool {
+    path.starts_with("playbooks/") || !matches!(part(path), Part::Other | Part::Aliases)
 }
 
 pub(super) fn folder(path: &str) -> &str {

@@ -22,6 +22,7 @@ mod reply_path;
 mod schemas;
 mod secret;
 mod service;
+mod signing;
 mod sns;
 mod systems;
 mod template;
@@ -35,6 +36,8 @@ pub use addresses::{AddressList, AddressSource, Given, ListFormat};
 pub use aws::{IamGiven, IamSource};
 pub use cache::CacheConfig;
 pub use combine::{CombineSource, Part, WhenUnknown};
+#[cfg(feature = "shell")]
+pub use disk::{Look, Stamp, stamp};
 pub use enricher::{EnricherConfig, KeySpec, SourceConfig, TableFormat, TableSource};
 pub use files::{File, Files, SERVICE_FILE};
 pub use http::{AbsentWhen, Body, HttpCall, HttpConfig, Next, Pages, Pattern, Read, Unlike};
@@ -48,6 +51,7 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
+pub use signing::SigningConfig;
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,

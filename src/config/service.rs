@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use super::secret::{SecretFrom, secret_from};
+use super::signing::{SigningConfig, signing};
 use super::systems::{SystemConfig, systems};
 use super::traces::{TracesConfig, traces};
 use super::webhooks::{WebhooksConfig, webhooks};
@@ -30,6 +31,8 @@ pub struct ServiceConfig {
     /// The key before the last rotation, while old fingerprints are still in tables.
     pub previous: Option<FingerprintConfig>,
     pub paths: Paths,
+    /// Who may sign the policy, and how many must; without it signatures are not looked at.
+    pub signing: Option<SigningConfig>,
     pub start: Start,
     /// Whether each ruling is written as an OCSF Detection Finding, too.
     pub findings: bool,
@@ -145,6 +148,7 @@ impl ServiceConfig {
         let keys = fields.require("fingerprint", problems);
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
+        let signing = fields.get("policy").and_then(|node| signing(node, problems));
         let start = start(fields.get("start"), problems);
         let findings = fields.bool("findings", problems).unwrap_or(false);
         let log = log(fields.get("log"), problems);
@@ -164,6 +168,7 @@ impl ServiceConfig {
             fingerprint,
             previous,
             paths,
+            signing,
             start,
             findings,
             log,

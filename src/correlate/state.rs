@@ -106,7 +106,8 @@ impl State {
         }
     }
 
-    fn count(&mut self, counters: &Counters, at: Millis) {
+    /// What an alert that is ruled at this time leaves behind.
+    pub fn count(&mut self, counters: &Counters, at: Millis) {
         let Some(id) = &counters.group else { return };
         if let Some(known) = self.groups.get_mut(id).filter(|g| g.case_id == counters.case_id) {
             known.seen = counters.seen;

@@ -9,14 +9,12 @@ mod walk;
 mod boundary;
 mod ruling;
 mod revise;
-mod trial;
 
 use crate::case::{Arrival, Counters, Decision, Facts, Millis};
 
 pub use boundary::Permit;
 pub use revise::{revise, unknown, waits};
-pub use ruling::decide;
-pub use trial::{TestOutcome, run_tests};
+pub use ruling::{decide, decide_by};
 
 /// Everything a ruling may see.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::case::{
     Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, Priority,
@@ -24,7 +25,7 @@ pub fn decide<'p>(policy: &'p Policy, inputs: &Inputs<'p>) -> Decided<'p> {
 }
 
 /// With a playbook named, that one rules, whatever its mode: for the tests of shadow playbooks.
-pub(super) fn decide_by<'p>(
+pub fn decide_by<'p>(
     policy: &'p Policy,
     playbook: Option<&'p Playbook>,
     inputs: &Inputs<'p>,
@@ -42,15 +43,11 @@ pub(super) fn decide_by<'p>(
         None => judge.no_rule(),
     };
     if playbook.is_none() {
-        let shadows = policy.shadows(alert).map(|playbook| {
-            let decision = judge.rule(playbook).decision;
-            Shadow {
-                playbook: decision.playbook,
-                rule: decision.rule,
-                fate: decision.fate.name().into(),
-            }
-        });
-        decided.decision.shadow = shadows.collect();
+        let shadows: Vec<Shadow<'p>> = policy
+            .shadows(alert)
+            .map(|playbook| Shadow::of(judge.shadow(playbook), &decided.decision))
+            .collect();
+        decided.decision.shadow = shadows;
     }
     debug_assert_eq!(
         decided.permit.is_some(),
@@ -178,6 +175,15 @@ impl<'p> Judge<'p> {
         }];
         decision.boundary = verdicts.found;
         decided(decision)
+    }
+
+    /// What it would rule. Whatever goes wrong in it is its own: the fate is another playbook's.
+    fn shadow(&self, playbook: &'p Playbook) -> Decision<'p> {
+        let ruled = catch_unwind(AssertUnwindSafe(|| self.rule(playbook).decision));
+        ruled.unwrap_or_else(|_| {
+            let to = &playbook.fallback.1;
+            bare(self.route(to, to.priority), Reason::RuleFailed, &*playbook.name, "none")
+        })
     }
 
     fn rule(&self, playbook: &'p Playbook) -> Decided<'p> {

@@ -373,6 +373,18 @@ fn read_fact(at: &FactAt, of: Type, reply: &Json) -> Result<Value<'static>, &'st
             let none = texts.is_empty() && at.optional;
             return Ok(if none { Value::Absent } else { Value::Text(texts.join(with).into()) });
         }
+        How::Plain if of == Type::List && !found.is_empty() => {
+            let items = found.iter().flat_map(|value| match value {
+                Json::Array(items) => items.as_slice(),
+                other => std::slice::from_ref(*other),
+            });
+            let texts =
+                items.filter(|value| !value.is_null()).map(|item| scalar(item).map(Box::from));
+            let texts: Option<Vec<Box<str>>> = texts.collect();
+            let texts = texts.ok_or("a list of more than plain values")?;
+            let is_none = texts.is_empty() && at.optional;
+            return Ok(if is_none { Value::Absent } else { Value::List(texts.into()) });
+        }
         _ => {}
     }
     let value = match found.as_slice() {
@@ -392,11 +404,19 @@ fn plain(at: &FactAt, of: Type, value: &Json) -> Result<Value<'static>, &'static
         let seconds = value.as_i64().ok_or(wrong)?;
         return seconds.checked_mul(1000).map(|ms| Value::Time(Millis(ms))).ok_or(wrong);
     }
+    // A number of JSON has at most 15 digits that are surely those which were sent.
+    if let (Type::Decimal, Json::Number(number)) = (of, value) {
+        let text = number.to_string();
+        let is_exact = number.is_i64() || text.bytes().filter(u8::is_ascii_digit).count() <= 15;
+        let read = Value::read(of, &text).filter(|_| is_exact);
+        return read.map(Value::into_owned).ok_or(wrong);
+    }
     let is_typed = match of {
         Type::Bool => value.is_boolean() || !at.table.is_empty(),
         Type::Int => value.is_i64() || !at.table.is_empty(),
         Type::Text => true,
-        Type::Time => value.is_string(),
+        Type::List => false,
+        Type::Decimal | Type::Time => value.is_string(),
         Type::Duration => value.is_string() || value.is_i64(),
     };
     let text = scalar(value).filter(|_| is_typed).ok_or(wrong)?;

@@ -88,7 +88,7 @@ fn csv(
 ) {
     let columns: Vec<&str> =
         list.column.iter().chain(&list.label_column).map(String::as_str).collect();
-    each_row(source, TableFormat::Csv, &columns, problems, &mut |row, problems| {
+    each_row(source, TableFormat::Csv, &columns, &|_| false, problems, &mut |row, problems| {
         let cell = |index: usize| row.cells.get(index).and_then(Option::as_deref);
         let Some(network) = cell(0).and_then(network_of) else {
             problems.add(&row.at(Some(0)), "no address and no network like 192.0.2.0/24");

@@ -25,13 +25,15 @@ impl Row<'_> {
 /// A table whose first mistakes are all of one kind need not tell each of them.
 const PROBLEMS_MAX: usize = 20;
 
-/// Hands each row of a table to `take`, which says whether to go on.
+/// Hands each row of a table to `take`, which says whether to go on. `is_list` says of which columns
+/// a cell may be a list: its text is then that of a JSON array.
 ///
 /// Errors: adds what is no row of this format, and columns that the table does not have.
 pub(super) fn each_row(
     source: &Source,
     format: TableFormat,
     columns: &[&str],
+    is_list: &dyn Fn(usize) -> bool,
     problems: &mut Problems,
     take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
 ) {
@@ -47,8 +49,8 @@ pub(super) fn each_row(
     };
     match format {
         TableFormat::Csv => csv_rows(source, columns, problems, &mut take),
-        TableFormat::Yaml => yaml_rows(source, columns, problems, &mut take),
-        TableFormat::Ndjson => ndjson_rows(source, columns, problems, &mut take),
+        TableFormat::Yaml => yaml_rows(source, columns, is_list, problems, &mut take),
+        TableFormat::Ndjson => ndjson_rows(source, columns, is_list, problems, &mut take),
     }
 }
 
@@ -149,6 +151,7 @@ fn csv_place(text: &str, start: usize, line: usize, cell: Option<usize>) -> (usi
 fn yaml_rows(
     source: &Source,
     columns: &[&str],
+    is_list: &dyn Fn(usize) -> bool,
     problems: &mut Problems,
     take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
 ) {
@@ -176,7 +179,10 @@ fn yaml_rows(
             let node = cell.and_then(|cell| nodes.get(cell).copied().flatten());
             node.map_or_else(|| item.at.clone(), |node| node.at.clone())
         };
-        let cells = nodes.iter().map(|node| node.and_then(|node| yaml_cell(node, problems)));
+        let cells = nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| node.and_then(|node| yaml_cell(node, is_list(index), problems)));
         let row = Row { cells: cells.collect(), is_malformed, place: &place };
         if !take(&row, problems) {
             return;
@@ -185,12 +191,16 @@ fn yaml_rows(
     seen.finish(&node.at, problems);
 }
 
-fn yaml_cell<'n>(node: &'n Node, problems: &mut Problems) -> Option<Cow<'n, str>> {
+fn yaml_cell<'n>(node: &'n Node, is_list: bool, problems: &mut Problems) -> Option<Cow<'n, str>> {
     let text = match &node.data {
         Data::Null => return None,
         Data::Text(text) | Data::Decimal(text) => Cow::Borrowed(text.as_str()),
         Data::Int(value) => Cow::Owned(value.to_string()),
         Data::Bool(value) => Cow::Owned(value.to_string()),
+        Data::List(items) if is_list && items.iter().all(|item| item.text().is_some()) => {
+            let texts: Vec<Option<&str>> = items.iter().map(Node::text).collect();
+            Cow::Owned(serde_json::to_string(&texts).unwrap_or_default())
+        }
         Data::List(_) | Data::Map(_) => {
             problems.add(&node.at, format!("a cell must be one value, not {}", node.kind()));
             return None;
@@ -202,6 +212,7 @@ fn yaml_cell<'n>(node: &'n Node, problems: &mut Problems) -> Option<Cow<'n, str>
 fn ndjson_rows(
     source: &Source,
     columns: &[&str],
+    is_list: &dyn Fn(usize) -> bool,
     problems: &mut Problems,
     take: &mut dyn FnMut(&Row<'_>, &mut Problems) -> bool,
 ) {
@@ -232,9 +243,9 @@ fn ndjson_rows(
             here(value.map_or(1, column_of))
         };
         let mut cells = Vec::with_capacity(values.len());
-        for raw in &values {
-            let text = raw.map(|raw| json_cell(raw.get()));
-            if let (Some(raw), Some(None)) = (raw, &text) {
+        for (index, raw) in values.iter().enumerate() {
+            let text = raw.map(|raw| json_cell(raw.get(), is_list(index)));
+            if let (Some(raw), Some(None)) = (*raw, &text) {
                 problems.add(&here(column_of(raw)), "a cell must be one value");
             }
             cells.push(text.flatten().and_then(filled));
@@ -247,10 +258,11 @@ fn ndjson_rows(
     seen.finish(&at(source, 1, 1), problems);
 }
 
-/// The text of a scalar; `null` is empty. Nothing for a list or an object.
-pub(super) fn json_cell(raw: &str) -> Option<Cow<'_, str>> {
+/// The text of a scalar; `null` is empty. Nothing for an object, nor for a list where none may be.
+pub(super) fn json_cell(raw: &str, is_list: bool) -> Option<Cow<'_, str>> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(raw).ok().map(Cow::Owned),
+        b'[' if is_list => Some(Cow::Borrowed(raw)),
         b'{' | b'[' => None,
         b'n' => Some(Cow::Borrowed("")),
         _ => Some(Cow::Borrowed(raw)),

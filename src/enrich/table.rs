@@ -52,7 +52,12 @@ impl Table {
         };
         let columns = table.key.iter().chain(&table.columns).chain(&table.as_of);
         let columns: Vec<&str> = columns.map(String::as_str).collect();
-        each_row(&file.source, table.format, &columns, problems, &mut |row, problems| {
+        let is_list = |column: usize| {
+            let value = column.checked_sub(table.key.len());
+            let of = value.and_then(|value| config.provides.get(value));
+            matches!(of, Some((_, Type::List)))
+        };
+        each_row(&file.source, table.format, &columns, &is_list, problems, &mut |row, problems| {
             loading.take(row, problems);
             let is_too_long = loading.rows.len() > ROWS_MAX;
             if is_too_long {
@@ -195,14 +200,7 @@ impl Loading<'_> {
 
 /// The cell is not quoted: it may be in the wrong column because a secret is.
 pub(super) fn mistake(name: &str, of: Type) -> String {
-    let help = match of {
-        Type::Bool => "true or false",
-        Type::Int => "a whole number",
-        Type::Time => "a time in RFC 3339: 2026-01-31T12:00:00Z",
-        Type::Duration => "a duration: 90s, 15m, 6h or 30d",
-        Type::Text => "text",
-    };
-    format!("`{name}` must be {help}")
+    format!("`{name}` must be {}", of.about())
 }
 
 fn known(

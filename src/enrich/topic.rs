@@ -196,7 +196,7 @@ impl TopicTable {
         let members = members(value).ok_or(NO_OBJECT)?;
         let mut joined = String::new();
         for (index, field) in fields.iter().enumerate() {
-            let cell = cell(&members, field)?.filter(|text| !text.contains(JOINT));
+            let cell = cell(&members, field, false)?.filter(|text| !text.contains(JOINT));
             let text = cell.ok_or_else(|| format!("`{field}` is missing, which is its key"))?;
             if index > 0 {
                 joined.push(JOINT);
@@ -211,7 +211,7 @@ impl TopicTable {
         let members = members(value).ok_or(NO_OBJECT)?;
         let mut values = Vec::with_capacity(self.provides.len());
         for ((name, of), field) in self.provides.iter().zip(&self.source.columns) {
-            let value = match cell(&members, field)? {
+            let value = match cell(&members, field, *of == Type::List)? {
                 None => Value::Absent,
                 Some(text) => {
                     Value::read(*of, &text).ok_or_else(|| mistake(name, *of))?.into_owned()
@@ -220,7 +220,7 @@ impl TopicTable {
             values.push(value);
         }
         let as_of = match &self.source.as_of {
-            Some(field) => cell(&members, field)?,
+            Some(field) => cell(&members, field, false)?,
             None => None,
         };
         let as_of = match as_of {
@@ -286,9 +286,13 @@ impl TopicTable {
 const NO_OBJECT: &str = "the value is no JSON object";
 
 /// Nothing where it is missing, null or empty.
-fn cell<'m>(members: &'m Members<'_>, field: &str) -> Result<Option<Cow<'m, str>>, String> {
+fn cell<'m>(
+    members: &'m Members<'_>,
+    field: &str,
+    is_list: bool,
+) -> Result<Option<Cow<'m, str>>, String> {
     let Some(raw) = members.get(field) else { return Ok(None) };
-    let text = json_cell(raw).ok_or_else(|| format!("`{field}` must be one value"))?;
+    let text = json_cell(raw, is_list).ok_or_else(|| format!("`{field}` must be one value"))?;
     Ok(filled(text))
 }
 

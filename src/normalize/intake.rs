@@ -20,8 +20,6 @@ pub const ALERTS_MAX: usize = 1000;
 struct Work<'p, 'r> {
     reading: &'r Reading<'r>,
     candidates: Vec<&'p Pipeline>,
-    /// Whoever named the pipeline said that the message is its own.
-    is_named: bool,
     chosen: &'p str,
     made: Vec<Made<'p>>,
 }
@@ -104,14 +102,11 @@ impl<'p> Work<'p, '_> {
 
     fn is_claimed(&self, found: &Found<'_, '_>) -> Result<bool, Malformed> {
         let Found { pipeline, page, whole, items } = found;
-        // A report without a row, even of a pipeline that was named: any line could be its header.
+        // A report without a row is known by its header.
         if let Some(report) = page.report.filter(|report| report.is_empty()) {
             let whole = pipeline.walks.whole.fill(&report.header)?;
             let items = pipeline.walks.items(&whole)?;
             return fits(pipeline, self.reading, &report.header, &whole, items.as_deref());
-        }
-        if self.is_named {
-            return Ok(true);
         }
         fits(pipeline, self.reading, page.text, whole, items.as_deref())
     }
@@ -120,8 +115,8 @@ impl<'p> Work<'p, '_> {
 impl Pipelines {
     /// Makes a message into alerts; never into none (INV-1).
     ///
-    /// `pipeline` names one by its file's `pipeline`, as a webhook does; without it the message's
-    /// topic and shape choose. An unknown topic stands for all of them.
+    /// `pipeline` names one by its file's `pipeline`, as a webhook does, and only it is tried;
+    /// without it the message's topic and shape choose. An unknown topic stands for all of them.
     pub fn read(
         &self,
         message: &Incoming<'_>,
@@ -150,7 +145,6 @@ impl Pipelines {
         let mut work = Work {
             reading,
             candidates: self.candidates(message.topic, pipeline),
-            is_named: pipeline.is_some(),
             chosen: "",
             made: Vec::new(),
         };

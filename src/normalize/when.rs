@@ -273,7 +273,8 @@ impl Subject {
                     Value::Int(number) => Some(number.to_string()),
                     Value::Bool(is) => Some(is.to_string()),
                     Value::Time(time) => Some(time.to_string()),
-                    Value::Absent | Value::Unknown(_) | Value::Duration(_) => None,
+                    Value::Decimal(number) => Some(number.to_string()),
+                    Value::Absent | Value::Unknown(_) | Value::Duration(_) | Value::List(_) => None,
                 };
                 (test.holds(value.is_present(), text.as_deref()), None)
             }

@@ -1,33 +1,10 @@
-use crate::case::{Field, OWASP_NHI, is_technique_id, technique, technique_ids};
+use crate::case::{Field, is_technique_id, technique, technique_ids};
 use crate::text::{At, Problems, suggestion};
-
-/// The only values that some fields may have: playbooks are checked against them.
-fn words_of(field: Field) -> Option<&'static [&'static str]> {
-    match field {
-        Field::Kind => Some(&["exposed_key", "auth_failure", "token_misuse", "activity"]),
-        Field::NhiKind => Some(&[
-            "service_account",
-            "api_key",
-            "token",
-            "oauth_app",
-            "certificate",
-            "agent",
-            "managed_identity",
-            "person",
-            "unknown",
-        ]),
-        Field::OwaspNhi => Some(&OWASP_NHI),
-        Field::Severity => Some(&["informational", "low", "medium", "high", "critical"]),
-        Field::CredentialValidity => Some(&["valid", "invalid", "unverified"]),
-        Field::EventOutcome => Some(&["success", "failure", "unknown"]),
-        _ => None,
-    }
-}
 
 /// Whether a field may have what a detector wrote. Any technique passes that is written like one:
 /// detectors know more of them than pipelines name.
 pub(super) fn is_word(field: Field, text: &str) -> bool {
-    match words_of(field) {
+    match field.words() {
         Some(words) => words.contains(&text),
         None => field != Field::AttackTechnique || is_technique_id(text),
     }
@@ -38,7 +15,7 @@ pub(super) fn check_word(field: Field, word: &str, at: &At, problems: &mut Probl
     if field == Field::AttackTechnique {
         return check_technique(word, at, problems);
     }
-    let Some(words) = words_of(field) else { return };
+    let Some(words) = field.words() else { return };
     if !words.contains(&word) {
         let hint = suggestion(word, words.iter().copied());
         let (path, all) = (field.path(), words.join("`, `"));

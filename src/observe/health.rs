@@ -16,8 +16,12 @@ use super::Metrics;
 pub trait Health: Send + Sync {
     /// Errors: one line that says what is stuck.
     fn live(&self) -> Result<(), String>;
+    /// One line for a person: `ok`, with what should be known all the same behind it.
+    ///
     /// Errors: one line that says what is waited for.
-    fn ready(&self) -> Result<(), String>;
+    fn ready(&self) -> Result<String, String>;
+    /// What `/policy` answers: JSON.
+    fn policy(&self) -> String;
     /// Called before the metrics are written, to bring gauges up to date.
     fn refresh(&self, metrics: &Metrics);
 }
@@ -39,8 +43,8 @@ struct Purged<'p> {
 
 type Answer = (StatusCode, String);
 
-/// Serves `/metrics`, `/healthz`, `/readyz`, and `POST /facts/purge` to this machine alone, until
-/// the future is dropped.
+/// Serves `/metrics`, `/healthz`, `/readyz`, `/policy`, and `POST /facts/purge` to this machine
+/// alone, until the future is dropped.
 ///
 /// Errors: when the address can't be listened on.
 pub async fn serve(
@@ -49,29 +53,41 @@ pub async fn serve(
     health: Arc<dyn Health>,
     facts: Arc<dyn Purge>,
 ) -> std::io::Result<()> {
-    let answer = |result: Result<(), String>| match result {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+    let answer = |result: Result<String, String>| match result {
+        Ok(well) => (StatusCode::OK, format!("{well}\n")),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     };
-    let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
-    let router = Router::new()
-        .route("/healthz", get(move || async move { answer(live.live()) }))
-        .route("/readyz", get(move || async move { answer(ready.ready()) }))
-        .route(
-            "/metrics",
-            get(move || async move {
-                health.refresh(&metrics);
-                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text())
-            }),
-        )
-        .route(
-            "/facts/purge",
-            post(
-                move |ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                      headers: HeaderMap,
-                      body: Bytes| async move { purge(peer, &headers, &body, &*facts) },
-            ),
-        );
+    let [live, ready, policy] = [&health; 3].map(Arc::clone);
+    let router =
+        Router::new()
+            .route(
+                "/healthz",
+                get(move || async move { answer(live.live().map(|()| "ok".to_owned())) }),
+            )
+            .route("/readyz", get(move || async move { answer(ready.ready()) }))
+            .route(
+                "/policy",
+                get(move || async move {
+                    ([(header::CONTENT_TYPE, "application/json")], policy.policy())
+                }),
+            )
+            .route(
+                "/metrics",
+                get(move || async move {
+                    health.refresh(&metrics);
+                    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text())
+                }),
+            )
+            .route(
+                "/facts/purge",
+                post(
+                    move |ConnectInfo(peer): ConnectInfo<SocketAddr>,
+                          headers: HeaderMap,
+                          body: Bytes| async move {
+                        purge(peer, &headers, &body, &*facts)
+                    },
+                ),
+            );
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod logs;
 mod lookups;
 mod metrics;
+mod policy;
 mod traces;
 mod topics;
 
@@ -13,5 +14,6 @@ pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
+pub use policy::PolicyMetrics;
 pub use topics::TopicMetrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use serde::Deserialize;
 use tracing::warn;
 
+use super::current::Current;
 use super::names::Topics;
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
@@ -22,7 +23,7 @@ const NO_IDS: &str = "-";
 /// that transaction's alerts lie. A recovery starts there again and leaves out exactly the alerts
 /// that it finds, so that a torn transaction neither loses nor doubles one (INV-1).
 pub struct Intake {
-    pipelines: Arc<Pipelines>,
+    pipelines: Current<Pipelines>,
     keys: Arc<FingerprintKeys>,
     topics: Topics,
     admin: Admin,
@@ -113,7 +114,7 @@ struct Written<'a> {
 
 impl Intake {
     pub fn new(
-        (pipelines, keys): (Arc<Pipelines>, Arc<FingerprintKeys>),
+        (pipelines, keys): (Current<Pipelines>, Arc<FingerprintKeys>),
         topics: Topics,
         (admin, ends): (Admin, AlertEnds),
         (metrics, traces): (Metrics, Traces),
@@ -213,7 +214,12 @@ impl Intake {
         Ok(())
     }
 
-    fn take(&mut self, place: usize, message: &Message<'_>, out: &mut Outbox<'_>) {
+    fn take(
+        &mut self,
+        pipelines: &Pipelines,
+        (place, message): (usize, &Message<'_>),
+        out: &mut Outbox<'_>,
+    ) {
         let Some(source) = self.sources.get_mut(&(message.topic.to_owned(), message.partition))
         else {
             let place = format!("{}/{}", message.topic, message.partition);
@@ -230,7 +236,7 @@ impl Intake {
             value: message.value,
             received_at: Millis(message.timestamp_ms),
         };
-        for arrival in self.pipelines.read(&incoming, None, &self.keys) {
+        for arrival in pipelines.read(&incoming, None, &self.keys) {
             if self.already.contains(&arrival.alert_id) {
                 self.counted.skipped += 1;
                 continue;
@@ -319,8 +325,9 @@ impl Stage for Intake {
         };
         let headers = batch.messages.iter().map(|message| message.headers.iter());
         self.traced = self.traces.batch(Work::Intake, &self.topics.alerts, headers);
-        for (place, message) in batch.messages.iter().enumerate() {
-            self.take(place, message, out);
+        let pipelines = self.pipelines.get();
+        for message in batch.messages.iter().enumerate() {
+            self.take(&pipelines, message, out);
         }
         out.traced(None);
         self.traced.alerts(self.counted.alerts);

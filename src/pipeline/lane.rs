@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::names::{Identity, Topics};
 use super::outbox::Outbox;
+use super::tally::Tally;
 use crate::audit::{
     Appended, Chain, Folded, Hash, Input, Kind, Metadata, Output, PolicyRef, Raw, Record,
     SnapshotRef, Timer, finding, outputs, record_hash,
@@ -42,6 +43,8 @@ pub struct Lane {
     line: Vec<u8>,
     /// The messages of alerts that wait to be ruled again.
     texts: HashMap<Id, Box<[u8]>>,
+    /// Of the open transaction.
+    pub(super) tally: Tally,
 }
 
 /// One message of the alerts topic, read and looked up.
@@ -69,7 +72,18 @@ pub struct Ruled {
 
 impl Lane {
     pub fn new(partition: i32, chain: Chain, state: State) -> Self {
-        Self { partition, chain, state, line: Vec::new(), texts: HashMap::new() }
+        Self {
+            partition,
+            chain,
+            state,
+            line: Vec::new(),
+            texts: HashMap::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     pub fn waits(&self) -> &Waits {
@@ -140,6 +154,8 @@ impl Lane {
         let group = alert.and_then(|alert| group(&terms.policy, alert));
         let counters = self.state.counters(&arrival.alert_id, group, now);
         let decision = ruled(terms, arrival, case, &counters, now);
+        self.tally.ruled(&decision, now);
+        self.tally.compared(&decision, now);
         let fate = Ruled { ruling: decision.fate.name(), reason: decision.reason };
         if let Some(trace) = out.trace() {
             trace.ruled(&decision);
@@ -149,7 +165,7 @@ impl Lane {
         record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
         record.waits = waits(&terms.policy, &case.facts, &decision, now);
         record.counters = Some(counters.clone());
-        record.policy = Some(terms.policy_ref());
+        record.policy = Some(terms.policy_ref(&self.state));
         record.ruling = Some(Cow::Borrowed(&decision));
         self.write(terms, record, out);
         if self.state.waits().get(&arrival.alert_id).is_some() {
@@ -181,6 +197,7 @@ impl Lane {
         let inputs = Inputs { arrival, facts: &case.facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(&terms.policy, &inputs, &revised)));
         let decision = ruled.ok()?;
+        self.tally.ruled(&decision, now);
         let Body::Alert(alert) = &arrival.body else { return None };
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let record = Record {
@@ -195,7 +212,7 @@ impl Lane {
             facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
             waits: waits(&terms.policy, &case.facts, &decision, now),
             counters: Some(counters.clone()),
-            policy: Some(terms.policy_ref()),
+            policy: Some(terms.policy_ref(&self.state)),
             ruling: Some(Cow::Borrowed(&decision)),
             ..Record::new(Kind::Revision, now, engine, actor)
         };
@@ -281,8 +298,16 @@ pub(super) fn follow_again(terms: &Terms, stored: &[u8], out: &mut Outbox<'_>) {
 }
 
 impl Terms {
-    pub fn policy_ref(&self) -> PolicyRef<'_> {
-        PolicyRef { hash: Cow::Borrowed(&self.policy.hash), generation: self.generation }
+    /// INVARIANT (INV-7): a ruling names the policy that its chain is under.
+    fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
+        let hash = &self.policy.hash;
+        debug_assert!(
+            state.policy().is_none_or(|(active, _)| active == hash),
+            "INV-7: a ruling under a policy that its chain is not under"
+        );
+        // The same policy may have been stored again by another process, under a newer generation.
+        let generation = state.policy().map_or(self.generation, |(_, generation)| generation);
+        PolicyRef { hash: Cow::Borrowed(hash), generation, signers: Vec::new() }
     }
 }
 

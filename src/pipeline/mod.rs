@@ -4,6 +4,7 @@
 //! rules from a state that its log confirms, and every way into that state is the same recovery.
 //! Deliberately absent: what a stage rules.
 
+mod current;
 mod intake;
 mod lane;
 mod names;
@@ -13,10 +14,12 @@ mod progress;
 mod recovery;
 mod revisit;
 mod stage;
+mod tally;
 mod triage;
 mod webhook;
 mod worker;
 
+pub use current::{Active, Current};
 pub use intake::{AlertEnds, Intake, IntakeMetadata};
 pub use lane::{Case, Fate, Lane, Terms};
 pub use names::{Identity, Topics};

@@ -301,11 +301,12 @@ impl<S: Stage> Worker<S> {
 
     /// Whether a partition that was put aside may be recovered now. An unanswered question is a no.
     pub(super) fn can_unblock(&mut self) -> bool {
-        let Worker { pending, log, config, .. } = self;
+        let Worker { pending, log, config, stage, .. } = self;
+        let has_news = stage.has_news();
         let mut is_ready = false;
         for one in pending.iter_mut() {
             is_ready |= match &one.until {
-                Until::Retried(at) => Instant::now() >= *at,
+                Until::Retried(at) => has_news || Instant::now() >= *at,
                 Until::Settled(ends) => ends.iter().all(|(topic, partition, high)| {
                     log.stable(topic, *partition).is_ok_and(|stable| stable >= *high)
                 }),

@@ -32,6 +32,11 @@ pub trait Stage {
     /// partition touched it says the next offset. False: there is nothing to commit.
     fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool;
 
+    /// Whether partitions that were blocked are worth another try at once; true once for each news.
+    fn has_news(&mut self) -> bool {
+        false
+    }
+
     /// The broker acknowledged the transaction of the last [`Stage::process`].
     fn committed(&mut self);
 }

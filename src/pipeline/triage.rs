@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::current::{Active, Current};
 use super::lane::{Case, Fate, Lane, Ruled, Terms, follow_again};
 use super::outbox::Outbox;
 use super::revisit::{Visits, read_waiting};
 use super::stage::{Batch, Hint, Stage, Start};
 use crate::audit::{
-    Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, Record, Recovery, Resume,
-    chain_name, resume,
+    Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, PolicyRef, Record, Recovery,
+    Resume, chain_name, resume,
 };
 use crate::case::{Again, Arrival, Body, Millis};
 use crate::correlate::State;
@@ -38,6 +39,10 @@ pub struct Expected {
 /// Alerts in; rulings, cases, actions and dead letters out. One chain for each partition.
 pub struct Triage {
     pub(super) terms: Terms,
+    current: Current<Active>,
+    /// What of it was taken up; the terms are of it.
+    active: Arc<Active>,
+    has_news: bool,
     pub(super) enrichers: Arc<Enrichers>,
     lookup: Duration,
     expected: Expected,
@@ -75,8 +80,13 @@ impl Triage {
         clock: Clock,
         (metrics, traces): (Metrics, Traces),
     ) -> Self {
+        let (policy, generation) = (Arc::clone(&terms.policy), terms.generation);
+        let active = Arc::new(Active { policy, generation, signers: Vec::new() });
         Self {
             terms,
+            current: Current::new(Arc::clone(&active)),
+            active,
+            has_news: false,
             enrichers,
             lookup,
             expected,
@@ -88,6 +98,46 @@ impl Triage {
             counted: Counted::default(),
             traced: TracedBatch::default(),
         }
+    }
+
+    /// Takes up whatever is put there, from now on.
+    pub fn following(self, current: &Current<Active>) -> Self {
+        Self { current: current.clone(), ..self }
+    }
+
+    /// True when there is something newer than what was taken up.
+    fn take_up(&mut self) -> bool {
+        let newest = self.current.get();
+        if Arc::ptr_eq(&newest, &self.active) {
+            return false;
+        }
+        self.terms.policy = Arc::clone(&newest.policy);
+        self.terms.generation = newest.generation;
+        self.active = newest;
+        self.has_news = true;
+        true
+    }
+
+    /// Puts a newer policy on the record of every chain, before the first ruling under it.
+    fn renew(&mut self, out: &mut Outbox<'_>) -> bool {
+        if !self.take_up() {
+            return false;
+        }
+        let mut wrote = false;
+        let mut lanes = std::mem::take(&mut self.lanes);
+        for (partition, open) in &mut lanes {
+            match self.activation(open.lane.state(), *partition) {
+                Ok(None) => {}
+                Ok(Some(record)) => {
+                    open.lane.write(&self.terms, record, out);
+                    wrote = true;
+                }
+                // The recovery that follows blocks the partition, saying so.
+                Err(why) => out.fail(Doubt::Unsure(why)),
+            }
+        }
+        self.lanes = lanes;
+        wrote
     }
 
     /// Restores one lane, or says why it must not run.
@@ -147,8 +197,9 @@ impl Triage {
             };
             pending.push(Record { recovery: Some(recovery), ..self.blank(Kind::Recovery) });
         }
-        if let Err(why) = self.activate(&picked.state, hint.partition, &mut pending) {
-            return Ok(Err(why));
+        match self.activation(&picked.state, hint.partition) {
+            Ok(record) => pending.extend(record),
+            Err(why) => return Ok(Err(why)),
         }
         let low = log.low(alerts, hint.partition)?;
         if low > next_in {
@@ -178,27 +229,21 @@ impl Triage {
     }
 
     /// A chain goes from one policy to the next on record, and never back to an older generation.
-    fn activate(
-        &self,
-        state: &State,
-        partition: i32,
-        pending: &mut Vec<Record<'static>>,
-    ) -> Result<(), String> {
+    fn activation(&self, state: &State, partition: i32) -> Result<Option<Record<'static>>, String> {
         let (hash, generation) = (&self.terms.policy.hash, self.terms.generation);
         match state.policy() {
-            Some((known, _)) if known == hash => {}
+            Some((known, stored)) if known == hash && stored >= generation => return Ok(None),
             Some((known, newer)) if newer > generation => {
                 return Err(format!(
                     "the chain is under policy {known} of generation {newer}; this worker has the older generation {generation}"
                 ));
             }
-            _ => {
-                info!(partition, policy = %hash, generation, "policy is active on the chain");
-                let policy = crate::audit::PolicyRef { hash: Cow::Owned(hash.clone()), generation };
-                pending.push(Record { policy: Some(policy), ..self.blank(Kind::Policy) });
-            }
+            _ => {}
         }
-        Ok(())
+        info!(partition, policy = %hash, generation, "policy is active on the chain");
+        let (hash, signers) = (Cow::Owned(hash.clone()), self.active.signers.clone());
+        let policy = PolicyRef { hash, generation, signers };
+        Ok(Some(Record { policy: Some(policy), ..self.blank(Kind::Policy) }))
     }
 
     fn check_genesis(&self, first: Option<&Link>) -> Result<(), String> {
@@ -276,6 +321,8 @@ impl Stage for Triage {
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
         self.forget_waiting();
         self.lanes.clear();
+        self.take_up();
+        self.has_news = false;
         self.counted = Counted::default();
         std::mem::take(&mut self.traced).not_committed();
         let mut starts = Vec::with_capacity(assigned.len());
@@ -294,6 +341,7 @@ impl Stage for Triage {
 
     fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
         let mut wrote = self.write_pending(out);
+        wrote |= self.renew(out);
         wrote |= self.revisit(out);
         if batch.messages.is_empty() && !wrote {
             return false;
@@ -332,8 +380,15 @@ impl Stage for Triage {
         true
     }
 
+    fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
     fn committed(&mut self) {
         self.tell_waiting();
+        for open in self.lanes.values_mut() {
+            open.lane.tally.tell(&self.metrics.policy);
+        }
         drop(std::mem::take(&mut self.traced));
         self.counted.tell(&self.metrics);
     }

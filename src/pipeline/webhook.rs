@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use super::current::Current;
 use super::names::Topics;
 use crate::case::{Body, Reason};
 use crate::ingest::{Doubt, Publisher, Receipt};
@@ -24,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct Webhook(Arc<Parts>);
 
 struct Parts {
-    pipelines: Arc<Pipelines>,
+    pipelines: Current<Pipelines>,
     keys: Arc<FingerprintKeys>,
     metrics: Metrics,
     traces: Traces,
@@ -41,7 +42,7 @@ struct Sent {
 impl Webhook {
     /// Takes nothing until it is opened.
     pub fn new(
-        pipelines: Arc<Pipelines>,
+        pipelines: Current<Pipelines>,
         keys: Arc<FingerprintKeys>,
         (metrics, traces): (Metrics, Traces),
         wait: Duration,
@@ -113,7 +114,7 @@ impl Parts {
             value: Some(&delivery.body),
             received_at: delivery.received_at,
         };
-        let arrivals = self.pipelines.read(&incoming, Some(&delivery.pipeline), &self.keys);
+        let arrivals = self.pipelines.get().read(&incoming, Some(&delivery.pipeline), &self.keys);
         let mut sent = Sent {
             receipts: Vec::with_capacity(arrivals.len()),
             unreadable: Vec::new(),

@@ -17,6 +17,8 @@ pub struct Boundary {
     pub repair_queue: Option<String>,
     /// By enricher: the least of all layers' `facts`.
     pub max_age_ms: Vec<Option<i64>>,
+    /// The queues that people read, and who does; nothing where nobody says.
+    pub queues: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,9 @@ pub struct Layer {
     pub(super) default: Option<ToQueue>,
     pub(super) repair_queue: Option<String>,
     pub(super) max_age_ms: Vec<Option<i64>>,
+    /// The enrichers under `facts`, and where they stand.
+    pub(super) declared: Vec<(usize, At)>,
+    pub(super) queues: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug)]
@@ -174,7 +179,7 @@ impl Layer {
         let referred = required.map(|(fact, _)| fact).chain(context).map(|fact| fact.slot);
         named.chain(referred).filter_map(|slot| match slot {
             Slot::Fact { enricher, .. } => Some(enricher),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
         })
     }
 }
@@ -192,7 +197,8 @@ pub(super) fn boundary(layers: Vec<Layer>, problems: &mut Problems) -> Option<Bo
     for layer in &layers {
         narrow(&mut max_age_ms, &layer.max_age_ms);
     }
-    Some(Boundary { layers, default, repair_queue, max_age_ms })
+    let queues = layers.iter().find_map(|layer| layer.queues.clone());
+    Some(Boundary { layers, default, repair_queue, max_age_ms, queues })
 }
 
 /// The lesser age of both, for every enricher.

@@ -6,6 +6,7 @@ use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
 use super::Policy;
 use super::action::{Action, action};
 use super::boundary::{Boundary, Layer, boundary, narrow};
+use super::findings::Code;
 use super::layer::layer;
 use super::playbook::{Playbook, playbook};
 use super::routing::Routing;
@@ -23,8 +24,7 @@ pub fn compile(
     problems: &mut Problems,
 ) -> Option<Policy> {
     let before = problems.len();
-    let actions = read_actions(actions, problems);
-    let names: Vec<String> = actions.iter().map(|action| action.name.clone()).collect();
+    let (actions, names) = read_actions(actions, problems);
     let boundary = read_boundary(boundaries, &schema, &names, problems);
     let nodes = read_all(playbooks, problems);
     let mut compiled: Vec<Playbook> = Vec::new();
@@ -36,13 +36,14 @@ pub fn compile(
             let message = format!("playbook `{}` is there already: {}", playbook.name, first.at);
             problems.add(&playbook.at, message);
         }
-        check_escalations(&playbook, &actions, problems);
+        check_escalations(&playbook, &actions, &names, problems);
         for node in test_nodes {
             tests.extend(test_case(node, &playbook, compiled.len(), &schema, problems));
         }
         compiled.push(playbook);
     }
     let boundary = boundary?;
+    check_queues(&compiled, &boundary, problems);
     for playbook in &mut compiled {
         narrow(&mut playbook.boundary_max_age_ms, &boundary.max_age_ms);
     }
@@ -66,16 +67,19 @@ fn read_all<'s>(sources: &'s [Source], problems: &mut Problems) -> Vec<(&'s Sour
     sources.iter().filter_map(read).collect()
 }
 
-fn read_actions(sources: &[Source], problems: &mut Problems) -> Vec<Action> {
-    let mut actions: Vec<Action> = Vec::new();
+/// The names are those of actions with a mistake, too: who asks for one makes no second mistake.
+fn read_actions(sources: &[Source], problems: &mut Problems) -> (Vec<Action>, Vec<String>) {
+    let (mut actions, mut names): (Vec<Action>, Vec<String>) = (Vec::new(), Vec::new());
     for (_, node) in read_all(sources, problems) {
-        let Some(action) = action(&node, problems) else { continue };
+        let (name, action) = action(&node, problems);
+        names.extend(name);
+        let Some(action) = action else { continue };
         if actions.iter().any(|known| known.name == action.name) {
             problems.add(&node.at, format!("action `{}` is there already", action.name));
         }
         actions.push(action);
     }
-    actions
+    (actions, names)
 }
 
 fn read_boundary(
@@ -115,13 +119,21 @@ fn check_base(nodes: &[(&Source, Node)], problems: &mut Problems) {
 }
 
 /// An escalation names an action that is described, and the undo that its file names.
-fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Problems) {
+fn check_escalations(
+    playbook: &Playbook,
+    actions: &[Action],
+    names: &[String],
+    problems: &mut Problems,
+) {
     for rule in &playbook.rules {
         let Outcome::Escalate(escalation) = &rule.outcome else { continue };
         let Some(action) = actions.iter().find(|action| action.name == escalation.action) else {
-            let names = actions.iter().map(|action| action.name.as_str());
-            let hint = suggestion(&escalation.action, names);
-            problems.add(&rule.at, format!("there is no action `{}`{hint}", escalation.action));
+            if names.contains(&escalation.action) {
+                continue;
+            }
+            let hint = suggestion(&escalation.action, names.iter().map(String::as_str));
+            let message = format!("there is no action `{}`{hint}", escalation.action);
+            problems.under(Code::NoAction.id(), |problems| problems.add(&rule.at, message));
             continue;
         };
         if action.undo != escalation.rollback {
@@ -129,7 +141,33 @@ fn check_escalations(playbook: &Playbook, actions: &[Action], problems: &mut Pro
                 "action `{}` is undone by `{}`, not by `{}`",
                 action.name, action.undo, escalation.rollback
             );
-            problems.add(&rule.at, message);
+            problems.under(Code::NoUndo.id(), |problems| problems.add(&rule.at, message));
+        }
+    }
+}
+
+/// Where the boundary lists the queues that people read, there are no others.
+fn check_queues(playbooks: &[Playbook], boundary: &Boundary, problems: &mut Problems) {
+    let Some(queues) = &boundary.queues else { return };
+    let mut check = |queue: &str, at: &At| {
+        if queues.iter().all(|(known, _)| known != queue) {
+            let hint = suggestion(queue, queues.iter().map(|(known, _)| known.as_str()));
+            let message = format!("no boundary lists a queue `{queue}`{hint}");
+            problems.under(Code::NoQueue.id(), |problems| problems.add(at, message));
+        }
+    };
+    for rule in playbooks.iter().flat_map(|playbook| &playbook.rules) {
+        if let Some(queue) = rule.outcome.queue() {
+            check(queue, &rule.at);
+        }
+    }
+    let base = boundary.layers.iter().find(|layer| layer.is_base);
+    if let Some(base) = base {
+        check(&boundary.default.queue, &base.at);
+    }
+    for layer in &boundary.layers {
+        if let Some(queue) = &layer.repair_queue {
+            check(queue, &layer.at);
         }
     }
 }

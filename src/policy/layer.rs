@@ -3,10 +3,12 @@ use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::boundary::{Allow, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits};
+use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;
 use super::read::{
-    Reference, max_ages, one_of, reference, require_duration, require_name, strings, to_queue,
+    Reference, ToQueue, declared, max_ages, one_of, owner, reference, require_duration,
+    require_name, strings, to_queue,
 };
 
 struct Reader<'r> {
@@ -26,18 +28,15 @@ pub(super) fn layer(
 ) -> Option<Layer> {
     let mut fields = Fields::of(node, "a boundary", problems)?;
     let name = require_name(&mut fields, "boundary", problems);
-    let owner = fields.require_text("owner", problems).map(str::to_owned);
-    let default = fields.get("default_queue").map(|node| {
-        let mut fields = Fields::of(node, "`default_queue`", problems)?;
-        let to = to_queue(&mut fields, problems);
-        fields.finish(problems);
-        to
-    });
+    let owner = owner(&mut fields, problems);
+    let default = fields.get("default_queue").map(|node| default_queue(node, problems));
     let has_repair_queue = fields.get("repair_queue").is_some();
     let repair_queue =
         has_repair_queue.then(|| require_name(&mut fields, "repair_queue", problems)).flatten();
     let stop = fields.bool("stop", problems).unwrap_or(false);
-    let max_age_ms = max_ages(fields.get("facts"), schema, problems);
+    let facts = fields.get("facts");
+    let (max_age_ms, declared) = (max_ages(facts, schema, problems), declared(facts, schema));
+    let queues = fields.get("queues").map(|node| queues(node, default.is_some(), problems));
     let mut reader = Reader { source, schema, actions, problems };
     let mut protected = reader.rows(&mut fields, "protected", Reader::protected);
     let (environment, tier) = reader.context(&mut fields);
@@ -83,6 +82,8 @@ pub(super) fn layer(
         suppress_hours,
         obligations: obligations.unwrap_or_default(),
         max_age_ms,
+        declared,
+        queues,
     })
 }
 
@@ -128,7 +129,8 @@ impl Reader<'_> {
         for (action, at) in fields.texts("actions", self.problems) {
             if !self.actions.iter().any(|known| known == action) {
                 let hint = suggestion(action, self.actions.iter().map(String::as_str));
-                self.problems.add(at, format!("there is no action `{action}`{hint}"));
+                let message = format!("there is no action `{action}`{hint}");
+                self.problems.under(Code::NoAction.id(), |problems| problems.add(at, message));
             }
             actions.push(action.to_owned());
         }
@@ -260,6 +262,37 @@ impl Reader<'_> {
         fields.finish(self.problems);
         found
     }
+}
+
+fn default_queue(node: &Node, problems: &mut Problems) -> Option<ToQueue> {
+    let mut fields = Fields::of(node, "`default_queue`", problems)?;
+    let to = to_queue(&mut fields, problems);
+    fields.finish(problems);
+    to
+}
+
+/// `{<queue>: <who reads it>}`, in the boundary that has the default queue.
+fn queues(node: &Node, is_base: bool, problems: &mut Problems) -> Vec<(String, String)> {
+    if !is_base {
+        let message = "only the boundary with the `default_queue` lists queues";
+        problems.add(&node.at, message);
+    }
+    let Some(mut named) = Fields::of(node, "`queues`", problems) else { return Vec::new() };
+    let mut queues = Vec::new();
+    for (key, value) in named.rest() {
+        match (key.text(), value.text()) {
+            (Some(queue), Some(who)) if !who.is_empty() => {
+                queues.push((queue.to_owned(), who.to_owned()));
+            }
+            _ => problems.under(Code::NoOwner.id(), |problems| {
+                problems.add(
+                    &value.at,
+                    "must say who reads this queue: `cloud-response: cloud-security`",
+                );
+            }),
+        }
+    }
+    queues
 }
 
 /// A condition in one line: its clauses as they are written, and how they are joined.

@@ -5,8 +5,10 @@
 //! layers compose by intersection, and every playbook ends in people. Deliberately absent: ruling
 //! itself.
 
+mod findings;
 mod read;
 mod rule;
+mod canary;
 mod playbook;
 mod action;
 mod hours;
@@ -14,6 +16,8 @@ mod obligations;
 mod boundary;
 mod layer;
 mod routing;
+mod test_expect;
+mod test_facts;
 mod test_case;
 mod compile;
 mod prove;
@@ -28,7 +32,9 @@ pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
     is_own_identity,
 };
+pub use canary::Canary;
 pub use compile::compile;
+pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use hours::Hours;
 pub use obligations::Obligations;
 pub use playbook::{Mode, Playbook};
@@ -37,7 +43,8 @@ pub use prove::{
 };
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
-pub use test_case::{Expect, TestCase};
+pub use test_case::{Step, TestCase};
+pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
 
 use routing::Routing;
 
@@ -93,15 +100,22 @@ impl Policy {
         &self.routing.route(alert).wanted
     }
 
-    /// The playbook that rules this alert.
+    /// The playbook that rules this alert: the one in canary mode for its share of the identities.
     pub fn live(&self, alert: &Alert<'_>) -> Option<&Playbook> {
-        self.playbooks.get(self.routing.route(alert).live?)
+        let route = self.routing.route(alert);
+        let canary = route.canary.and_then(|index| self.playbooks.get(index));
+        let live = || self.playbooks.get(route.live?);
+        canary.filter(|playbook| playbook.takes(alert)).or_else(live)
     }
 
-    /// Playbooks that are tried on this alert without effect.
+    /// Playbooks that are tried on this alert without effect; where one in canary mode rules, also
+    /// the one whose place it takes.
     pub fn shadows(&self, alert: &Alert<'_>) -> impl Iterator<Item = &Playbook> {
-        let shadows = &self.routing.route(alert).shadows;
-        shadows.iter().filter_map(|index| self.playbooks.get(*index))
+        let route = self.routing.route(alert);
+        let ruling = self.live(alert);
+        let others = route.live.iter().chain(&route.canary).chain(&route.shadows);
+        let others = others.filter_map(|index| self.playbooks.get(*index));
+        others.filter(move |playbook| !ruling.is_some_and(|ruling| std::ptr::eq(ruling, *playbook)))
     }
 
     /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never

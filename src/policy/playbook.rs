@@ -3,7 +3,11 @@ use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::Grouping;
-use super::read::{ToQueue, max_ages, one_of, require_duration, require_name, strings};
+use super::canary::{Canary, canary};
+use super::findings::Code;
+use super::read::{
+    ToQueue, declared, max_ages, one_of, owner, require_duration, require_name, strings,
+};
 use super::rule::{Names, Outcome, Rule, rule};
 
 #[derive(Debug)]
@@ -27,12 +31,17 @@ pub struct Playbook {
     pub fallback: (String, ToQueue),
     pub at: At,
     pub(super) on_at: At,
+    /// The enrichers under `facts`, and where they stand.
+    pub(super) declared: Vec<(usize, At)>,
     group: Option<Group>,
+    /// There exactly in canary mode.
+    canary: Option<Canary>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Live,
+    Canary,
     Shadow,
 }
 
@@ -43,11 +52,12 @@ struct Group {
 }
 
 impl Mode {
-    const ALL: [Self; 2] = [Self::Live, Self::Shadow];
+    const ALL: [Self; 3] = [Self::Live, Self::Canary, Self::Shadow];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Canary => "canary",
             Self::Shadow => "shadow",
         }
     }
@@ -60,7 +70,12 @@ impl Playbook {
             && (self.detectors.is_empty() || self.detectors.iter().any(detected))
     }
 
-    pub(super) fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
+    /// Whether one in canary mode rules this alert already.
+    pub(super) fn takes(&self, alert: &Alert<'_>) -> bool {
+        self.canary.as_ref().is_some_and(|canary| canary.has(&self.name, alert))
+    }
+
+    pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
         let group = self.group.as_ref()?;
         let mut keys = vec![self.name.as_bytes().to_vec()];
         for field in &group.by {
@@ -80,7 +95,8 @@ fn key(value: &Value<'_>) -> Option<Vec<u8>> {
             Some(number.to_be_bytes().to_vec())
         }
         Value::Bool(flag) => Some(vec![u8::from(*flag)]),
-        Value::Absent | Value::Unknown(_) => None,
+        Value::Decimal(number) => Some(number.to_string().into_bytes()),
+        Value::Absent | Value::Unknown(_) | Value::List(_) => None,
     }
 }
 
@@ -94,13 +110,14 @@ pub(super) fn playbook<'n>(
     let Some(mut fields) = Fields::of(node, "a playbook", problems) else { return (None, &[]) };
     let name = require_name(&mut fields, "playbook", problems);
     let title = fields.require_text("title", problems).map(str::to_owned);
-    let owner = fields.require_text("owner", problems).map(str::to_owned);
-    let mode = mode(&mut fields, problems);
+    let owner = owner(&mut fields, problems);
+    let (mode, canary) = mode(&mut fields, problems);
     let on = on(&mut fields, problems);
     let order = fields.int("order", problems);
     let controls = controls(&mut fields, problems);
     let facts = fields.get("facts");
     let max_age_ms = max_ages(facts, schema, problems);
+    let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let rules = rules(&mut fields, &names, problems);
@@ -122,10 +139,12 @@ pub(super) fn playbook<'n>(
             controls,
             boundary_max_age_ms: max_age_ms.clone(),
             max_age_ms,
+            declared,
             fallback: (last.id.clone(), to.clone()),
             rules,
             at,
             on_at,
+            canary,
             group: match group {
                 Some(group) => Some(group?),
                 None => None,
@@ -135,13 +154,21 @@ pub(super) fn playbook<'n>(
     (read(), tests)
 }
 
-fn mode(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Mode> {
-    let node = fields.require("mode", problems)?;
-    if node.text() == Some("canary") {
-        problems.add(&node.at, "mode `canary` is not supported yet: use live or shadow");
-        return None;
+fn mode(fields: &mut Fields<'_>, problems: &mut Problems) -> (Option<Mode>, Option<Canary>) {
+    let canary = fields.get("canary").map(|node| (&node.at, canary(node, problems)));
+    let Some(node) = fields.require("mode", problems) else { return (None, None) };
+    let mode = one_of(node, "mode", &Mode::ALL, Mode::name, problems);
+    match (mode, &canary) {
+        (Some(Mode::Canary), None) => {
+            let message = "mode `canary` needs `canary`: for whom, such as {percent: 5}";
+            problems.add(&node.at, message);
+        }
+        (Some(Mode::Live | Mode::Shadow), Some((at, _))) => {
+            problems.add(at, "`canary` is for `mode: canary` alone");
+        }
+        _ => {}
     }
-    one_of(node, "mode", &Mode::ALL, Mode::name, problems)
+    (mode, canary.and_then(|(_, canary)| canary))
 }
 
 fn on(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<(Vec<String>, Vec<String>, At)> {
@@ -220,7 +247,7 @@ fn rules(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) ->
         if is_last && !(unconditional && matches!(rule.outcome, Outcome::Route(_))) {
             let message =
                 "the last rule must be a `route` without `when`: where everything else goes";
-            problems.add(&rule.at, message);
+            problems.under(Code::NoFallback.id(), |problems| problems.add(&rule.at, message));
         }
         rules.push(rule);
     }

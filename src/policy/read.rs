@@ -2,6 +2,8 @@ use crate::case::{Millis, Priority, Type, Value, parse_duration};
 use crate::clause::{Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
+use super::findings::Code;
+
 /// People, and how soon they should look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToQueue {
@@ -122,6 +124,21 @@ pub(super) fn reference(
     Some(Reference { path: path.to_owned(), slot, of, at: at.clone() })
 }
 
+pub(super) fn owner(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+    let code = Code::NoOwner.id();
+    problems.under(code, |problems| fields.require_text("owner", problems).map(str::to_owned))
+}
+
+/// The enrichers that a mapping as for [`max_ages`] names, and where.
+pub(super) fn declared(node: Option<&Node>, schema: &Schema) -> Vec<(usize, At)> {
+    let Some(Data::Map(entries)) = node.map(|node| &node.data) else { return Vec::new() };
+    let named = entries.iter().filter_map(|(key, _)| {
+        let (index, _) = schema.enricher(key.text()?)?;
+        Some((index, key.at.clone()))
+    });
+    named.collect()
+}
+
 /// `{<enricher>: {max_age: 24h}, …}`: by enricher, nothing where it is not named.
 pub(super) fn max_ages(
     node: Option<&Node>,
@@ -167,8 +184,12 @@ pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Va
     let found = match (&node.data, of) {
         (Data::Bool(value), Type::Bool) => Some(Value::Bool(*value)),
         (Data::Int(value), Type::Int) => Some(Value::Int(*value)),
-        (Data::Text(text), Type::Time | Type::Duration | Type::Text) => {
-            Value::read(of, text).map(Value::into_owned)
+        (Data::Int(value), Type::Decimal) => Some(Value::Decimal((*value).into())),
+        (Data::Text(text), Type::Time | Type::Duration | Type::Text)
+        | (Data::Decimal(text), Type::Decimal) => Value::read(of, text).map(Value::into_owned),
+        (Data::List(items), Type::List) => {
+            let texts = items.iter().map(|item| item.text().map(Box::from));
+            texts.collect::<Option<Vec<Box<str>>>>().map(|texts| Value::List(texts.into()))
         }
         _ => None,
     };
@@ -176,6 +197,8 @@ pub(super) fn value(node: &Node, of: Type, problems: &mut Problems) -> Option<Va
         let like = match of {
             Type::Time => " such as 2026-01-31T09:00:00Z",
             Type::Duration => " such as 15m",
+            Type::Decimal => " of at most 18 digits, such as 7.25",
+            Type::List => " of texts, such as [a, b]",
             Type::Bool | Type::Int | Type::Text => "",
         };
         problems.add(&node.at, format!("must be {}{like}, not {}", of.name(), node.kind()));

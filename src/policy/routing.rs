@@ -1,6 +1,7 @@
 use crate::case::{Alert, Field};
 use crate::text::Problems;
 
+use super::findings::Code;
 use super::playbook::{Mode, Playbook};
 
 /// Which playbooks an alert goes to, worked out once for every kind and detector they name.
@@ -20,6 +21,8 @@ struct KindRoutes {
 #[derive(Debug)]
 pub(super) struct Route {
     pub live: Option<usize>,
+    /// Takes the live one's place for its share of the identities.
+    pub canary: Option<usize>,
     pub shadows: Vec<usize>,
     pub wanted: Vec<usize>,
 }
@@ -29,6 +32,7 @@ impl Routing {
     ///
     /// Errors: two live playbooks for one alert without an order, and playbooks nothing reaches.
     pub(super) fn new(playbooks: &[Playbook], always: &[usize], problems: &mut Problems) -> Self {
+        let before = problems.len();
         let mut reached = vec![false; playbooks.len()];
         let mut kinds: Vec<&String> = playbooks.iter().flat_map(|each| &each.kinds).collect();
         kinds.sort();
@@ -58,14 +62,19 @@ impl Routing {
                 }
             })
             .collect();
-        for (playbook, reached) in playbooks.iter().zip(reached) {
+        // Without an order nobody can say who is reached.
+        let is_ordered = problems.len() == before;
+        for (playbook, reached) in playbooks.iter().zip(reached).filter(|_| is_ordered) {
             if playbook.mode == Mode::Live && !reached {
                 let message =
                     "no alert reaches this playbook: others with a lower order take them all";
-                problems.add(&playbook.on_at, message);
+                problems.under(Code::Unreached.id(), |problems| {
+                    problems.add(&playbook.on_at, message);
+                });
             }
         }
-        let nowhere = Route { live: None, shadows: Vec::new(), wanted: always.to_vec() };
+        let nowhere =
+            Route { live: None, canary: None, shadows: Vec::new(), wanted: always.to_vec() };
         Self { kinds, nowhere }
     }
 
@@ -96,15 +105,31 @@ impl Route {
         check_orders(kind, &live, problems);
         live.sort_by_key(|(index, playbook)| (playbook.order, *index));
         let live = live.first().map(|(index, _)| *index);
+        let canaries: Vec<(usize, &Playbook)> = fits(Mode::Canary).collect();
+        check_canaries(kind, &canaries, problems);
+        let canary = canaries.first().map(|(index, _)| *index);
         let shadows: Vec<usize> = fits(Mode::Shadow).map(|(index, _)| index).collect();
         let mut wanted = always.to_vec();
-        for playbook in live.iter().chain(&shadows).filter_map(|index| playbooks.get(*index)) {
+        for playbook in
+            live.iter().chain(&canary).chain(&shadows).filter_map(|index| playbooks.get(*index))
+        {
             let declared = playbook.max_age_ms.iter().enumerate();
             wanted.extend(declared.filter(|(_, age)| age.is_some()).map(|(index, _)| index));
         }
         wanted.sort_unstable();
         wanted.dedup();
-        Self { live, shadows, wanted }
+        Self { live, canary, shadows, wanted }
+    }
+}
+
+fn check_canaries(kind: &str, canaries: &[(usize, &Playbook)], problems: &mut Problems) {
+    let Some(((_, first), others)) = canaries.split_first() else { return };
+    for (_, playbook) in others {
+        let message = format!(
+            "alerts of kind `{kind}` also go to playbook `{}` ({}): one `mode: canary` at a time",
+            first.name, first.at
+        );
+        problems.add(&playbook.on_at, message);
     }
 }
 
@@ -118,7 +143,7 @@ fn check_orders(kind: &str, live: &[(usize, &Playbook)], problems: &mut Problems
                 "alerts of kind `{kind}` also go to playbook `{}` ({}): give both a different `order`",
                 earlier.name, earlier.at
             );
-            problems.add(&playbook.on_at, message);
+            problems.under(Code::Overlap.id(), |problems| problems.add(&playbook.on_at, message));
         }
     }
 }

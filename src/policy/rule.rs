@@ -2,6 +2,7 @@ use crate::case::{Priority, Reason};
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source};
 
+use super::findings::Code;
 use super::read::{
     Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue,
 };
@@ -132,13 +133,13 @@ impl Names<'_> {
                         self.schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
                     let message =
                         format!("`{path}` is used but `{name}` is not declared under `facts`");
-                    problems.add(at, message);
+                    problems.under(Code::Undeclared.id(), |problems| problems.add(at, message));
                 }
             }
             Slot::Seen | Slot::FirstSeen if !self.is_grouped => {
                 problems.add(at, format!("`{path}` needs a `group` in this playbook"));
             }
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen => {}
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => {}
         }
     }
 }
@@ -211,7 +212,8 @@ fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<S
     let paths = fields.texts("evidence", problems);
     // INVARIANT (INV-3): no suppression without evidence.
     if paths.is_empty() {
-        problems.add(&node.at, "a suppression needs `evidence`: the names that prove it");
+        let message = "a suppression needs `evidence`: the names that prove it";
+        problems.under(Code::NoEvidence.id(), |problems| problems.add(&node.at, message));
     }
     let mut evidence = Vec::new();
     for (path, at) in paths {
@@ -219,7 +221,8 @@ fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<S
         names.check(found.slot, path, at, problems);
         evidence.push(found);
     }
-    let expires_ms = require_duration(&mut fields, "expires", problems);
+    let expires_ms = problems
+        .under(Code::NoExpiry.id(), |problems| require_duration(&mut fields, "expires", problems));
     let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
         one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)
     });

@@ -1,42 +1,43 @@
 use std::sync::Arc;
 
 use crate::case::{
-    Alert, Arrival, Body, Counters, FIELDS, FactRow, FactState, Field, Millis, Origin, Priority,
-    Reason, Value, Why, field_named, id_of,
+    Alert, Arrival, Body, Counters, FIELDS, FactRow, Field, Millis, Origin, Value, field_named,
+    id_of, parse_duration,
 };
-use crate::clause::{Schema, Slot};
+use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
 use super::playbook::Playbook;
-use super::read::{one_of, priority, time, value};
+use super::read::{duration, time, value};
+use super::test_expect::{Expect, expect};
+use super::test_facts::facts_of;
 
-/// One entry of a playbook's `tests:`: everything a ruling sees, and what it must be.
+/// One entry of a playbook's `tests:`: alerts, one after the other, and what their rulings must be.
 #[derive(Debug)]
 pub struct TestCase {
     pub name: String,
     pub at: At,
     /// Index of the playbook whose test it is.
     pub playbook: usize,
+    /// In the order of their time; at least one has an expectation.
+    pub steps: Vec<Step>,
+}
+
+/// One alert and everything that its ruling sees.
+#[derive(Debug)]
+pub struct Step {
+    /// Its number among the `alerts` that are written; nothing where the test has one alert.
+    pub number: Option<usize>,
+    pub now: Millis,
     pub arrival: Arrival<'static>,
     pub facts: Vec<Option<Arc<FactRow>>>,
-    pub counters: Counters,
-    pub now: Millis,
-    pub expect: Expect,
+    /// Nothing: as those before it in the test have counted.
+    pub counters: Option<Counters>,
+    pub expect: Option<Expect>,
 }
 
-#[derive(Debug)]
-pub struct Expect {
-    /// `route`, `suppress`, `escalate` or `hold`.
-    pub fate: &'static str,
-    /// The queue, the reason of the suppression, or the action.
-    pub subject: String,
-    pub rule: Option<String>,
-    pub reason: Option<Reason>,
-    pub priority: Option<Priority>,
-}
-
-const FATES: [&str; 4] = ["route", "suppress", "escalate", "hold"];
-const WHYS: [Why; 5] = [Why::Error, Why::Timeout, Why::Stale, Why::Conflict, Why::NoKey];
+/// LIMIT: alerts of one test, repeated ones counted.
+const STEPS_MAX: usize = 1000;
 
 pub(super) fn test_case(
     node: &Node,
@@ -48,42 +49,145 @@ pub(super) fn test_case(
     let mut fields = Fields::of(node, "a test", problems)?;
     let name = fields.require_text("name", problems).map(str::to_owned);
     let now = fields.require("now", problems).and_then(|node| time(node, problems));
-    let alert = fields.require("alert", problems).map(|node| alert(node, problems));
+    let has_alerts = fields.get("alerts").is_some();
+    let alert_node =
+        if has_alerts { fields.get("alert") } else { fields.require("alert", problems) };
+    let mut common = Alert::default();
+    if let Some(node) = alert_node {
+        alert(node, &mut common, problems);
+    }
     let facts = fields.get("facts");
-    let facts = facts_of(facts, now.unwrap_or_default(), schema, problems);
-    let counters = fields.get("counters");
-    let expect =
-        fields.require("expect", problems).and_then(|node| expect(node, playbook, problems));
-    fields.finish(problems);
-    let (name, now, mut alert) = (name?, now?, alert?);
-    fill(&mut alert, playbook, now);
-    let counters = counters_of(counters, &alert, playbook, now, problems);
-    let detector = alert.text(Field::Detector).unwrap_or("test").to_owned();
-    let origin = Origin {
-        topic: "test".into(),
-        incarnation: playbook.name.clone().into(),
-        partition: 0,
-        offset: i64::from(node.at.line),
-        index: 0,
-        of: 1,
-        sha256: "".into(),
+    let mut reader = Reader {
+        playbook,
+        schema,
+        name: name.clone().unwrap_or_default(),
+        now: now.unwrap_or_default(),
+        common,
+        facts,
+        steps: Vec::new(),
+        problems,
     };
-    Some(TestCase {
-        arrival: Arrival {
+    if has_alerts {
+        let nodes = fields.list("alerts", reader.problems);
+        nodes.iter().enumerate().for_each(|(place, node)| reader.step(node, place + 1));
+    } else {
+        reader.only(node, &mut fields);
+    }
+    let Reader { steps, problems, .. } = reader;
+    fields.finish(problems);
+    if has_alerts && steps.iter().all(|step| step.expect.is_none()) {
+        problems.add(&node.at, "none of the `alerts` has an `expect`: nothing is tested");
+    }
+    Some(TestCase { name: name?, at: node.at.clone(), playbook: index, steps })
+}
+
+struct Reader<'r> {
+    playbook: &'r Playbook,
+    schema: &'r Schema,
+    name: String,
+    /// Of the step before.
+    now: Millis,
+    /// What every alert of the test has.
+    common: Alert<'static>,
+    facts: Option<&'r Node>,
+    steps: Vec<Step>,
+    problems: &'r mut Problems,
+}
+
+impl<'r> Reader<'r> {
+    /// A test with one alert.
+    fn only(&mut self, node: &Node, fields: &mut Fields<'_>) {
+        let mut alert = self.common.clone();
+        fill(&mut alert, self.playbook, self.now);
+        let counters = fields.get("counters");
+        let counters = counters_of(counters, &alert, self.playbook, self.now, self.problems);
+        let expect = fields
+            .require("expect", self.problems)
+            .and_then(|node| expect(node, self.playbook, self.problems));
+        self.push((None, &node.at, 0), alert, self.facts, Some(counters), expect);
+    }
+
+    /// `{at: 10m, times: 3, every: 1m, alert: {…}, facts: {…}, expect: {…}}`
+    fn step(&mut self, node: &'r Node, number: usize) {
+        let Some(mut fields) = Fields::of(node, "one of the `alerts`", self.problems) else {
+            return;
+        };
+        if let Some(node) = fields.get("at") {
+            self.at(node);
+        }
+        let times = fields.int("times", self.problems).unwrap_or(1);
+        let every = duration(&mut fields, "every", self.problems).unwrap_or(0);
+        let facts = fields.get("facts").or(self.facts);
+        let mut of_step = self.common.clone();
+        if let Some(node) = fields.get("alert") {
+            alert(node, &mut of_step, self.problems);
+        }
+        let mut expect =
+            fields.get("expect").and_then(|node| expect(node, self.playbook, self.problems));
+        fields.finish(self.problems);
+        let left = STEPS_MAX.saturating_sub(self.steps.len());
+        let Some(times) = usize::try_from(times).ok().filter(|times| (1..=left).contains(times))
+        else {
+            let message =
+                format!("a test has between 1 and {STEPS_MAX} alerts, repeated ones counted");
+            return self.problems.add(&node.at, message);
+        };
+        for turn in 0..times {
+            if turn > 0 {
+                self.now = self.now.plus(every);
+            }
+            // What is expected is expected of the last one.
+            let expect = if turn + 1 == times { expect.take() } else { None };
+            self.push((Some(number), &node.at, turn), of_step.clone(), facts, None, expect);
+        }
+    }
+
+    /// A time, or how long after the alert before. The clock never goes back.
+    fn at(&mut self, node: &Node) {
+        let after = node.text().and_then(parse_duration).filter(|after| *after >= 0);
+        let at = match after {
+            Some(after) => Some(self.now.plus(after)),
+            None => node.text().and_then(Millis::parse),
+        };
+        match at.filter(|at| *at >= self.now) {
+            Some(at) => self.now = at,
+            None => {
+                let message = "`at` must be how long after the alert before, 10m, or a time that is not before it";
+                self.problems.add(&node.at, message);
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        (number, at, turn): (Option<usize>, &At, usize),
+        mut alert: Alert<'static>,
+        facts: Option<&Node>,
+        counters: Option<Counters>,
+        expect: Option<Expect>,
+    ) {
+        let now = self.now;
+        fill(&mut alert, self.playbook, now);
+        let facts = facts_of(facts, now, self.schema, self.problems);
+        let detector = alert.text(Field::Detector).unwrap_or("test").to_owned();
+        let origin = Origin {
+            topic: "test".into(),
+            incarnation: self.playbook.name.clone().into(),
+            partition: 0,
+            offset: i64::from(at.line),
+            index: u32::try_from(turn).unwrap_or(u32::MAX),
+            of: 1,
+            sha256: "".into(),
+        };
+        let arrival = Arrival {
             alert_id: origin.alert_id(),
-            correlation_id: name.clone().into(),
+            correlation_id: self.name.clone().into(),
             origin,
             pipeline: detector.into(),
             body: Body::Alert(Box::new(alert)),
-        },
-        name,
-        at: node.at.clone(),
-        playbook: index,
-        facts,
-        counters,
-        now,
-        expect: expect?,
-    })
+        };
+        self.steps.push(Step { number, now, arrival, facts, counters, expect });
+    }
 }
 
 /// What every alert of this playbook has and a test need not repeat.
@@ -102,9 +206,8 @@ fn fill(alert: &mut Alert<'static>, playbook: &Playbook, now: Millis) {
 }
 
 /// Fields by their path, `nhi.id: x`, or nested, `nhi: {id: x}`.
-fn alert(node: &Node, problems: &mut Problems) -> Alert<'static> {
-    let mut alert = Alert::default();
-    let Some(mut fields) = Fields::of(node, "`alert`", problems) else { return alert };
+fn alert(node: &Node, alert: &mut Alert<'static>, problems: &mut Problems) {
+    let Some(mut fields) = Fields::of(node, "`alert`", problems) else { return };
     for (key, node) in fields.rest() {
         let name = key.text().unwrap_or_default();
         let is_group = FIELDS.iter().any(|info| info.group == name);
@@ -112,13 +215,12 @@ fn alert(node: &Node, problems: &mut Problems) -> Alert<'static> {
             let Some(mut nested) = Fields::of(node, name, problems) else { continue };
             for (key, node) in nested.rest() {
                 let path = format!("{name}.{}", key.text().unwrap_or_default());
-                set(&mut alert, &path, key, node, problems);
+                set(alert, &path, key, node, problems);
             }
         } else {
-            set(&mut alert, name, key, node, problems);
+            set(alert, name, key, node, problems);
         }
     }
-    alert
 }
 
 fn set(alert: &mut Alert<'static>, path: &str, key: &Node, node: &Node, problems: &mut Problems) {
@@ -129,103 +231,17 @@ fn set(alert: &mut Alert<'static>, path: &str, key: &Node, node: &Node, problems
         return;
     };
     if node.data == Data::Null {
-        return;
+        return alert.set(field, Value::Absent);
     }
-    if let Some(value) = value(node, field.of(), problems) {
-        alert.set(field, value);
+    let Some(value) = value(node, field.of(), problems) else { return };
+    if let (Some(words), Some(word)) = (field.words(), value.text())
+        && !words.contains(&word)
+    {
+        let hint = suggestion(word, words.iter().copied());
+        let message = format!("`{path}` is one of {}, never `{word}`{hint}", words.join(", "));
+        problems.add(&node.at, message);
     }
-}
-
-/// The answer of one enricher while it is read. Not named at all: absent, as of now.
-struct Draft {
-    state: FactState,
-    as_of: Option<Millis>,
-    values: Vec<Value<'static>>,
-}
-
-fn facts_of(
-    node: Option<&Node>,
-    now: Millis,
-    schema: &Schema,
-    problems: &mut Problems,
-) -> Vec<Option<Arc<FactRow>>> {
-    let draft = || Draft { state: FactState::Absent, as_of: None, values: Vec::new() };
-    let mut drafts: Vec<Draft> = schema.enrichers.iter().map(|_| draft()).collect();
-    let mut as_of = now;
-    if let Some(mut fields) = node.and_then(|node| Fields::of(node, "`facts`", problems)) {
-        if let Some(of_all) = fields.get("as_of").and_then(|node| time(node, problems)) {
-            as_of = of_all;
-        }
-        for (key, node) in fields.rest() {
-            fact(key, node, &mut drafts, schema, problems);
-        }
-    }
-    let rows = drafts.into_iter().zip(&schema.enrichers).map(|(draft, shape)| {
-        let known_as_of = match draft.state {
-            FactState::Unknown(_) => None,
-            FactState::Known | FactState::Absent => Some(draft.as_of.unwrap_or(as_of)),
-        };
-        let origin = (shape.name.clone(), format!("test:{}", shape.name).into(), "".into());
-        let values = (shape.provides.as_slice(), draft.values);
-        Some(Arc::new(FactRow::new(origin, "test", known_as_of, draft.state, values)))
-    });
-    rows.collect()
-}
-
-/// `registry.fixture: true | {unknown: timeout} | {value: true, as_of: …}`, and for a whole
-/// enricher `registry: {unknown: timeout} | {as_of: …}`.
-fn fact(key: &Node, node: &Node, drafts: &mut [Draft], schema: &Schema, problems: &mut Problems) {
-    let path = key.text().unwrap_or_default();
-    if let Some((index, _)) = schema.enricher(path) {
-        if let Some(draft) = drafts.get_mut(index) {
-            whole(node, draft, problems);
-        }
-        return;
-    }
-    let Some((Slot::Fact { enricher, field }, of)) = schema.fact(path) else {
-        problems.add(&key.at, schema.unknown_name(path));
-        return;
-    };
-    let count = schema.enrichers.get(enricher).map_or(0, |shape| shape.provides.len());
-    let Some(draft) = drafts.get_mut(enricher) else { return };
-    let found = if let Data::Map(_) = node.data {
-        let Some(mut fields) = Fields::of(node, path, problems) else { return };
-        let unknown = why(&mut fields, problems);
-        let given = fields.get("value").and_then(|node| value(node, of, problems));
-        if let Some(as_of) = fields.get("as_of").and_then(|node| time(node, problems)) {
-            draft.as_of = Some(as_of);
-        }
-        if fields.get("unknown").is_some() == fields.get("value").is_some() {
-            problems.add(&node.at, "must be `{unknown: why}` or `{value: …, as_of: …}`");
-        }
-        fields.finish(problems);
-        unknown.map(Value::Unknown).or(given)
-    } else {
-        value(node, of, problems)
-    };
-    if draft.state == FactState::Absent {
-        draft.state = FactState::Known;
-    }
-    draft.values.resize(count, Value::Absent);
-    if let Some((slot, value)) = draft.values.get_mut(field).zip(found) {
-        *slot = value;
-    }
-}
-
-fn whole(node: &Node, draft: &mut Draft, problems: &mut Problems) {
-    let Some(mut fields) = Fields::of(node, "an enricher", problems) else { return };
-    if let Some(why) = why(&mut fields, problems) {
-        draft.state = FactState::Unknown(why);
-    }
-    if let Some(as_of) = fields.get("as_of").and_then(|node| time(node, problems)) {
-        draft.as_of = Some(as_of);
-    }
-    fields.finish(problems);
-}
-
-fn why(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Why> {
-    let node = fields.get("unknown")?;
-    one_of(node, "cause", &WHYS, Why::code, problems)
+    alert.set(field, value);
 }
 
 fn counters_of(
@@ -251,29 +267,4 @@ fn counters_of(
         fields.finish(problems);
     }
     counters
-}
-
-fn expect(node: &Node, playbook: &Playbook, problems: &mut Problems) -> Option<Expect> {
-    let mut fields = Fields::of(node, "`expect`", problems)?;
-    let mut fates = Vec::new();
-    for fate in FATES {
-        fates.extend(fields.text(fate, problems).map(|subject| (fate, subject.to_owned())));
-    }
-    let rule_at = fields.get("rule").map_or(&node.at, |node| &node.at);
-    let rule = fields.text("rule", problems).map(str::to_owned);
-    let ids = || playbook.rules.iter().map(|rule| rule.id.as_str());
-    if let Some(rule) = rule.as_deref().filter(|rule| ids().all(|id| id != *rule)) {
-        let hint = suggestion(rule, ids());
-        problems.add(rule_at, format!("this playbook has no rule `{rule}`{hint}"));
-    }
-    let reason = fields
-        .get("reason")
-        .map(|node| one_of(node, "reason", Reason::ALL, Reason::code, problems));
-    let priority = fields.get("priority").map(|node| priority(node, problems));
-    fields.finish(problems);
-    let [(fate, subject)] = <[_; 1]>::try_from(fates).ok().or_else(|| {
-        problems.add(&node.at, "must be exactly one of `route`, `suppress`, `escalate`, `hold`");
-        None
-    })?;
-    Some(Expect { fate, subject, rule, reason: reason.flatten(), priority: priority.flatten() })
 }

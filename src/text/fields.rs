@@ -132,8 +132,14 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// Nobody misspells a longer word; comparing it takes time.
+const SUGGESTED_MAX: usize = 80;
+
 /// `, did you mean …?` for the nearest candidate, or nothing when none is near.
 pub fn suggestion<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> String {
+    if word.len() > SUGGESTED_MAX {
+        return String::new();
+    }
     let near = candidates
         .map(|candidate| (distance(word, candidate), candidate))
         .min()

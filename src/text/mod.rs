@@ -4,8 +4,11 @@
 
 mod node;
 mod fields;
+mod excerpt;
 mod problems;
+mod written;
 
 pub use fields::{Fields, suggestion};
 pub use node::{Data, Node, read};
 pub use problems::{At, Problem, Problems, Source};
+pub use written::Written;

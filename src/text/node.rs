@@ -11,6 +11,8 @@ use super::{At, Problems, Source};
 pub struct Node {
     pub at: At,
     pub data: Data,
+    /// Where it begins in its file.
+    pub byte: usize,
 }
 
 /// Decimals keep their text: nothing in a policy is a binary float.
@@ -53,6 +55,7 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 ///
 /// Errors: adds one problem and returns nothing when the text is no YAML.
 pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
+    problems.show(source);
     let start = At { path: source.path.clone(), line: 1, column: 1 };
     if source.text.len() > FILE_BYTES_MAX {
         problems.add(&start, format!("the file is larger than {FILE_BYTES_MAX} bytes"));
@@ -85,25 +88,25 @@ fn at(path: &Arc<str>, place: Location) -> At {
 
 fn place(raw: Spanned<Raw>, source: &Source) -> Node {
     let node_at = at(&source.path, raw.referenced);
+    let byte = raw.referenced.span().byte_offset().and_then(|byte| usize::try_from(byte).ok());
+    let byte = byte.unwrap_or(source.text.len());
     let data = match raw.value {
         Raw::Null => Data::Null,
         Raw::Bool(value) => Data::Bool(value),
         Raw::Int(value) => Data::Int(value),
-        Raw::Decimal => Data::Decimal(decimal_text(source, raw.referenced)),
+        Raw::Decimal => Data::Decimal(decimal_text(source, byte)),
         Raw::Text(value) => Data::Text(value),
         Raw::List(items) => Data::List(items.into_iter().map(|item| place(item, source)).collect()),
         Raw::Map(entries) => Data::Map(
             entries.into_iter().map(|(k, v)| (place(k, source), place(v, source))).collect(),
         ),
     };
-    Node { at: node_at, data }
+    Node { at: node_at, data, byte }
 }
 
 /// The characters of a decimal as they stand in the file: the parsed float has lost them.
-fn decimal_text(source: &Source, place: Location) -> String {
-    let line = usize::try_from(place.line()).unwrap_or(1).saturating_sub(1);
-    let column = usize::try_from(place.column()).unwrap_or(1).saturating_sub(1);
-    let rest = source.text.lines().nth(line).unwrap_or_default().chars().skip(column);
+fn decimal_text(source: &Source, byte: usize) -> String {
+    let rest = source.text.get(byte..).unwrap_or_default().chars();
     rest.take_while(|c| c.is_ascii_alphanumeric() || "+-._".contains(*c)).collect()
 }
 

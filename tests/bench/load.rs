@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tipstaff::app::{Loaded, offline_keys};
+use tipstaff::app::{InForce, Loaded, offline_keys};
 use tipstaff::case::{Arrival, Body, Field, Millis};
 use tipstaff::config::{Files, load as check};
 use tipstaff::enrich::Enrichers;
@@ -105,7 +105,8 @@ fn loaded(files: Files, now: Millis) -> Loaded {
     let checked = check(&files).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let enrichers = Enrichers::new(&checked.enrichers, &files, now);
     let enrichers = Arc::new(enrichers.unwrap_or_else(|problems| panic!("{problems:#?}")));
-    Loaded { directory: None, files, checked, enrichers }
+    let in_force = InForce::new(&checked);
+    Loaded { directory: None, files, checked, enrichers, in_force }
 }
 
 fn arrivals(

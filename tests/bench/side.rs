@@ -9,8 +9,8 @@ use tipstaff::app::Cluster;
 use tipstaff::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use tipstaff::observe::{Metrics, Traces};
 use tipstaff::pipeline::{
-    AlertEnds, Batch, Drain, Hint, Intake, Outbox, Progress, RecoveryRules, Stage, Start, Triage,
-    WorkerConfig, worker,
+    AlertEnds, Batch, Current, Drain, Hint, Intake, Outbox, Progress, RecoveryRules, Stage, Start,
+    Triage, WorkerConfig, worker,
 };
 
 use crate::load::{Load, PARTITIONS};
@@ -223,7 +223,7 @@ fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<
             bytes(shape.alert_bytes),
         )]),
         "intake" => {
-            let pipelines = Arc::clone(&load.loaded.checked.pipelines);
+            let pipelines = Current::new(Arc::clone(&load.loaded.checked.pipelines));
             Box::new(Intake::new(
                 (pipelines, Arc::clone(&load.keys)),
                 cluster.topics.clone(),

@@ -5,6 +5,7 @@ mod input;
 pub mod late;
 mod lifecycle;
 mod policy;
+mod reload;
 mod remade;
 mod repairs;
 mod services;

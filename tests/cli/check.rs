@@ -97,6 +97,14 @@ fn every_problem_of_every_file_is_told_with_its_place() {
     };
     let places: Vec<_> = problems.iter().map(place).collect();
     assert!(places.is_sorted(), "{}", ran.err);
+    let shown = "\
+playbooks/a.yaml:8:12: unknown name `credential.validty`
+  |
+8 |     when: [credential.validty == \"valid\"]
+  |            ^^^^^^^^^^^^^^^^^^
+  = did you mean `credential.validity`?
+";
+    assert!(ran.err.contains(shown), "{}", ran.err);
 }
 
 #[test]

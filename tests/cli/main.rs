@@ -15,6 +15,7 @@ mod chain_model;
 mod check;
 mod decide;
 mod demo;
+mod findings;
 mod general;
 mod init;
 mod lookup;
@@ -29,6 +30,8 @@ mod run;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod server;
 mod services;
+mod signing;
+mod trial;
 mod verify;
 
 use std::io::Write;
@@ -108,12 +111,20 @@ fn configuration(name: &str, files: &[(&str, &str)]) -> String {
 impl Ran {
     /// Each problem of standard error as `file:line:column: message`, the file from `folder`.
     fn problems(&self, folder: &str) -> Vec<String> {
-        let mut lines: Vec<&str> = self.err.lines().collect();
-        let last = lines.pop().unwrap_or_default();
-        let count = lines.len();
+        let mut blocks: Vec<&str> = self.err.trim_end().split("\n\n").collect();
+        let last = blocks.pop().unwrap_or_default();
+        let count = blocks.len();
         assert_eq!(last, format!("{count} problem(s) in the configuration; nothing was started"));
-        let short = |line: &&str| line.strip_prefix(&format!("{folder}/")).unwrap().to_owned();
-        lines.iter().map(short).collect()
+        let short = |block: &&str| {
+            let mut lines = block.strip_prefix(&format!("{folder}/")).unwrap().lines();
+            let first = lines.next().unwrap().to_owned();
+            match lines.last().and_then(|last| last.trim_start().strip_prefix("= ")) {
+                Some(help) if help.starts_with("write") => format!("{first}: {help}"),
+                Some(help) => format!("{first}, {help}"),
+                None => first,
+            }
+        };
+        blocks.iter().map(short).collect()
     }
 
     fn json(&self) -> Vec<serde_json::Value> {

@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 
 use tipstaff::case::{Alert, Arrival, Body, Counters, Millis, Ruling, id_of};
 use tipstaff::config::{Checked, Files, load};
-use tipstaff::decide::{Inputs, decide, run_tests};
+use tipstaff::decide::{Inputs, decide};
 use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::{FingerprintKeys, Incoming};
+use tipstaff::trial::run_tests;
 
 fn now() -> Millis {
     Millis::parse("2026-03-02T09:30:00Z").unwrap()
@@ -76,7 +77,7 @@ fn rulings(files: &Files, checked: &Checked) -> Vec<String> {
 #[test]
 fn every_playbook_has_tests_and_they_pass() {
     let checked = load(&Files::shipped()).expect("no problems");
-    let outcomes = run_tests(&checked.policy);
+    let outcomes = run_tests(&checked.policy, |_, _| true);
     for outcome in &outcomes {
         assert!(outcome.passed(), "{}: {}: {:#?}", outcome.at, outcome.name, outcome.differences);
     }

@@ -115,7 +115,7 @@ fn set(alert: &mut Alert<'static>, field: Field, text: &str) {
         Type::Text => Slot::Text(text.to_owned().into()),
         Type::Int => Slot::Int(7),
         Type::Time => Slot::Time(Millis(1_767_225_600_000)),
-        Type::Bool | Type::Duration => panic!("no field of an alert"),
+        Type::Bool | Type::Decimal | Type::Duration | Type::List => panic!("no field of an alert"),
     };
     alert.set(field, value);
 }

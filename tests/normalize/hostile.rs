@@ -125,6 +125,8 @@ fn a_name_chooses_the_pipeline_and_an_unknown_topic_lets_all_claim() {
     assert_eq!(reason("alerts.okta", None), "okta-system-log");
     assert_eq!(reason("alerts.okta", Some("gitleaks")), "gitleaks");
     assert_eq!(reason("alerts.okta", Some("nobody")), "unknown_shape");
+    // A webhook's name is no reason to take anything for one of its alerts.
+    assert_eq!(reason("alerts.okta", Some("gitguardian")), "unknown_shape");
     assert_eq!(reason("elsewhere", None), "ambiguous_shape");
     assert_eq!(reason("alerts.guardduty", None), "unknown_shape");
 }

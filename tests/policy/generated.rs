@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tipstaff::case::{Alert, FactRow, FactState, Field, Millis, Value, Why};
+use tipstaff::case::{Alert, Decimal, FactRow, FactState, Field, Millis, Value, Why};
 
 use crate::choices::Choices;
 use crate::support::{
-    NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, known, plain_alert, row, text, unknown,
+    NOW, OWNER, REGISTRY, Rows, Situation, THREAT, VAULT, absent, known_all, plain_alert, row,
+    text, unknown,
 };
 
 const ATOMS: [&str; 7] = [
@@ -19,6 +20,25 @@ const ATOMS: [&str; 7] = [
     "severity == \"high\"",
 ];
 
+/// Of all types; a boundary has only those above, which its second reading understands.
+const RICH_ATOMS: [&str; 7] = [
+    "age(vault.used_at) > duration(\"1h\")",
+    "now - vault.used_at < threat.every + duration(\"1h\")",
+    "\"admin\" in vault.roles",
+    "vault.roles.exists(r, r.startsWith(\"a\") && r != \"a\")",
+    "size(vault.roles) >= 2",
+    "threat.score >= 7.5",
+    "owner.tier in [\"1\", \"2\"]",
+];
+
+fn playbook_atom(choices: &mut Choices) -> String {
+    if !choices.chance(2) {
+        return atom(choices);
+    }
+    let atom = *choices.one(&RICH_ATOMS);
+    if choices.chance(4) { format!("!({atom})") } else { atom.to_owned() }
+}
+
 fn atom(choices: &mut Choices) -> String {
     let atom = *choices.one(&ATOMS);
     match choices.below(5) {
@@ -30,10 +50,10 @@ fn atom(choices: &mut Choices) -> String {
 
 fn clause(choices: &mut Choices) -> String {
     match choices.below(5) {
-        0 => format!("{{any: ['{}', '{}']}}", atom(choices), atom(choices)),
-        1 => format!("{{not: '{}'}}", atom(choices)),
-        2 => format!("'{} || {}'", atom(choices), atom(choices)),
-        _ => format!("'{}'", atom(choices)),
+        0 => format!("{{any: ['{}', '{}']}}", playbook_atom(choices), playbook_atom(choices)),
+        1 => format!("{{not: '{}'}}", playbook_atom(choices)),
+        2 => format!("'{} || {}'", playbook_atom(choices), playbook_atom(choices)),
+        _ => format!("'{}'", playbook_atom(choices)),
     }
 }
 
@@ -60,7 +80,7 @@ pub fn playbook(choices: &mut Choices) -> String {
     }
     format!(
         "playbook: generated\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
-         facts: {{registry: {{max_age: 1h}}, owner: {{max_age: 1h}}, vault: {{max_age: 1h}}}}\n\
+         facts: {{registry: {{max_age: 1h}}, owner: {{max_age: 1h}}, vault: {{max_age: 1h}}, threat: {{max_age: 1h}}}}\n\
          rules:\n{rules}  - id: otherwise\n    route: {{queue: cicd, priority: low}}\n"
     )
 }
@@ -173,40 +193,50 @@ fn alert(choices: &mut Choices) -> Alert<'static> {
     alert
 }
 
-fn values(choices: &mut Choices, enricher: usize) -> [Value<'static>; 2] {
+fn values(choices: &mut Choices, enricher: usize) -> Vec<Value<'static>> {
     match enricher {
-        REGISTRY => [
+        REGISTRY => vec![
             Value::Bool(choices.below(3) > 0),
             choices.one(&[Value::Int(1), Value::Int(2)]).clone(),
         ],
-        OWNER => [
+        OWNER => vec![
             text(choices.one::<&str>(&["dev", "dev", "prod"])),
             text(choices.one::<&str>(&["1", "1", "2"])),
         ],
-        _ => [Value::Bool(choices.below(3) > 0), Value::Absent],
+        VAULT => {
+            let roles: &[&str] = choices.one::<&[&str]>(&[&[], &["a"], &["admin", "b"]]);
+            let roles: Vec<Box<str>> = roles.iter().map(|role| Box::from(*role)).collect();
+            let used_at = *choices.one(&[NOW, Millis(NOW.0 - 5_000_000)]);
+            vec![Value::Bool(choices.below(3) > 0), Value::Time(used_at), Value::List(roles.into())]
+        }
+        _ => vec![
+            Value::Decimal(Decimal::parse(choices.one::<&str>(&["7.5", "2.25"])).unwrap()),
+            Value::Duration(*choices.one(&[0, 3_600_000])),
+        ],
     }
 }
 
 fn facts(choices: &mut Choices) -> Rows {
     let mut facts = Vec::new();
-    for enricher in [REGISTRY, OWNER, VAULT] {
+    for enricher in [REGISTRY, OWNER, VAULT, THREAT] {
         let mut given = values(choices, enricher);
+        let given_count = given.len();
         facts.push(match choices.below(8) {
             0 => absent(enricher),
             1 => unknown(enricher, Why::Timeout),
             2 => {
                 let old = Some(Millis(NOW.0 - 7_200_000));
-                row(enricher, old, FactState::Known, given.into())
+                row(enricher, old, FactState::Known, given)
             }
             3 => {
-                given[choices.below(2)] = Value::Unknown(Why::Conflict);
-                known(enricher, given)
+                given[choices.below(given_count)] = Value::Unknown(Why::Conflict);
+                known_all(enricher, given)
             }
             4 => {
-                given[choices.below(2)] = Value::Absent;
-                known(enricher, given)
+                given[choices.below(given_count)] = Value::Absent;
+                known_all(enricher, given)
             }
-            _ => known(enricher, given),
+            _ => known_all(enricher, given),
         });
     }
     facts
@@ -228,9 +258,9 @@ pub fn completed(facts: &Rows, choices: &mut Choices) -> Rows {
         let maybe = |value: &Value<'static>, choices: &mut Choices| {
             if choices.chance(3) { Value::Absent } else { value.clone() }
         };
-        let fresh = [maybe(&fresh[0], choices), maybe(&fresh[1], choices)];
+        let fresh: Vec<Value<'static>> = fresh.iter().map(|value| maybe(value, choices)).collect();
         if matches!(before.state, FactState::Unknown(_)) || before.as_of != Some(NOW) {
-            return if choices.chance(4) { absent(enricher) } else { known(enricher, fresh) };
+            return if choices.chance(4) { absent(enricher) } else { known_all(enricher, fresh) };
         }
         if before.state == FactState::Absent {
             return absent(enricher);

@@ -4,8 +4,8 @@ use tipstaff::case::{
     Body, FactState, Field, Priority, Reason, Ruling, Tri, Unreadable, Value, Why,
 };
 use tipstaff::clause::Scope;
-use tipstaff::decide::run_tests;
 use tipstaff::policy::Policy;
+use tipstaff::trial::run_tests;
 
 use crate::support::{
     NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, alert, arrived, clause, counters, known,
@@ -92,11 +92,11 @@ fn live_facts() -> Rows {
 
 #[test]
 fn the_tests_of_a_playbook_run_and_say_how_they_differ() {
-    let outcomes = run_tests(&example());
+    let outcomes = run_tests(&example(), |_, _| true);
     let wrong: Vec<&str> = outcomes.iter().filter(|o| !o.passed()).map(|o| &*o.name).collect();
     assert_eq!(wrong, ["this one is wrong on purpose"], "{outcomes:#?}");
-    let lines = &outcomes[3].differences;
-    assert_eq!(lines[0], "ruling: expected `hold`, got `route`");
+    let lines: Vec<String> = outcomes[3].differences.iter().map(ToString::to_string).collect();
+    assert_eq!(lines[0], "ruling: expected `hold cicd-response`, got `route cicd-response`");
     assert_eq!(lines[1], "rule: expected `live`, got `otherwise`");
 }
 
@@ -369,7 +369,54 @@ fn shadow_playbooks_are_tried_and_change_nothing() {
         (&*shadow.playbook, &*shadow.rule, &*shadow.fate),
         ("candidate", "live", "escalate")
     );
+    assert_eq!(shadow.differs.as_deref(), Some("fate"));
+    assert_eq!(shadow.action.as_deref(), Some("disable-key"), "{shadow:?}");
     assert_eq!(policy.wanted(&plain_alert()), [REGISTRY, OWNER, VAULT]);
+}
+
+#[test]
+fn a_canary_rules_its_share_and_the_other_playbook_stands_beside_it() {
+    let live = "playbook: live\ntitle: t\nowner: o\nmode: live\non: {kind: exposed_key}\n\
+                rules: [{id: all, route: {queue: old, priority: low}}]\n";
+    let canary = |more: &str| {
+        let text = live.replace("mode: live", "mode: canary").replace("queue: old", "queue: new");
+        text.replace("playbook: live", "playbook: next") + more
+    };
+    let named = canary("canary: {nhis: [ci-deployer]}\n");
+    let policy = policy(&[live, &named], &[BOUNDARY]).unwrap();
+    let ruled = |nhi: Option<&'static str>| {
+        let mut alert = plain_alert();
+        alert.set(Field::NhiId, nhi.map_or(Value::Absent, text));
+        let situation = Situation::new(alert, live_facts());
+        let decision = situation.decide(&policy).decision;
+        let shadow = &decision.shadow;
+        assert_eq!((shadow.len(), shadow[0].differs.as_deref()), (1, Some("queue")));
+        let queue = decision.fate.queue().unwrap().to_owned();
+        (queue, decision.playbook.to_string(), shadow[0].playbook.to_string())
+    };
+    let of =
+        |queue: &str, by: &str, beside: &str| (queue.to_owned(), by.to_owned(), beside.to_owned());
+    assert_eq!(ruled(Some("ci-deployer")), of("new", "next", "live"));
+    assert_eq!(ruled(Some("somebody-else")), of("old", "live", "next"));
+    assert_eq!(ruled(None), of("old", "live", "next"), "INV-11");
+
+    let problems = |texts: &[&str]| super::support::policy(texts, &[BOUNDARY]).unwrap_err();
+    let second = named.replace("playbook: next", "playbook: after");
+    let clash = problems(&[live, &named, &second]);
+    assert!(clash[0].ends_with("one `mode: canary` at a time"), "{clash:?}");
+    let wrong = [
+        canary("canary: {percent: 100}\n"),
+        canary("canary: {}\n"),
+        live.to_owned() + "canary: {percent: 5}\n",
+    ];
+    for (text, why) in wrong.iter().zip([
+        "`percent` must be from 1 to 99",
+        "says for whom",
+        "`canary` is for `mode: canary` alone",
+    ]) {
+        let found = problems(&[text]);
+        assert!(found[0].contains(why), "{found:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Without unknown or absent values a condition means what it means in CEL.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::test_runner::TestRunner;
 use tipstaff::case::{Alert, Tri, Value};
@@ -8,7 +9,7 @@ use tipstaff::clause::Scope;
 
 use crate::choices::{Choices, choices, config};
 use crate::expressions::{FIELDS, NAMES, Tree, domain, tree};
-use crate::support::{NOW, REGISTRY, Rows, VAULT, absent, clause, known};
+use crate::support::{NOW, REGISTRY, Rows, THREAT, VAULT, absent, clause, known, known_all};
 
 /// One alert and facts with these values, by the index of [`NAMES`].
 pub fn situation(values: &[Value<'static>]) -> (Alert<'static>, Rows) {
@@ -17,8 +18,10 @@ pub fn situation(values: &[Value<'static>]) -> (Alert<'static>, Rows) {
         alert.set(*field, value.clone());
     }
     let registry = known(REGISTRY, [values[4].clone(), values[5].clone()]);
-    let vault = known(VAULT, [Value::Absent, values[6].clone()]);
-    (alert, vec![registry, absent(1), vault])
+    let all = vec![Value::Absent, values[6].clone(), values[7].clone()];
+    let vault = known_all(VAULT, all);
+    let threat = known(THREAT, [values[8].clone(), values[9].clone()]);
+    (alert, vec![registry, absent(1), vault, threat])
 }
 
 pub fn eval(text: &str, values: &[Value<'static>]) -> Tri {
@@ -35,6 +38,12 @@ fn to_cel(value: &Value<'_>) -> cel::Value {
         Value::Bool(value) => (*value).into(),
         Value::Time(time) => {
             cel::Value::Timestamp(chrono::DateTime::from_timestamp_millis(time.0).unwrap().into())
+        }
+        Value::Duration(ms) => cel::Value::Duration(chrono::Duration::milliseconds(*ms)),
+        Value::Decimal(value) => cel::Value::Float(value.to_string().parse().unwrap()),
+        Value::List(items) => {
+            let items: Vec<cel::Value> = items.iter().map(|item| item.to_string().into()).collect();
+            items.into()
         }
         other => panic!("CEL has no {other:?}"),
     }
@@ -71,15 +80,20 @@ fn agrees(tree: &Tree, values: &[Value<'static>]) {
 
 #[test]
 fn conditions_mean_what_cel_says() {
-    let mut runner = TestRunner::new(config(1500));
-    let outcome = runner.run(&choices(80), |bytes| {
+    let mut runner = TestRunner::new(config(3000));
+    let kinds = RefCell::new(BTreeMap::new());
+    let outcome = runner.run(&choices(100), |bytes| {
         let mut choices = Choices::new(bytes);
         let values: Vec<Value<'static>> =
             (0..NAMES.len()).map(|name| choices.one(&domain(name)).clone()).collect();
-        agrees(&tree(&mut choices, 4), &values);
+        let tree = tree(&mut choices, 4);
+        agrees(&tree, &values);
+        tree.kinds(&mut kinds.borrow_mut());
         Ok(())
     });
     outcome.unwrap();
+    let kinds = kinds.into_inner();
+    assert!(kinds.len() == 9 && kinds.values().all(|count| *count > 50), "{kinds:?}");
 }
 
 #[test]
@@ -93,6 +107,12 @@ fn precedence_is_cels() {
         "!has(nhi.id) || event.count < 0 && registry.count == -1",
         "event.count in [1, -1] && nhi.id in ['valid']",
         "nhi.id == 'v\\u0061lid' || nhi.id == r'v\\d'",
+        "now - observed_at + duration(\"1h\") >= threat.every - duration(\"1h\") - duration(\"1h\")",
+        "observed_at + duration('90m') - duration('30m') > now && now-observed_at<duration('1s')",
+        "!(size(vault.roles) > 0) || 'valid' in vault.roles && has(nhi.id)",
+        "event.count < 7.5 && event.count > -1.5 || threat.score == 0",
+        "vault.roles.exists(r, !r.startsWith('va') && r != 'x' || r == \"aab\" && !(r in ['b']))",
+        "(nhi.id).startsWith('va') && threat.score in [0.5, -0.5]",
     ] {
         let ours = clause(text).map(|_| eval(text, &values));
         match ours {

@@ -1,6 +1,6 @@
 //! Every mistake is told, where it stands, in words its author can act on.
 
-use crate::support::{clause, policy};
+use crate::support::{clause, policy, shown_problems};
 
 #[test]
 fn mistakes_in_a_condition_stand_at_their_column() {
@@ -16,7 +16,7 @@ fn mistakes_in_a_condition_stand_at_their_column() {
         ("has(nhi.id) and true", "1:13: `and` is not an operator, did you mean `&&`?"),
         ("has(nhi.id) OR true", "1:13: `OR` is not an operator, did you mean `||`?"),
         ("not has(nhi.id)", "1:1: `not` is not an operator, did you mean `!`?"),
-        ("has(nhi.id) & true", "1:13: did you mean `&&`?"),
+        ("has(nhi.id) & true", "1:13: `&` is not an operator, did you mean `&&`?"),
         ("hass(nhi.id)", "1:1: unknown function `hass`, did you mean `has`?"),
         ("nhi.id.startswith('a')", "1:8: unknown method `startswith`, did you mean `startsWith`?"),
         ("event.count == '3'", "1:16: int can't be compared with text"),
@@ -32,9 +32,59 @@ fn mistakes_in_a_condition_stand_at_their_column() {
         ("age(severity) < duration('1h')", "1:5: age() needs a time, and `severity` is text"),
         ("severity > 'low'", "1:1: text has no order: use `==` or `in […]`"),
         (
-            "event.count > 1.5",
-            "1:15: decimals are not supported yet in a condition, use whole numbers",
+            "event.count > 1.",
+            "1:15: not a number: write digits, with one point among them for a decimal",
         ),
+        (
+            "event.count > 1e3",
+            "1:15: not a number: write digits, with one point among them for a decimal",
+        ),
+        ("threat.score > 1234567890.1234567890", "1:16: a decimal has at most 18 digits"),
+        ("threat.score > '7.5'", "1:16: decimal can't be compared with text"),
+        ("threat.score in [1, '2']", "1:21: decimal can't be compared with text"),
+        ("nhi.id == 7.5", "1:11: text can't be compared with decimal: write \"7.5\""),
+        ("event.count in [1.5]", "1:17: int can't be compared with decimal"),
+        ("registry.fixture in [true]", "1:1: bool is in no list: compare it"),
+        ("vault.roles == ['a']", "1:16: a list can only stand after `in`"),
+        (
+            "vault.roles == vault.roles",
+            "1:1: a list can't be compared: use `in`, size(…) or .exists(x, …)",
+        ),
+        ("vault.roles", "1:1: `vault.roles` is list, not true or false: compare it"),
+        ("3 in vault.roles", "1:1: a list of texts holds no int"),
+        ("nhi.id in severity", "1:11: `in` needs a list of values: [\"a\", \"b\"]"),
+        ("size(event.count) > 1", "1:6: size() needs text or a list, and `event.count` is int"),
+        ("size(nhi.id)", "1:1: size(…) is not true or false: compare it"),
+        ("size(nhi.id, 1) > 1", "1:1: write size(text or list)"),
+        ("nhi.id.exists(x, x == 'a')", "1:1: exists() needs a list, and `nhi.id` is text"),
+        ("vault.roles.exists('x', x == 'a')", "1:13: write list.exists(x, test of x)"),
+        (
+            "vault.roles.exists(x, y == 'a')",
+            "1:23: each item is asked about by itself: `x` with ==, !=, `in […]`, or a method of a text",
+        ),
+        (
+            "vault.roles.exists(x, x.startwith('a'))",
+            "1:25: unknown method `startwith`, did you mean `startsWith`?",
+        ),
+        (
+            "startsWith(nhi.id, 'a')",
+            "1:1: `startsWith` is no function: write text.startsWith(\"…\")",
+        ),
+        ("nhi.id.size() > 1", "1:8: `size` is no method: write size(text or list)"),
+        ("cidr(event.count, '10.0.0.0/8')", "1:6: cidr() needs text, and `event.count` is int"),
+        (
+            "observed_at + occurred_at > now",
+            "1:13: `+` calculates with times and durations, not time and time",
+        ),
+        ("observed_at - duration('1h')", "1:1: is not true or false: compare it"),
+        ("now > now - duration('1x')", "1:22: not a duration such as \"15m\", \"24h\" or \"30d\""),
+        ("nwo > observed_at", "1:1: unknown name `nwo`, did you mean `now`?"),
+        ("-observed_at > now", "1:1: `-` was not expected here"),
+        (
+            "event.count * 2 > 1",
+            "1:13: `*` is not supported: a condition calculates with times and durations alone",
+        ),
+        ("has(nhi.id) ? true : false", "1:13: `?` is not supported: write a rule for each case"),
         ("event.count", "1:1: `event.count` is int, not true or false: compare it"),
         ("has(nhi.id) && 'a'", "1:16: must be true or false: compare it with something"),
         ("nhi.id in 'a'", "1:11: `in` needs a list of values: [\"a\", \"b\"]"),
@@ -47,10 +97,7 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "age(observed_at) < duration('1y')",
             "1:29: not a duration such as \"15m\", \"24h\" or \"30d\"",
         ),
-        (
-            "event.count + 1 > 2",
-            "1:13: `+` is not supported: a condition compares, it does not calculate",
-        ),
+        ("event.count + 1 > 2", "1:13: `+` calculates with times and durations, not int and int"),
         ("has(nhi.id", "1:11: a `)` is missing"),
         ("severity == 'a", "1:13: the text has no closing '"),
         (
@@ -64,6 +111,78 @@ fn mistakes_in_a_condition_stand_at_their_column() {
         let problems = clause(text).map(|_| ()).unwrap_err();
         assert_eq!(problems, [format!("f.yaml:{expected}")], "{text}");
     }
+}
+
+#[test]
+fn all_mistakes_of_one_condition_are_told_at_once() {
+    let text =
+        "severty = 'high' and event.count > 'x' | vault.lve && not age(severity) < duration('1y')";
+    let expected = [
+        "1:1: unknown name `severty`, did you mean `severity`?",
+        "1:9: `=` does not compare, did you mean `==`?",
+        "1:18: `and` is not an operator, did you mean `&&`?",
+        "1:36: int can't be compared with text",
+        "1:40: `|` is not an operator, did you mean `||`?",
+        "1:42: `vault` provides no `vault.lve`, did you mean `vault.live`?",
+        "1:55: `!` binds tighter than a comparison: write !(…) around it",
+        "1:55: `not` is not an operator, did you mean `!`?",
+        "1:84: not a duration such as \"15m\", \"24h\" or \"30d\"",
+    ];
+    let problems = clause(text).map(|_| ()).unwrap_err();
+    assert_eq!(problems, expected.map(|each| format!("f.yaml:{each}")));
+}
+
+#[test]
+fn a_mistake_is_shown_in_its_line_however_the_yaml_writes_it() {
+    let rules = r#"  - id: a
+    when:
+      - severty == "high"
+      - "nhi.kind == \"person\" && nhi.idd == 'x'"
+      - 'nhi.id == ''a'' && event.count > ''b'''
+      - |
+        has(nhi.id) &&
+          age(observd_at) > duration("1h")
+      - >-
+        has(nhi.id)
+        || vault.roles.exists(r, r.beginsWith("x"))
+      - {any: [has(nhi.id), credential.validity = "valid"]}
+    route: {queue: q, priority: low}
+"#;
+    let expected = r#"playbook1.yaml:10:9: unknown name `severty`
+   |
+10 |       - severty == "high"
+   |         ^^^^^^^
+   = did you mean `severity`?
+
+playbook1.yaml:11:36: unknown name `nhi.idd`
+   |
+11 |       - "nhi.kind == \"person\" && nhi.idd == 'x'"
+   |                                    ^^^^^^^
+   = did you mean `nhi.id`?
+
+playbook1.yaml:12:43: int can't be compared with text
+   |
+12 |       - 'nhi.id == ''a'' && event.count > ''b'''
+   |                                           ^^^^^
+
+playbook1.yaml:15:15: unknown name `observd_at`
+   |
+15 |           age(observd_at) > duration("1h")
+   |               ^^^^^^^^^^
+   = did you mean `observed_at`?
+
+playbook1.yaml:18:36: unknown method `beginsWith`
+   |
+18 |         || vault.roles.exists(r, r.beginsWith("x"))
+   |                                    ^^^^^^^^^^^^^^^
+
+playbook1.yaml:19:49: `=` does not compare
+   |
+19 |       - {any: [has(nhi.id), credential.validity = "valid"]}
+   |                                                 ^
+   = did you mean `==`?
+"#;
+    assert_eq!(shown_problems(&[&playbook("p", rules)], &[BASE]), expected);
 }
 
 const BASE: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: medium}\n";
@@ -122,7 +241,7 @@ pass_unknown: [vault.alive]
         "boundary1.yaml:7:16: `vault` provides no `vault.alive`, did you mean `vault.live`?",
         "playbook1.yaml:1:1: `title` is missing",
         "playbook1.yaml:2:1: unknown key `titel`, did you mean `title`?",
-        "playbook1.yaml:4:7: mode `canary` is not supported yet: use live or shadow",
+        "playbook1.yaml:4:7: mode `canary` needs `canary`: for whom, such as {percent: 5}",
     ];
     let problems = policy(&[first], &[second]).map(|_| ()).unwrap_err();
     let (told, rest) = problems.split_at(expected.len());

@@ -130,7 +130,7 @@ fn allows(layers: &[Node], situation: &Situation, action: &str, sources: usize) 
 pub fn sources(situation: &Situation, seen: &[tipstaff::case::Because<'_>]) -> usize {
     let names = seen.iter().flat_map(|because| &because.seen).map(|seen| &*seen.name);
     let known = names
-        .filter(|name| field_named(name).is_none())
+        .filter(|name| field_named(name).is_none() && *name != "now")
         .filter(|name| !matches!(look_up(situation, name), None | Some(Value::Absent)));
     known.map(|name| name.split_once('.').unwrap().0).collect::<BTreeSet<_>>().len()
 }

@@ -16,6 +16,7 @@ pub const NOW: Millis = Millis(1_767_225_600_000);
 pub const REGISTRY: usize = 0;
 pub const OWNER: usize = 1;
 pub const VAULT: usize = 2;
+pub const THREAT: usize = 3;
 
 pub fn schema() -> Schema {
     let shape = |name: &str, provides: &[(&str, Type)]| EnricherShape {
@@ -26,7 +27,8 @@ pub fn schema() -> Schema {
         enrichers: vec![
             shape("registry", &[("fixture", Type::Bool), ("count", Type::Int)]),
             shape("owner", &[("environment", Type::Text), ("tier", Type::Text)]),
-            shape("vault", &[("live", Type::Bool), ("used_at", Type::Time)]),
+            shape("vault", &[("live", Type::Bool), ("used_at", Type::Time), ("roles", Type::List)]),
+            shape("threat", &[("score", Type::Decimal), ("every", Type::Duration)]),
         ],
     }
 }
@@ -47,7 +49,11 @@ pub fn row(
 }
 
 pub fn known(enricher: usize, values: [Value<'static>; 2]) -> Option<Arc<FactRow>> {
-    row(enricher, Some(NOW), FactState::Known, values.into())
+    known_all(enricher, values.into())
+}
+
+pub fn known_all(enricher: usize, values: Vec<Value<'static>>) -> Option<Arc<FactRow>> {
+    row(enricher, Some(NOW), FactState::Known, values)
 }
 
 pub fn absent(enricher: usize) -> Option<Arc<FactRow>> {
@@ -135,20 +141,33 @@ pub const ACTIONS: &[&str] = &[
 ];
 
 pub fn policy(playbooks: &[&str], boundaries: &[&str]) -> Result<Policy, Vec<String>> {
+    let mut problems = Problems::default();
+    let compiled = compiled(playbooks, boundaries, &mut problems);
+    assert_eq!(compiled.is_some(), problems.is_empty());
+    compiled.ok_or_else(|| lines(problems))
+}
+
+/// As the command line shows them.
+pub fn shown_problems(playbooks: &[&str], boundaries: &[&str]) -> String {
+    let mut problems = Problems::default();
+    compiled(playbooks, boundaries, &mut problems);
+    let shown: Vec<String> =
+        problems.into_sorted().iter().map(|problem| format!("{problem:#}\n")).collect();
+    shown.join("\n")
+}
+
+fn compiled(playbooks: &[&str], boundaries: &[&str], problems: &mut Problems) -> Option<Policy> {
     let sources = |name: &str, texts: &[&str]| -> Vec<Source> {
         let numbered = texts.iter().enumerate();
         numbered.map(|(i, text)| Source::new(format!("{name}{}.yaml", i + 1), *text)).collect()
     };
-    let mut problems = Problems::default();
-    let compiled = policy::compile(
+    policy::compile(
         &sources("playbook", playbooks),
         &sources("boundary", boundaries),
         &sources("action", ACTIONS),
         schema(),
-        &mut problems,
-    );
-    assert_eq!(compiled.is_some(), problems.is_empty());
-    compiled.ok_or_else(|| lines(problems))
+        problems,
+    )
 }
 
 /// One alert, its facts, and what is counted about it.

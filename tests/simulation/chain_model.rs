@@ -94,7 +94,7 @@ fn ruling(offset: i64) -> Record<'static> {
             .into_iter()
             .collect(),
         counters: Some(counters),
-        policy: Some(PolicyRef { hash: "p".into(), generation: 1 }),
+        policy: Some(PolicyRef { hash: "p".into(), generation: 1, signers: vec![] }),
         ruling: Some(std::borrow::Cow::Owned(decision)),
         ..record(Kind::Ruling)
     }
@@ -308,6 +308,31 @@ impl Model {
     pub fn verify(&self) -> Report {
         verify(&self.log)
     }
+}
+
+/// A chain of rulings and policy records: each is a policy's hash and, for its record, a generation.
+pub fn policies(steps: &[(&'static str, Option<i64>)]) -> Report {
+    let mut chain = Chain::new(CHAIN, None);
+    let (mut log, mut line) = (BTreeMap::new(), Vec::new());
+    let mut write = |at: i64, mut made: Record<'static>| {
+        chain.append(&mut made, &mut line).unwrap();
+        log.insert(at, line.clone());
+    };
+    write(0, Record { next_in: BTreeMap::from([(INPUT.into(), 0)]), ..record(Kind::Genesis) });
+    let mut alerts = 0;
+    for (at, (hash, generation)) in (1..).zip(steps) {
+        let policy =
+            |generation| Some(PolicyRef { hash: (*hash).into(), generation, signers: vec![] });
+        let made = match generation {
+            Some(generation) => Record { policy: policy(*generation), ..record(Kind::Policy) },
+            None => {
+                alerts += 1;
+                Record { policy: policy(1), ..ruling(alerts - 1) }
+            }
+        };
+        write(at, made);
+    }
+    verify(&log)
 }
 
 pub fn verify(log: &BTreeMap<i64, Vec<u8>>) -> Report {

@@ -90,6 +90,28 @@ fn of_two_branches_the_committed_one_goes_on() {
     assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
 }
 
+/// INV-7: a ruling names the policy that its chain is under, and generations rise.
+#[test]
+fn a_ruling_under_another_policy_than_its_chain_s_is_found() {
+    let found = |steps: &[(&'static str, Option<i64>)]| -> Vec<String> {
+        chain_model::policies(steps).findings.iter().map(ToString::to_string).collect()
+    };
+    let whole =
+        [("p", Some(1)), ("p", None), ("q", Some(2)), ("q", None), ("p", Some(3)), ("p", None)];
+    assert_eq!(found(&whole), Vec::<String>::new());
+    assert_eq!(
+        found(&[("p", Some(1)), ("q", None), ("p", None)]),
+        ["offset 2, record 2: ruled under policy q, and the chain is under p"]
+    );
+    assert_eq!(
+        found(&[("p", Some(2)), ("q", Some(2)), ("q", None), ("p", Some(1))]),
+        [
+            "offset 2, record 2: a policy of generation 2 behind one of generation 2",
+            "offset 4, record 4: a policy of generation 1 behind one of generation 2",
+        ]
+    );
+}
+
 #[test]
 fn a_chain_without_genesis_is_never_continued() {
     use tipstaff::audit::{Committed, Resume, resume};

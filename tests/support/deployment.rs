@@ -126,7 +126,10 @@ impl Process {
 
     /// Stops it in its tracks (SIGSTOP), or lets it go on.
     pub fn freeze(&self, is_frozen: bool) {
-        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        self.signal(if is_frozen { "-STOP" } else { "-CONT" });
+    }
+
+    pub fn signal(&self, signal: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }

@@ -408,7 +408,9 @@ fn headers_of(value: &Value, headers: &mut Vec<String>) {
     match value {
         Value::Array(list) => list.iter().for_each(|value| headers_of(value, headers)),
         Value::Object(map) => {
-            headers.extend(map.get("header").and_then(Value::as_str).map(str::to_owned));
+            let is_unwanted = map.get("exists").is_some_and(|exists| exists == false);
+            let header = map.get("header").and_then(Value::as_str).filter(|_| !is_unwanted);
+            headers.extend(header.map(str::to_owned));
             map.values().for_each(|value| headers_of(value, headers));
         }
         _ => {}

@@ -21,6 +21,7 @@ pub const LAYERS: &[(&str, May)] = &[
     ("audit", Only(&["case"])),
     ("correlate", Only(&["case", "audit"])),
     ("decide", Only(&["case", "policy", "clause", "text"])),
+    ("trial", Only(&["case", "policy", "clause", "text", "correlate", "decide"])),
     ("config", Above),
     ("observe", Only(&["case", "config"])),
     ("enrich", Only(&["case", "config", "text", "observe"])),

@@ -6,6 +6,7 @@ use crate::policy::{Allow, Deny, Layer, Obligations, Of, Require};
 
 use super::axes::{At, Axes};
 use super::rows::Reach;
+use super::vocabulary::texts_of;
 use super::world::{Stands, World};
 use super::{Bounds, Need};
 
@@ -114,8 +115,8 @@ impl<'b> Judge<'b> {
         let mut texts: Vec<String> = Vec::new();
         let mut is_open = false;
         for deny in &self.denials {
-            match deny.when.texts_of(slot) {
-                Some(found) => texts.extend(found.into_iter().map(str::to_owned)),
+            match texts_of(&deny.when, slot) {
+                Some(found) => texts.extend(found),
                 None => is_open = true,
             }
         }
@@ -137,7 +138,7 @@ impl<'b> Judge<'b> {
         let is_listed = |slot| listed.iter().any(|(each, _)| *each == slot);
         let clauses = deny.when.clauses();
         let mut names = clauses.iter().flat_map(|clause| clause.names());
-        names.any(|name| !is_listed(name.slot) || deny.when.texts_of(name.slot).is_none())
+        names.any(|name| !is_listed(name.slot) || texts_of(&deny.when, name.slot).is_none())
     }
 
     /// How it is reached with these values, if it is at all.
@@ -337,13 +338,13 @@ impl<'b> Judge<'b> {
 
 /// Each with a value to try; nothing stands for any value there is.
 fn states_of(slot: Slot, of: Type, denials: &[&Deny]) -> Vec<(String, Option<Value<'static>>)> {
-    let listed: Option<Vec<&str>> = denials.iter().map(|deny| deny.when.texts_of(slot)).try_fold(
-        Vec::new(),
-        |mut all, texts| {
+    let listed: Option<Vec<String>> = denials
+        .iter()
+        .map(|deny| texts_of(&deny.when, slot))
+        .try_fold(Vec::new(), |mut all, texts| {
             all.extend(texts?);
             Some(all)
-        },
-    );
+        });
     let mut states: Vec<(String, Option<Value<'static>>)> = match (of, listed) {
         (Type::Bool, _) => [true, false]
             .into_iter()
@@ -354,7 +355,7 @@ fn states_of(slot: Slot, of: Type, denials: &[&Deny]) -> Vec<(String, Option<Val
             texts.dedup();
             let name = if texts.is_empty() { "known" } else { "(any other)" };
             let text = |text: &str| Some(Value::Text(text.to_owned().into()));
-            let told = texts.iter().map(|each| ((*each).to_owned(), text(each)));
+            let told = texts.iter().map(|each| (each.clone(), text(each)));
             told.chain([(name.to_owned(), text(OTHER))]).collect()
         }
         _ => vec![("known".to_owned(), None)],
@@ -367,7 +368,7 @@ fn states_of(slot: Slot, of: Type, denials: &[&Deny]) -> Vec<(String, Option<Val
 fn enricher_of(slot: Slot) -> Option<usize> {
     match slot {
         Slot::Fact { enricher, .. } => Some(enricher),
-        Slot::Field(_) | Slot::Seen | Slot::FirstSeen => None,
+        Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod need;
 mod axes;
+mod vocabulary;
 mod world;
 mod judge;
 mod rows;

@@ -47,7 +47,7 @@ impl World {
                     *place = value;
                 }
             }
-            Slot::Seen | Slot::FirstSeen => {}
+            Slot::Seen | Slot::FirstSeen | Slot::Now => {}
         }
     }
 
@@ -71,6 +71,9 @@ impl World {
     /// fixed values alone stays so, and denies.
     pub(super) fn stands(&self, condition: &Condition) -> Stands {
         let scope = self.scope(&self.facts);
+        if rests_on_now(condition, &scope) {
+            return Stands::Maybe;
+        }
         match condition.eval(&scope) {
             Tri::False => Stands::No,
             Tri::True => Stands::Yes,
@@ -81,4 +84,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a clause that names `now` was decided, perhaps by the time that is none.
+fn rests_on_now(condition: &Condition, scope: &Scope<'_>) -> bool {
+    let clauses = condition.clauses();
+    let mut decided = clauses.iter().filter(|clause| clause.eval(scope) != Tri::Unknown);
+    decided.any(|clause| clause.names().iter().any(|name| name.slot == Slot::Now))
 }

@@ -3,8 +3,9 @@ use std::time::Duration;
 use tipstaff::ingest::Admin;
 
 use super::super::kafka::Kafka;
+use super::super::rig::wait_until;
 use super::super::{ALONE, create_topics, settings};
-use super::{Site, delete_topic, drains, ends, says};
+use super::{PATIENCE, Site, delete_topic, drains, ends, says};
 
 const OTHER_KEY: &str = "the chain began with fingerprint key t1, but it is t2 now";
 
@@ -92,9 +93,11 @@ fn another_fingerprint_key_is_blocked(site: &Site) {
     let mut rekeyed = super::Process::start(&directory, "triage", port);
     says(&rekeyed, &["setup.alerts/0 is blocked", "fingerprint key t1, but it is t2 now"]);
     says(&rekeyed, &["setup.alerts/1 is blocked", "fingerprint key t1, but it is t2 now"]);
-    let (status, body) = rekeyed.get("/readyz").unwrap();
-    assert_eq!(status, 503, "{body}");
-    assert!(body.contains("blocked partition"), "{body}");
+    let is_told = || {
+        let (status, body) = rekeyed.get("/readyz").unwrap();
+        status == 503 && body.contains("blocked partition")
+    };
+    assert!(wait_until(PATIENCE, is_told), "{:?}", rekeyed.get("/readyz"));
     assert_eq!(rekeyed.get("/healthz").unwrap().0, 200);
     drains(&mut rekeyed);
 }

@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+
+use crate::case::{Decision, Millis};
+use crate::observe::PolicyMetrics;
+
+/// What the open transaction did with each rule and each playbook in shadow; told to the metrics
+/// when it is committed.
+#[derive(Default)]
+pub(super) struct Tally {
+    hits: HashMap<String, HashMap<String, Hits>>,
+    shadows: Vec<(Compared, u64)>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Hits {
+    count: u64,
+    last: Millis,
+}
+
+/// Labels of one comparison of a shadow's ruling with the fate.
+#[derive(PartialEq, Eq)]
+struct Compared {
+    playbook: String,
+    live: &'static str,
+    shadow: String,
+    differs: String,
+}
+
+impl Tally {
+    /// A ruling that stands in a record of this time.
+    pub(super) fn ruled(&mut self, decision: &Decision<'_>, at: Millis) {
+        // Of what the boundary refused, the rule that was true.
+        let rule = decision.blocked.first().map_or(&decision.rule, |blocked| &blocked.rule);
+        self.hit(&decision.playbook, rule, at);
+    }
+
+    /// What playbooks in shadow would have ruled on an alert that has its first ruling.
+    pub(super) fn compared(&mut self, decision: &Decision<'_>, at: Millis) {
+        for shadow in &decision.shadow {
+            self.hit(&shadow.playbook, &shadow.rule, at);
+            let live = decision.fate.name();
+            let differs = shadow.differs.as_deref().unwrap_or("no");
+            let known = self.shadows.iter_mut().find(|(known, _)| {
+                known.playbook == shadow.playbook
+                    && known.live == live
+                    && known.shadow == shadow.fate
+                    && known.differs == differs
+            });
+            if let Some((_, count)) = known {
+                *count += 1;
+                continue;
+            }
+            let compared = Compared {
+                playbook: shadow.playbook.to_string(),
+                live,
+                shadow: shadow.fate.to_string(),
+                differs: differs.to_owned(),
+            };
+            self.shadows.push((compared, 1));
+        }
+    }
+
+    fn hit(&mut self, playbook: &str, rule: &str, at: Millis) {
+        if !self.hits.contains_key(playbook) {
+            self.hits.insert(playbook.to_owned(), HashMap::new());
+        }
+        let Some(rules) = self.hits.get_mut(playbook) else { return };
+        if !rules.contains_key(rule) {
+            rules.insert(rule.to_owned(), Hits::default());
+        }
+        let Some(hits) = rules.get_mut(rule) else { return };
+        hits.count += 1;
+        hits.last = hits.last.max(at);
+    }
+
+    pub(super) fn tell(&mut self, metrics: &PolicyMetrics) {
+        for (playbook, rules) in self.hits.drain() {
+            for (rule, hits) in rules {
+                metrics.hit(&playbook, &rule, hits.count, hits.last);
+            }
+        }
+        for (compared, count) in self.shadows.drain(..) {
+            let Compared { playbook, live, shadow, differs } = &compared;
+            metrics
+                .shadows
+                .with_label_values(&[playbook.as_str(), live, shadow, differs])
+                .inc_by(count);
+        }
+    }
+}
