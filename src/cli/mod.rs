@@ -3,15 +3,18 @@
 //! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check`, `check --deny` found
 //! something), 64 the configuration or the command line is wrong and nothing was started.
 
+mod boundary;
 mod check;
 mod decide;
 mod demo;
 mod diff;
 mod explain;
+mod init;
 mod lines;
 mod lookup;
 mod map;
 mod policy;
+mod schema;
 mod screen;
 mod test;
 mod verify;
@@ -43,6 +46,8 @@ struct Cli {
 enum Verb {
     /// Rule a few hundred example alerts on an embedded broker and show what happens
     Demo(demo::Demo),
+    /// Write a starting configuration into a new directory
+    Init(init::Init),
     /// Run intake and triage against a Kafka cluster until SIGTERM
     Run(Run),
     /// Create or compare the topics, genesis records and starting offsets
@@ -66,6 +71,11 @@ enum Verb {
     Check(check::Check),
     /// Run the tests that the playbooks carry
     Test(test::Test),
+    /// Print the JSON Schema of a kind of file
+    Schema(schema::Schema),
+    /// What the boundary allows, whatever the playbooks say
+    #[command(subcommand)]
+    Boundary(boundary::BoundaryVerb),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -144,6 +154,9 @@ pub fn main() -> ExitCode {
         Verb::Map(map) => map.run(),
         Verb::Pipeline(PipelineVerb::New(new)) => new.run(),
         Verb::Lookup(lookup) => lookup.run(),
+        Verb::Init(init) => init.run(),
+        Verb::Schema(schema) => schema.run(),
+        Verb::Boundary(verb) => verb.run(),
         Verb::Policy(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
@@ -182,16 +195,20 @@ impl Config {
     }
 
     fn check_pipeline(&self, pipelines: &Pipelines, name: Option<&str>) -> Result<(), Failure> {
-        let Some(name) = name.filter(|name| !pipelines.names().any(|known| known == *name)) else {
-            return Ok(());
-        };
-        let hint = crate::text::suggestion(name, pipelines.names());
         let own = match self.config {
             Some(_) => "",
             None => "; your own files are read with `--config DIR`",
         };
-        Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}{own}")))
+        name.map_or(Ok(()), |name| check_pipeline(pipelines, name, own))
     }
+}
+
+fn check_pipeline(pipelines: &Pipelines, name: &str, advice: &str) -> Result<(), Failure> {
+    if pipelines.names().any(|known| known == name) {
+        return Ok(());
+    }
+    let hint = crate::text::suggestion(name, pipelines.names());
+    Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}{advice}")))
 }
 
 /// The bytes of a file, or of standard input for `-`.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::enricher::{EnricherConfig, enricher};
 use super::examples::check_examples;
 use super::files::{File, Files, SERVICE_FILE};
+use super::schemas::schema_kind;
 use super::service::ServiceConfig;
 use crate::clause::Schema;
 use crate::normalize::{self, Pipelines};
@@ -119,16 +120,13 @@ fn of_part(files: &Files, wanted: Part) -> impl Iterator<Item = (&str, &File)> {
 }
 
 fn part(path: &str) -> Part {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts.as_slice() {
-        ["pipelines", "aliases.csv"] => Part::Aliases,
-        ["pipelines", _, "pipeline.yaml"] => Part::Pipeline,
-        ["enrichers", _, "enricher.yaml"] => Part::Enricher,
-        ["playbooks", "actions", name] if name.ends_with(".yaml") => Part::Action,
-        ["playbooks", name] if name.ends_with(".yaml") => {
-            let layer = *name == "boundary.yaml" || name.starts_with("boundary.");
-            if layer { Part::Boundary } else { Part::Playbook }
-        }
+    match schema_kind(path) {
+        Some("pipeline") => Part::Pipeline,
+        Some("enricher") => Part::Enricher,
+        Some("playbook") => Part::Playbook,
+        Some("boundary") => Part::Boundary,
+        Some("action") => Part::Action,
+        _ if path == "pipelines/aliases.csv" => Part::Aliases,
         _ => Part::Other,
     }
 }

@@ -20,6 +20,7 @@ mod load;
 mod parts;
 mod reach;
 mod reply_path;
+mod schemas;
 mod secret;
 mod service;
 mod signing;
@@ -46,6 +47,7 @@ pub use http_facts::{Case, FactAt, How, HttpFact, Place, Test};
 pub use load::{Checked, load};
 pub use reach::Reach;
 pub use reply_path::{ReplyPath, scalar};
+pub use schemas::{SCHEMAS, schema_kind};
 pub use secret::{ResolvedSecrets, Secret, SecretFrom};
 pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,

@@ -6,7 +6,8 @@ use crate::case::{
 };
 use crate::clause::Scope;
 use crate::policy::{
-    Allow, Boundary, Escalation, Layer, Of, Reference, Require, Rule, SEVERITIES, Suppression,
+    Allow, Boundary, Escalation, Hours, Layer, Obligations, Of, Reference, Require, Rule,
+    SEVERITIES, Suppression, is_own_identity,
 };
 
 /// The right to contain one target once. Made here alone, by a boundary of which every layer agreed
@@ -45,7 +46,8 @@ impl Permit {
 
 /// A suppression that asks to be allowed.
 pub(super) enum Ask<'p> {
-    Playbook(&'p Suppression),
+    /// By a rule, which read with the playbook's ages.
+    Playbook(&'p Suppression, &'p Rule, Scope<'p>),
     /// The pipeline says that there is nothing to act on: there may be no NHI, severity or fact,
     /// and what is missing denies nothing.
     Pipeline,
@@ -83,16 +85,19 @@ pub(super) fn suppress<'p>(
 ) -> Verdicts<'p> {
     let mut verdicts = Verdicts::default();
     let by_pipeline = matches!(ask, Ask::Pipeline);
+    own(scope.alert, &mut verdicts);
     for layer in &boundary.layers {
         stop(layer, &mut verdicts);
         protected(layer, scope.alert, by_pipeline, &mut verdicts);
         deny(layer, Of::Suppress, scope, &mut verdicts);
         limits(layer, scope.alert, ask, &mut verdicts);
-        if !by_pipeline {
+        hours(layer, &layer.suppress_hours, scope, &mut verdicts);
+        if let Ask::Playbook(_, rule, rule_scope) = ask {
             require(layer, &layer.require_suppress, scope, &mut verdicts);
+            sources(layer, &layer.require_suppress, rule_scope, &[rule], &mut verdicts);
         }
     }
-    if let Ask::Playbook(suppression) = ask {
+    if let Ask::Playbook(suppression, ..) = ask {
         evidence(suppression, scope, &mut verdicts);
     }
     verdicts
@@ -121,15 +126,22 @@ pub(super) fn escalate<'p>(
 ) -> (Verdicts<'p>, Option<Permit>) {
     let mut verdicts = Verdicts::default();
     let target = ask.target.filter(|target| !target.is_empty());
+    own(scope.alert, &mut verdicts);
     identity(scope.alert, target, &mut verdicts);
     let mut allowed_by = Vec::new();
+    let mut obligations = Obligations::default();
     for layer in &boundary.layers {
         stop(layer, &mut verdicts);
         protected(layer, scope.alert, false, &mut verdicts);
         deny(layer, Of::Escalate, scope, &mut verdicts);
+        hours(layer, &layer.escalate_hours, scope, &mut verdicts);
         require(layer, &layer.require_escalate, scope, &mut verdicts);
-        sources(layer, rule_scope, &ask.supporting, &mut verdicts);
-        allowed_by.extend(allow(layer, &ask.escalation.action, scope, &mut verdicts));
+        sources(layer, &layer.require_escalate, rule_scope, &ask.supporting, &mut verdicts);
+        obligations = obligations.and(&layer.obligations);
+        if let Some((label, row)) = allow(layer, &ask.escalation.action, scope, &mut verdicts) {
+            allowed_by.push(label);
+            obligations = obligations.and(&row.obligations);
+        }
     }
     let Some(target) = target.filter(|_| verdicts.allow() && !allowed_by.is_empty()) else {
         return (verdicts, None);
@@ -144,19 +156,9 @@ pub(super) fn escalate<'p>(
         action: ask.escalation.action.clone(),
         target: target.to_owned(),
         allowed_by: allowed_by.join(", "),
-        obligations: obligations(boundary),
+        obligations: obligations.listed(),
     };
     (verdicts, Some(permit))
-}
-
-fn obligations(boundary: &Boundary) -> Vec<(&'static str, String)> {
-    let mut all: Vec<(&'static str, String)> = Vec::new();
-    for obligation in boundary.layers.iter().flat_map(|layer| &layer.obligations) {
-        if !all.contains(obligation) {
-            all.push(obligation.clone());
-        }
-    }
-    all
 }
 
 fn stop<'p>(layer: &'p Layer, verdicts: &mut Verdicts<'p>) {
@@ -188,37 +190,39 @@ fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts
     verdicts.add("person", allows, why);
 }
 
+/// INVARIANT (INV-5): who triages does not triage alerts about itself. Said only where it refuses.
+fn own(alert: &Alert<'_>, verdicts: &mut Verdicts<'_>) {
+    if alert.text(Field::NhiId).is_some_and(is_own_identity) {
+        verdicts.add("own", false, "the pipeline itself runs as this identity");
+    }
+}
+
 /// A missing NHI can't be told from a protected one: denied, unless there is nothing to act on.
 fn protected<'p>(layer: &'p Layer, alert: &Alert<'_>, may_miss: bool, verdicts: &mut Verdicts<'p>) {
     for entry in &layer.protected {
         let id = entry.label.as_str();
-        match alert.text(Field::NhiId).filter(|id| !id.is_empty()) {
-            Some(nhi) if entry.nhi.iter().any(|pattern| fits(pattern, nhi)) => {
-                verdicts.add(id, false, entry.why.as_str());
-            }
+        match entry.holds(alert) {
+            Some(true) => verdicts.add(id, false, entry.why.as_str()),
             None if !may_miss => {
                 verdicts.add(id, false, "the NHI is missing: it might be a protected one");
             }
-            Some(_) | None => verdicts.add(id, true, "not a protected NHI"),
+            Some(false) | None => verdicts.add(id, true, "not a protected NHI"),
         }
     }
 }
 
-/// `*` stands for any run of characters.
-fn fits(pattern: &str, text: &str) -> bool {
-    let Some((start, mut pattern)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut rest) = text.strip_prefix(start) else { return false };
-    while let Some((part, after)) = pattern.split_once('*') {
-        let Some((_, behind)) = rest.split_once(part) else { return false };
-        rest = behind;
-        pattern = after;
+/// Silence does not narrow.
+fn hours<'p>(layer: &'p Layer, hours: &[Hours], scope: &Scope<'_>, verdicts: &mut Verdicts<'p>) {
+    for each in hours {
+        let allows = each.hold_at(scope.now);
+        let why = if allows { "within" } else { "outside of" };
+        verdicts.add(format!("hours:{}", layer.name), allows, format!("{why} {}", each.text));
     }
-    rest.ends_with(pattern)
 }
 
 /// INVARIANT (INV-5): a denial that can't be decided denies.
 fn deny<'p>(layer: &'p Layer, of: Of, scope: &Scope<'_>, verdicts: &mut Verdicts<'p>) {
-    for entry in layer.deny.iter().filter(|entry| entry.of == of || entry.of == Of::Any) {
+    for entry in layer.deny.iter().filter(|entry| entry.is_of(of)) {
         let id = entry.label.as_str();
         match entry.when.eval(scope) {
             Tri::False => verdicts.add(id, true, "its condition is false"),
@@ -253,14 +257,15 @@ fn require<'p>(
     }
 }
 
-/// Counted for every rule that speaks for the escalation; the weakest of them counts.
+/// Counted for every rule that speaks for it; the weakest of them counts.
 fn sources<'p>(
     layer: &'p Layer,
+    require: &Require,
     scope: &Scope<'_>,
     supporting: &[&Rule],
     verdicts: &mut Verdicts<'p>,
 ) {
-    let needed = layer.require_escalate.sources;
+    let needed = require.sources;
     if needed == 0 {
         return;
     }
@@ -282,7 +287,7 @@ fn allow<'p>(
     action: &str,
     scope: &Scope<'_>,
     verdicts: &mut Verdicts<'p>,
-) -> Option<String> {
+) -> Option<(String, &'p Allow)> {
     let rows = match &layer.allow {
         Some(rows) => rows.as_slice(),
         None if layer.is_base => &[],
@@ -293,7 +298,7 @@ fn allow<'p>(
         Some(row) => {
             let label = format!("{}/{}", layer.name, row.id);
             verdicts.add(format!("allow:{label}"), true, "this row allows it");
-            Some(label)
+            Some((label, row))
         }
         None => {
             let why = format!("no row allows `{action}` here");
@@ -329,7 +334,7 @@ fn limits<'p>(layer: &'p Layer, alert: &Alert<'_>, ask: &Ask<'_>, verdicts: &mut
         }
         return;
     };
-    if let Ask::Playbook(suppression) = ask
+    if let Ask::Playbook(suppression, ..) = ask
         && suppression.expires_ms > limits.max_expires_ms
     {
         let why = format!(
@@ -346,7 +351,7 @@ fn limits<'p>(layer: &'p Layer, alert: &Alert<'_>, ask: &Ask<'_>, verdicts: &mut
             !SEVERITIES.contains(&severity)
                 || limits.never_severity.iter().any(|never| never == severity)
         }
-        None => matches!(ask, Ask::Playbook(_)),
+        None => matches!(ask, Ask::Playbook(..)),
     };
     if is_refused {
         let why = format!("never for severity `{}`", severity.unwrap_or("missing"));
@@ -361,27 +366,5 @@ fn evidence<'p>(suppression: &'p Suppression, scope: &Scope<'_>, verdicts: &mut 
         let is_there = scope.read(each.slot).is_present();
         let why = if is_there { "at hand" } else { "absent or unknown" };
         verdicts.add(format!("evidence:{}", each.path), is_there, why);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fits;
-
-    #[test]
-    fn a_star_stands_for_any_run_of_characters() {
-        for (pattern, text, expected) in [
-            ("a", "a", true),
-            ("a", "ab", false),
-            ("a*", "ab", true),
-            ("*b", "ab", true),
-            ("a*c*e", "abcde", true),
-            ("a*c*e", "abde", false),
-            ("*", "", true),
-            ("a*a", "a", false),
-            ("**", "x", true),
-        ] {
-            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }

@@ -125,7 +125,8 @@ fn refusals<'p>(
     let scope = judge.scope(&walked.playbook.boundary_max_age_ms);
     let verdicts = match &rule.outcome {
         Outcome::Suppress(suppression) => {
-            boundary::suppress(policy.boundary(), &scope, &Ask::Playbook(suppression))
+            let ask = Ask::Playbook(suppression, rule, walked.scope);
+            boundary::suppress(policy.boundary(), &scope, &ask)
         }
         Outcome::Escalate(escalation) => {
             let ask = judge.containment(escalation, vec![rule]);

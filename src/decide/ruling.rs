@@ -296,7 +296,8 @@ impl<'p> Judge<'p> {
     ) -> Decided<'p> {
         let boundary = self.policy.boundary();
         let boundary_scope = self.scope(&playbook.boundary_max_age_ms);
-        let verdicts = boundary::suppress(boundary, &boundary_scope, &Ask::Playbook(suppression));
+        let ask = Ask::Playbook(suppression, rule, *scope);
+        let verdicts = boundary::suppress(boundary, &boundary_scope, &ask);
         if !verdicts.allow() {
             return self.refused(playbook, rule, "suppress", verdicts);
         }

@@ -5,8 +5,9 @@ use crate::text::{At, Data, Node, Problems, Source, read, suggestion};
 
 use super::Policy;
 use super::action::{Action, action};
-use super::boundary::{Boundary, Layer, boundary, layer, narrow};
+use super::boundary::{Boundary, Layer, boundary, narrow};
 use super::findings::Code;
+use super::layer::layer;
 use super::playbook::{Playbook, playbook};
 use super::routing::Routing;
 use super::rule::Outcome;

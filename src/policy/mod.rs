@@ -11,12 +11,16 @@ mod rule;
 mod canary;
 mod playbook;
 mod action;
+mod hours;
+mod obligations;
 mod boundary;
+mod layer;
 mod routing;
 mod test_expect;
 mod test_facts;
 mod test_case;
 mod compile;
+mod prove;
 
 use std::collections::BTreeSet;
 
@@ -26,11 +30,17 @@ use crate::clause::{Schema, Slot};
 pub use action::Action;
 pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
+    is_own_identity,
 };
 pub use canary::Canary;
 pub use compile::compile;
 pub use findings::{Code, Finding, Possible, Severity, findings, possible};
+pub use hours::Hours;
+pub use obligations::Obligations;
 pub use playbook::{Mode, Playbook};
+pub use prove::{
+    ANY_OTHER, Bounds, Change, Comparison, Need, Proof, Row, TooLarge, Vocabulary, compare, prove,
+};
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
 pub use test_case::{Step, TestCase};
@@ -69,6 +79,11 @@ impl Policy {
 
     pub fn boundary(&self) -> &Boundary {
         &self.boundary
+    }
+
+    /// The boundary, with what its words mean.
+    pub fn bounds(&self) -> Bounds<'_> {
+        Bounds { boundary: &self.boundary, actions: &self.actions, schema: &self.schema }
     }
 
     pub fn actions(&self) -> &[Action] {

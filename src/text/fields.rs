@@ -106,16 +106,29 @@ impl<'n> Fields<'n> {
         .collect()
     }
 
-    /// Every key nobody asked for is a problem, with the nearest known key named.
+    /// Every key nobody asked for is a problem, with the nearest known key named, or all of them.
     pub fn finish(self, problems: &mut Problems) {
         for (key, _, used) in &self.entries {
             if *used {
                 continue;
             }
             let name = key.text().unwrap_or("?");
-            let hint = suggestion(name, self.asked.iter().copied());
+            let hint = match suggestion(name, self.asked.iter().copied()) {
+                hint if hint.is_empty() => self.known(),
+                hint => hint,
+            };
             problems.add(&key.at, format!("unknown key `{name}`{hint}"));
         }
+    }
+
+    fn known(&self) -> String {
+        let mut known: Vec<&str> = Vec::new();
+        for key in &self.asked {
+            if !known.contains(key) {
+                known.push(key);
+            }
+        }
+        format!("; known here: {}", known.join(", "))
     }
 }
 

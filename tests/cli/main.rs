@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod boundary;
 mod canary;
 #[path = "../simulation/chain_model.rs"]
 #[allow(dead_code, reason = "a simulation does more with it")]
@@ -17,6 +18,7 @@ mod demo;
 mod diff;
 mod findings;
 mod general;
+mod init;
 mod lookup;
 mod map;
 #[path = "../support/canary.rs"]

@@ -38,7 +38,7 @@ fn every_mistake_of_every_file_is_told_at_once_where_it_stands() {
             "enrichers/alert/enricher.yaml:4:8: `owner` must be text, not a whole number",
             "enrichers/alert/enricher.yaml:5:15: `location.line` is int; a key must be text",
             "enrichers/alert/enricher.yaml:6:9: a source must be one of table, addresses, http, topic, aws_iam",
-            "enrichers/alert/enricher.yaml:6:10: unknown key `sql`",
+            "enrichers/alert/enricher.yaml:6:10: unknown key `sql`; known here: combine, table, addresses, http, topic, aws_iam",
             "enrichers/lost/table.csv:1:1: `enrichers/lost` has no enricher.yaml",
             "enrichers/owner/enricher.yaml:4:18: `team` has no known type, did you mean `text`?",
             "enrichers/owner/enricher.yaml:5:6: an alert has no field `nhi.idd`, did you mean `nhi.id`?",

@@ -13,6 +13,7 @@ mod asked;
 mod combine;
 mod examples;
 mod files;
+mod schemas;
 mod service;
 mod services;
 mod shipped;
@@ -20,6 +21,8 @@ mod tables;
 mod traces;
 mod topic;
 mod webhooks;
+#[path = "../support/yaml.rs"]
+mod yaml;
 
 use tipstaff::config::{Checked, Files, load};
 use tipstaff::text::Source;

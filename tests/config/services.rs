@@ -91,7 +91,10 @@ fn each_mistake_is_told_at_its_place() {
             "  A: {url: \"https://x.example\"}\n",
             "4:3: a service's name must be small letters, digits, `-` or `_`",
         ),
-        ("  a: {url: \"https://x.example\", timeout: 1s}\n", "4:33: unknown key `timeout`"),
+        (
+            "  a: {url: \"https://x.example\", timeout: 1s}\n",
+            "4:33: unknown key `timeout`; known here: allow, url, headers, bearer, basic, aws, ca, limits",
+        ),
         (
             "  a: {url: \"https://x.example\", bearre: {env: T}}\n",
             "4:33: unknown key `bearre`, did you mean `bearer`?",

@@ -76,7 +76,7 @@ map:
             "p.yaml:26:37: `(` is no regular expression, or too large a one",
             "p.yaml:27:26: a case needs either `is`, a word, or `use`, a source",
             "p.yaml:27:34: a condition needs one of `path`, `header`, `any`",
-            "p.yaml:27:35: unknown key `field`",
+            "p.yaml:27:35: unknown key `field`; known here: any, all, path, header, exists, equals, one_of, starts_with, ends_with, contains, matches, not_equals, not_one_of, not_starts_with, not_ends_with, not_contains, not_matches",
             "p.yaml:28:30: `any` must list at least one condition",
             "p.yaml:28:46: `nhi.kind` is one of `service_account`, `api_key`, `token`, `oauth_app`, `certificate`, `agent`, `managed_identity`, `person`, `unknown`, never `robot`",
             "p.yaml:29:15: `@key` stands alone, or after `^.`",

@@ -1,6 +1,6 @@
-//! Against programs of others: an AWS IAM, a TAXII 2.1 server, gitleaks. The servers come from PyPI,
-//! gitleaks from the Go module proxy; `.ci/run` installs them. Without one, its test says that it is
-//! skipped.
+//! Against programs of others: an AWS IAM, a TAXII 2.1 server, gitleaks, a validator of JSON Schemas.
+//! gitleaks comes from the Go module proxy, the others from PyPI; `.ci/run` installs them. Without one,
+//! its test says that it is skipped.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,10 @@
 
 mod aws;
 mod gitleaks;
+mod schemas;
 mod server;
 #[path = "../support/skipped.rs"]
 mod skipped;
 mod taxii;
+#[path = "../support/yaml.rs"]
+mod yaml;

@@ -21,19 +21,7 @@ impl Server {
     ///
     /// `None`, after one line that says why, where it is not installed.
     pub fn start(program: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<Self> {
-        let environment = std::env::var_os("TIPSTAFF_TEST_PYTHON").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python"),
-            PathBuf::from,
-        );
-        let program = environment.join("bin").join(program);
-        if !program.exists() {
-            skipped(&format!(
-                "there is no {}; install tests/peers/requirements.txt into a virtual environment \
-                 and name it in TIPSTAFF_TEST_PYTHON",
-                program.display()
-            ));
-            return None;
-        }
+        let program = installed(program)?;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(program)
             .args(arguments(port))
@@ -57,6 +45,24 @@ impl Drop for Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// A program of the virtual environment.
+///
+/// `None`, after one line that says why, where it is not there.
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let environment = std::env::var_os("TIPSTAFF_TEST_PYTHON")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python"), PathBuf::from);
+    let program = environment.join("bin").join(program);
+    if program.exists() {
+        return Some(program);
+    }
+    skipped(&format!(
+        "there is no {}; install tests/peers/requirements.txt into a virtual environment \
+         and name it in TIPSTAFF_TEST_PYTHON",
+        program.display()
+    ));
+    None
 }
 
 /// A directory of its own, removed at the end.

@@ -99,6 +99,11 @@ pub fn playbook(choices: &mut Choices) -> String {
     )
 }
 
+/// One more, that is no base.
+pub fn added_layer(choices: &mut Choices) -> String {
+    layer(choices, 9)
+}
+
 /// The base and up to two layers more. Without `pass_unknown`.
 pub fn boundaries(choices: &mut Choices) -> Vec<String> {
     let more = choices.below(3);
@@ -116,7 +121,22 @@ fn layer(choices: &mut Choices, index: usize) -> String {
     }
     if choices.chance(4) {
         let glob = *choices.one(&["aws:prod*", "*deploy", "aws:deploy2", "*"]);
-        text.push_str(&format!("protected: [{{id: p, nhi: ['{glob}'], why: careful}}]\n"));
+        let credential = *choices.one(&["", ", credential: ['*3']"]);
+        text.push_str(&format!(
+            "protected: [{{id: p, nhi: ['{glob}']{credential}, why: careful}}]\n"
+        ));
+    }
+    if choices.chance(6) {
+        let hours = *choices.one(&["'thu 00:00-01:00'", "'mon-wed 00:00-24:00'", "'22:00-02:00'"]);
+        let of = *choices.one(&["escalate", "suppress"]);
+        text.push_str(&format!("hours: {{{of}: {hours}}}\n"));
+    }
+    if choices.chance(3) {
+        let (approvals, an_hour) = (choices.below(3) + 1, choices.below(9));
+        let role = *choices.one(&["lead", "owner"]);
+        text.push_str(&format!(
+            "obligations: {{approvals: {{role: {role}, count: {approvals}}}, per_hour: {an_hour}}}\n"
+        ));
     }
     if index == 0 || choices.chance(2) {
         let rows: Vec<String> = (0..=choices.below(2)).map(|row| allow_row(choices, row)).collect();
@@ -131,7 +151,7 @@ fn layer(choices: &mut Choices, index: usize) -> String {
         let fact = *choices.one(&["owner.tier", "registry.fixture", "vault.live"]);
         let sources = choices.below(3);
         text.push_str(&format!(
-            "require: {{escalate: {{facts: {{{fact}: 30m}}, sources: {sources}}}, suppress: {{facts: {{{fact}: 2h}}}}}}\n"
+            "require: {{escalate: {{facts: {{{fact}: 30m}}, sources: {sources}}}, suppress: {{facts: {{{fact}: 2h}}, sources: {sources}}}}}\n"
         ));
     }
     if index == 0 || choices.chance(3) {
@@ -153,6 +173,9 @@ fn allow_row(choices: &mut Choices, index: usize) -> String {
         if choices.chance(6) {
             row.push_str(&format!(", {key}: {}", choices.one(&values)));
         }
+    }
+    if choices.chance(4) {
+        row.push_str(", obligations: {approvals: [{role: owner, count: 2}], change_ticket: true}");
     }
     row.push('}');
     row
@@ -177,6 +200,9 @@ fn alert(choices: &mut Choices) -> Alert<'static> {
             1 | 2 => alert.set(field, text(choices.one::<&str>(&values))),
             _ => {}
         }
+    }
+    if choices.chance(30) {
+        alert.set(Field::NhiId, text("aws:tipstaff-triage"));
     }
     alert
 }

@@ -22,4 +22,6 @@ mod problems;
 mod named;
 mod revisions;
 mod replayed;
+mod proof;
+mod limits;
 mod claims;

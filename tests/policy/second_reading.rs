@@ -29,7 +29,7 @@ fn holds(node: &Node, key: &str, value: Option<&str>) -> bool {
 }
 
 /// `None` is unknown. Facts older than an hour are, as every generated playbook says.
-fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
+pub fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
     let tipstaff::case::Body::Alert(alert) = &situation.arrival.body else { panic!("an alert") };
     if let Some(field) = field_named(path) {
         return Some(alert.get(field).clone());
@@ -50,7 +50,7 @@ fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
 }
 
 /// Whether a generated atom is surely false.
-fn surely_false(situation: &Situation, atom: &str) -> bool {
+pub fn surely_false(situation: &Situation, atom: &str) -> bool {
     if let Some(path) = atom.strip_prefix("has(") {
         return look_up(situation, path.trim_end_matches(')')) == Some(Value::Absent);
     }
@@ -80,6 +80,15 @@ fn layer_allows(layer: &Node, situation: &Situation, action: &str, sources: usiz
             nhi.as_ref().is_none_or(|nhi| regex::Regex::new(&pattern).unwrap().is_match(nhi))
         })
     });
+    // The only pattern that is generated.
+    let kept_credential = list(layer, "protected").unwrap_or_default().iter().any(|entry| {
+        let is_like = text("credential.id").is_some_and(|id| id.ends_with('3'));
+        get(entry, "credential").is_some() && is_like
+    });
+    // `NOW` is the first second of a Thursday.
+    let hours = get(layer, "hours").and_then(|hours| get(hours, "escalate")?.text());
+    let in_hours = hours != Some("mon-wed 00:00-24:00");
+    let is_own = nhi.as_ref().is_some_and(|nhi| nhi.contains("tipstaff-"));
     let denied = list(layer, "deny").unwrap_or_default().iter().any(|entry| {
         get(entry, "of").unwrap().text() != Some("suppress")
             && !surely_false(situation, list(entry, "when").unwrap()[0].text().unwrap())
@@ -103,7 +112,8 @@ fn layer_allows(layer: &Node, situation: &Situation, action: &str, sources: usiz
         }),
         None => get(layer, "default_queue").is_none(),
     };
-    get(layer, "stop").is_none() && !protected && !denied && !lacking && allowed
+    let refused = protected || kept_credential || denied || lacking || is_own || !in_hours;
+    get(layer, "stop").is_none() && !refused && allowed
 }
 
 fn allows(layers: &[Node], situation: &Situation, action: &str, sources: usize) -> bool {
@@ -117,7 +127,7 @@ fn allows(layers: &[Node], situation: &Situation, action: &str, sources: usize) 
         && layers.iter().all(|layer| layer_allows(layer, situation, action, sources))
 }
 
-fn sources(situation: &Situation, seen: &[tipstaff::case::Because<'_>]) -> usize {
+pub fn sources(situation: &Situation, seen: &[tipstaff::case::Because<'_>]) -> usize {
     let names = seen.iter().flat_map(|because| &because.seen).map(|seen| &*seen.name);
     let known = names
         .filter(|name| field_named(name).is_none() && *name != "now")
@@ -129,7 +139,7 @@ fn sources(situation: &Situation, seen: &[tipstaff::case::Because<'_>]) -> usize
 fn a_permit_is_given_only_where_a_second_reading_of_the_boundary_gives_it() {
     let (mut permitted, mut refused) = (0, 0);
     let mut runner = TestRunner::new(config(1));
-    let bytes = choices(200);
+    let bytes = choices(300);
     // More than planned where chance gave too few that the property speaks of.
     for round in 0..700 * 20 {
         if round >= 700 && permitted > 15 && refused > 15 {

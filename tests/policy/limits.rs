@@ -1,0 +1,198 @@
+//! What a boundary can say, each matter by itself.
+
+use tipstaff::case::{Field, Ruling, Value};
+use tipstaff::decide::Decided;
+
+use crate::support::{OWNER, REGISTRY, Rows, Situation, VAULT, known, plain_alert, policy, text};
+
+const PLAYBOOK: &str = r#"
+playbook: p
+title: t
+owner: o
+mode: live
+on: {kind: exposed_key}
+facts: {registry: {max_age: 1h}, owner: {max_age: 1h}}
+rules:
+  - id: fixture
+    when: [registry.fixture == true]
+    on_unknown: next
+    suppress: {reason: test_fixture, evidence: [registry.fixture], expires: 1d, on_expiry: recheck}
+  - id: live
+    when: [credential.validity == "valid"]
+    on_unknown: next
+    escalate: {action: disable-key, rollback: enable-key, expires: 1d, queue: cloud, priority: high}
+  - id: otherwise
+    route: {queue: q, priority: low}
+"#;
+
+const BASE: &str = "\
+boundary: base
+owner: o
+default_queue: {queue: triage, priority: medium}
+context: {environment: owner.environment, tier: owner.tier}
+allow:
+  - {id: dev, actions: [disable-key], environments: [dev]}
+  - {id: prod, actions: [disable-key], environments: [prod], obligations: {approvals: [{role: lead, count: 2}, {role: owner, count: 1}], per_hour: 1}}
+suppress: {max_expires: 30d}
+obligations: {approvals: {role: lead, count: 1}, per_hour: 5}
+";
+
+fn facts(is_fixture: bool, environment: &str) -> Rows {
+    vec![
+        known(REGISTRY, [Value::Bool(is_fixture), Value::Int(1)]),
+        known(OWNER, [text(environment), text("1")]),
+        known(VAULT, [Value::Bool(true), Value::Absent]),
+    ]
+}
+
+/// `fate` and the refusals, of a fixture and of a live key.
+fn ruled(layers: &[&str], change: &dyn Fn(&mut Situation)) -> [(String, String); 2] {
+    [true, false].map(|is_fixture| {
+        let mut situation = Situation::new(plain_alert(), facts(is_fixture, "dev"));
+        change(&mut situation);
+        let policy = policy(&[PLAYBOOK], layers).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+        let Decided { decision, .. } = situation.decide(&policy);
+        let refused = decision.blocked.iter().map(|blocked| blocked.why.to_string()).collect();
+        (decision.fate.name().to_owned(), refused)
+    })
+}
+
+fn set(field: Field, value: &str) -> impl Fn(&mut Situation) + '_ {
+    move |situation| {
+        let mut alert = plain_alert();
+        alert.set(field, text(value));
+        situation.arrival = crate::support::arrival(alert);
+    }
+}
+
+fn nothing(_: &mut Situation) {}
+
+fn told(ruled: [(String, String); 2]) -> [String; 2] {
+    ruled
+        .map(|(fate, refused)| if refused.is_empty() { fate } else { format!("{fate}: {refused}") })
+}
+
+#[test]
+fn hours_hold_back_what_they_are_about() {
+    let layer = |hours: &str| format!("boundary: night\nowner: o\nhours: {{{hours}}}\n");
+    // It is midnight on a Thursday.
+    for (hours, suppressed, escalated) in [
+        ("escalate: '00:00-00:01', suppress: [thu 00:00-24:00]", "suppress", "escalate"),
+        ("escalate: '08:00-18:00'", "suppress", "route: hours:night: outside of 08:00-18:00"),
+        (
+            "suppress: ['00:00-24:00', mon-wed 00:00-24:00]",
+            "route: hours:night: outside of mon-wed 00:00-24:00",
+            "escalate",
+        ),
+    ] {
+        let told = told(ruled(&[BASE, &layer(hours)], &nothing));
+        assert_eq!(told, [suppressed, escalated], "{hours}");
+    }
+}
+
+#[test]
+fn the_pipelines_own_identities_need_no_line() {
+    let told = told(ruled(&[BASE], &set(Field::NhiId, "aws:iam:1:role:tipstaff-contain")));
+    let refused = "route: own: the pipeline itself runs as this identity";
+    assert_eq!(told, [refused, refused]);
+}
+
+#[test]
+fn a_credential_is_protected_where_its_identity_is_not_known() {
+    let layer = "boundary: keys\nowner: o\nprotected: [{id: root, credential: ['AKIA1', 'fp:k1:*'], why: root's}]\n";
+    let refused = "route: protected:keys/root: root's";
+    assert_eq!(told(ruled(&[BASE, layer], &nothing)), [refused, refused]);
+    let by_fingerprint = |situation: &mut Situation| {
+        let mut alert = plain_alert();
+        alert.set(Field::CredentialId, text("AKIA2"));
+        alert.set(Field::CredentialFingerprint, text("fp:k1:00ff"));
+        situation.arrival = crate::support::arrival(alert);
+    };
+    assert_eq!(told(ruled(&[BASE, layer], &by_fingerprint)), [refused, refused]);
+    let other = set(Field::CredentialId, "AKIA2");
+    assert_eq!(told(ruled(&[BASE, layer], &other)), ["suppress", "escalate"]);
+    // What names no credential is about none of them.
+    let none = |situation: &mut Situation| {
+        let mut alert = plain_alert();
+        alert.set(Field::CredentialId, Value::Absent);
+        situation.arrival = crate::support::arrival(alert);
+    };
+    assert_eq!(ruled(&[BASE, layer], &none)[0].0, "suppress");
+}
+
+#[test]
+fn sources_can_be_asked_of_a_suppression_too() {
+    let layer = |count: usize| {
+        format!("boundary: two\nowner: o\nrequire: {{suppress: {{sources: {count}}}}}\n")
+    };
+    assert_eq!(ruled(&[BASE, &layer(1)], &nothing)[0].0, "suppress");
+    let told = told(ruled(&[BASE, &layer(2)], &nothing));
+    assert_eq!(told, ["route: require:two/sources: 1 of 2 sources of facts", "escalate"]);
+}
+
+#[test]
+fn a_permit_obliges_to_the_strictest_of_every_layer_and_of_its_row() {
+    let layer = "boundary: more\nowner: o\nobligations: {approvals: {role: lead, count: 3}, per_hour: 9, per_owner: 2, hours: '08:00-18:00', change_ticket: true}\n";
+    for (environment, layers, expected) in [
+        ("dev", vec![BASE], vec!["approvals 1 lead", "per_hour 5"]),
+        ("prod", vec![BASE], vec!["approvals 2 lead", "approvals 1 owner", "per_hour 1"]),
+        (
+            "prod",
+            vec![BASE, layer],
+            vec![
+                "approvals 3 lead",
+                "approvals 1 owner",
+                "per_hour 1",
+                "per_owner 2",
+                "hours 08:00-18:00",
+                "change_ticket required",
+            ],
+        ),
+    ] {
+        let policy = policy(&[PLAYBOOK], &layers).unwrap();
+        let situation = Situation::new(plain_alert(), facts(false, environment));
+        let decided = situation.decide(&policy);
+        let Ruling::Escalate(escalate) = &decided.decision.fate else { panic!("{decided:#?}") };
+        let all = escalate.permit.obligations.iter();
+        let told: Vec<String> = all.map(|each| format!("{} {}", each.kind, each.value)).collect();
+        assert_eq!(told, expected, "{environment}");
+    }
+}
+
+#[test]
+fn mistakes_in_limits_stand_at_their_place() {
+    let base = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: medium}\n";
+    for (text, expected) in [
+        (
+            "protected: [{id: p, why: w}]",
+            "boundary1.yaml:4:13: an entry of `protected` names an `nhi` or a `credential`, or both",
+        ),
+        (
+            "hours: {escalate: 8-18}",
+            "boundary1.yaml:4:19: `hours` must be like `mon-fri 08:00-18:00` (UTC)",
+        ),
+        (
+            "hours: {route: '08:00-18:00'}",
+            "boundary1.yaml:4:9: unknown key `route`; known here: escalate, suppress",
+        ),
+        (
+            "obligations: {approvals: [{role: a, count: 1}, {role: a, count: 2}]}",
+            "boundary1.yaml:4:48: this role is there already",
+        ),
+        (
+            "obligations: {approvals: {role: a, count: 0}}",
+            "boundary1.yaml:4:26: `count` must be a whole number above zero",
+        ),
+        (
+            "require: {suppress: {sources: -1}}",
+            "boundary1.yaml:4:21: `sources` can't be below zero",
+        ),
+        (
+            "allow: [{id: a, actions: [disable-key], obligations: {share_percent: 101}}]",
+            "boundary1.yaml:4:54: `share_percent` is out of range",
+        ),
+    ] {
+        let wrong = policy(&[], &[&format!("{base}{text}\n")]).unwrap_err();
+        assert_eq!(wrong, [expected], "{text}");
+    }
+}
