@@ -107,7 +107,9 @@ fn what_cannot_be_compared_is_said() {
     ] {
         let ran = tipstaff(&["boundary", "prove", "--against", against]);
         assert_eq!((ran.code, &*ran.out), (WRONG, ""), "{against}");
-        assert!(ran.err.contains(expected), "{expected}: {}", ran.err);
+        for part in expected.split(", ") {
+            assert!(ran.err.contains(part), "{expected}: {}", ran.err);
+        }
     }
     assert_eq!(tipstaff(&["boundary", "prove", "--no-widening"]).code, WRONG);
 }
