@@ -39,7 +39,7 @@ impl Slot {
     pub fn enricher(self) -> Option<usize> {
         match self {
             Self::Fact { enricher, .. } => Some(enricher),
-            Self::Field(_) | Self::Seen | Self::FirstSeen => None,
+            Self::Field(_) | Self::Seen | Self::FirstSeen | Self::Now => None,
         }
     }
 }
