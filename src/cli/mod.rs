@@ -1,7 +1,8 @@
 //! The verbs. Each reads its configuration whole before it touches anything.
 //!
-//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check`, `check --deny` found
-//! something), 64 the configuration or the command line is wrong and nothing was started.
+//! Exit codes: 0 done, 1 it went wrong (or `verify`, `test`, `diff`, `topics check`,
+//! `check --deny` found something), 64 the configuration or the command line is wrong and nothing
+//! was started.
 
 mod boundary;
 mod check;
