@@ -213,8 +213,11 @@ fn watermarks(
             Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownPartition)
         );
         if !is_moving || Instant::now() >= until {
-            return Err(Doubt::of("watermarks", &error));
+            return Err(Doubt::of(&format!("ends of {topic}/{partition}"), &error));
         }
+        // The client keeps what a broker that had just started said of the topic; asked again, it
+        // forgets that.
+        drop(client.fetch_metadata(Some(topic), METADATA_WAIT));
         std::thread::sleep(Duration::from_millis(100));
     }
 }
