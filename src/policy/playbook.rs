@@ -27,6 +27,8 @@ pub struct Playbook {
     /// As above, narrowed by the boundary's own ages: what the boundary is checked with.
     pub boundary_max_age_ms: Vec<Option<i64>>,
     pub rules: Vec<Rule>,
+    /// Whether `rules` has all that are written: those with a mistake in them are not there.
+    pub(super) has_all_rules: bool,
     /// The last rule, which takes everything to people: its id and where.
     pub fallback: (String, ToQueue),
     pub at: At,
@@ -120,7 +122,7 @@ pub(super) fn playbook<'n>(
     let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
-    let rules = rules(&mut fields, &names, problems);
+    let (rules, written) = rules(&mut fields, &names, problems);
     let tests = fields.list("tests", problems);
     let at = fields.at.clone();
     fields.finish(problems);
@@ -141,6 +143,7 @@ pub(super) fn playbook<'n>(
             max_age_ms,
             declared,
             fallback: (last.id.clone(), to.clone()),
+            has_all_rules: rules.len() == written,
             rules,
             at,
             on_at,
@@ -227,9 +230,14 @@ fn group(node: &Node, problems: &mut Problems) -> Option<Group> {
     Some(Group { by, window_ms: window_ms? })
 }
 
-fn rules(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) -> Vec<Rule> {
+/// Those that can be read, and how many are written.
+fn rules(
+    fields: &mut Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> (Vec<Rule>, usize) {
     let Some(at) = fields.require("rules", problems).map(|node| &node.at) else {
-        return Vec::new();
+        return (Vec::new(), 0);
     };
     let nodes = fields.list("rules", problems);
     let mut rules: Vec<Rule> = Vec::new();
@@ -254,5 +262,5 @@ fn rules(fields: &mut Fields<'_>, names: &Names<'_>, problems: &mut Problems) ->
     if nodes.is_empty() {
         problems.add(at, "there must be at least one rule");
     }
-    rules
+    (rules, nodes.len())
 }

@@ -73,7 +73,8 @@ fn placed(node: &Node, what: &'static str, value: String) -> Option<Expected> {
 
 fn check(what: &str, value: &str, node: &Node, playbook: &Playbook, problems: &mut Problems) {
     match what {
-        "rule" => {
+        // The rule that is meant may be one with a mistake in it, which is told already.
+        "rule" if playbook.has_all_rules => {
             let ids = || playbook.rules.iter().map(|rule| rule.id.as_str()).chain([NONE]);
             if ids().all(|id| id != value) {
                 let hint = suggestion(value, ids());

@@ -157,7 +157,9 @@ fn the_policy_changes_nothing_that_it_ruled(site: &Site, export: &str) {
         told.push(page);
     }
     assert_eq!(told[0], told[1]);
-    assert!(told[0]["alerts"].as_u64().unwrap() >= 15, "{told:#?}");
+    let read = site.records("ruling").iter().filter(|ruling| ruling["alert"].is_object()).count();
+    assert!(read > 5, "{read} rulings of alerts that could be read");
+    assert_eq!(told[0]["alerts"], read, "{told:#?}");
     let compared = site.verb(&["diff", "--against", "0123456789abcdef"], "operator");
     assert_eq!(compared.code, Some(64), "{compared:?}");
 }

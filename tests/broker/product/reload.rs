@@ -25,6 +25,7 @@ fn a_policy_that_changes_is_taken_up_whole_under_traffic_or_not_at_all() {
     let (directory, port) = site.config("r1", "batch: {max_ms: 2000}\n");
     let [playbooks, pipelines, enrichers] =
         ["playbooks", "pipelines", "enrichers"].map(|folder| site.own("r1", folder));
+    edit(&playbooks.join("boundary.yaml"), "queues:\n", "queues:\n  new-queue: nobody yet\n");
     let mut process = Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
     let mut traffic = Traffic { site: &site, sent: 0 };
