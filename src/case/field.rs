@@ -1,5 +1,7 @@
 use super::{OWASP_NHI, Type};
 
+pub const SEVERITIES: [&str; 5] = ["informational", "low", "medium", "high", "critical"];
+
 /// What is known about one field of an alert: the name in files, its type, a line for people.
 #[derive(Debug)]
 pub struct FieldInfo {
@@ -127,7 +129,7 @@ impl Field {
                 "unknown",
             ]),
             Self::OwaspNhi => Some(&OWASP_NHI),
-            Self::Severity => Some(&["informational", "low", "medium", "high", "critical"]),
+            Self::Severity => Some(&SEVERITIES),
             Self::CredentialValidity => Some(&["valid", "invalid", "unverified"]),
             Self::EventOutcome => Some(&["success", "failure", "unknown"]),
             _ => None,

@@ -20,7 +20,7 @@ pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use decimal::Decimal;
 pub(crate) use digits::{from_base64, from_hex, hex};
 pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
-pub use field::{FIELDS, Field, FieldInfo, field_named};
+pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
 pub use revision::{Again, Revised, Standing, Wait};

@@ -2,12 +2,13 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::case::{
-    Alert, BoundaryVerdict, Field, Id, Obligation, PermitRecord, Tri, duration_text, id_of,
+    Alert, BoundaryVerdict, Field, Id, Obligation, PermitRecord, SEVERITIES, Tri, duration_text,
+    id_of,
 };
 use crate::clause::Scope;
 use crate::policy::{
     Allow, Boundary, Escalation, Hours, Layer, Obligations, Of, Reference, Require, Rule,
-    SEVERITIES, Suppression, is_own_identity,
+    Suppression, is_own_identity,
 };
 
 /// The right to contain one target once. Made here alone, by a boundary of which every layer agreed

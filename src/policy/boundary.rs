@@ -112,8 +112,6 @@ pub struct SuppressLimits {
     pub never_severity: Vec<String>,
 }
 
-pub const SEVERITIES: [&str; 5] = ["informational", "low", "medium", "high", "critical"];
-
 impl Of {
     pub(super) const ALL: [Self; 3] = [Self::Suppress, Self::Escalate, Self::Any];
 

@@ -1,8 +1,8 @@
-use crate::case::Type;
+use crate::case::{SEVERITIES, Type};
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
-use super::boundary::{Allow, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits};
+use super::boundary::{Allow, Deny, Layer, Of, Protected, Require, SuppressLimits};
 use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;

@@ -29,8 +29,7 @@ use crate::clause::{Schema, Slot};
 
 pub use action::Action;
 pub use boundary::{
-    Allow, Boundary, Deny, Layer, Of, Protected, Require, SEVERITIES, SuppressLimits,
-    is_own_identity,
+    Allow, Boundary, Deny, Layer, Of, Protected, Require, SuppressLimits, is_own_identity,
 };
 pub use canary::Canary;
 pub use compile::compile;

@@ -1,8 +1,8 @@
-use crate::case::duration_text;
+use crate::case::{SEVERITIES, duration_text};
 use crate::clause::{Condition, Slot};
 use crate::policy::{
     Allow, Boundary, Deny, Escalation, Layer, Of, Outcome, Playbook, Policy, Reference, Rule,
-    SEVERITIES, Suppression,
+    Suppression,
 };
 
 use super::rules::Together;

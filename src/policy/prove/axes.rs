@@ -1,27 +1,10 @@
 use std::collections::BTreeMap;
 
-use crate::case::Field;
 use crate::clause::Slot;
 
 use super::judge::Judge;
 use super::rows::{Point, Set};
 use super::{ANY_OTHER, COMBINATIONS_MAX, TooLarge};
-use crate::policy::SEVERITIES;
-
-/// Alert fields whose words every detector uses; everything else that is listed comes from the
-/// boundary itself.
-const KINDS: [&str; 4] = ["exposed_key", "auth_failure", "token_misuse", "activity"];
-const NHI_KINDS: [&str; 9] = [
-    "service_account",
-    "api_key",
-    "token",
-    "oauth_app",
-    "certificate",
-    "agent",
-    "managed_identity",
-    "person",
-    "unknown",
-];
 
 /// What a place that is listed can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,11 +97,10 @@ impl Axes {
     }
 }
 
+/// What intake lets an alert's field have; everything else that is listed comes from the boundary.
 fn known_words(slot: Slot) -> &'static [&'static str] {
     match slot {
-        Slot::Field(Field::Kind) => &KINDS,
-        Slot::Field(Field::NhiKind) => &NHI_KINDS,
-        Slot::Field(Field::Severity) => &SEVERITIES,
+        Slot::Field(field) => field.words().unwrap_or_default(),
         _ => &[],
     }
 }
