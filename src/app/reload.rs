@@ -14,6 +14,7 @@ use super::run::{Options, Role};
 use super::setup::{Failure, InForce, Loaded};
 use super::signers::{signature_files, signers};
 use crate::config::{Checked, Files, Look, SERVICE_FILE, SigningConfig, load, stamp};
+use crate::enrich::Enrichers;
 use crate::ingest::Admin;
 use crate::pipeline::{Active, Clock, Drain};
 use crate::text::{At, Problem};
@@ -47,6 +48,7 @@ pub(super) struct Reloader {
     /// Of the policy in force.
     bundle: Vec<(String, String)>,
     in_force: InForce,
+    enrichers: Arc<Enrichers>,
     cluster: Cluster,
     /// Nothing in a process that does not rule.
     newest: Option<Newest>,
@@ -99,6 +101,7 @@ impl Reloader {
             signing: loaded.service()?.signing.clone(),
             bundle: loaded.checked.bundle.clone(),
             in_force: loaded.in_force.clone(),
+            enrichers: Arc::clone(&loaded.enrichers),
             cluster,
             newest,
             state: Arc::clone(state),
@@ -205,6 +208,7 @@ impl Reloader {
         let Checked { policy, pipelines, bundle, .. } = checked;
         self.bundle = bundle;
         self.in_force.pipelines.put(pipelines);
+        self.enrichers.rule_within(policy.least_ages_ms());
         let active = Arc::new(Active { policy, generation, signers });
         self.in_force.policy.put(Arc::clone(&active));
         self.state.begin(&active, (self.clock)(), self.newest.is_some());

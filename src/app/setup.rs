@@ -130,7 +130,9 @@ impl Loaded {
         }
         let remotes = Remotes::new(runtime.clone(), services, metrics.lookups.clone());
         let connected = self.enrichers.connect(&checked.enrichers, files, now, Arc::new(remotes));
-        connected.map_err(Failure::Configuration)
+        connected.map_err(Failure::Configuration)?;
+        self.enrichers.rule_within(checked.policy.least_ages_ms());
+        Ok(())
     }
 
     /// The same for a command that runs no workers, with what a process that ran here has kept, if

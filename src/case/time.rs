@@ -12,6 +12,9 @@ pub struct Millis(pub i64);
 const DAY_MS: i64 = 86_400_000;
 
 impl Millis {
+    /// 9999-12-31T23:59:59.999Z: the last time that is written with four digits of year.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     pub fn plus(self, milliseconds: i64) -> Self {
         Self(self.0.saturating_add(milliseconds))
     }

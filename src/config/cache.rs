@@ -12,9 +12,6 @@ pub struct CacheConfig {
     /// That long past its lifetime an answer serves while it is asked for again.
     pub stale_ms: i64,
     pub max_bytes: u64,
-    /// No older may an answer be for every ruling that uses it: said by playbooks and boundary, not
-    /// by the enricher's file.
-    pub max_age_ms: Option<i64>,
 }
 
 impl Default for CacheConfig {
@@ -25,7 +22,6 @@ impl Default for CacheConfig {
             failure_ms: 10_000,
             stale_ms: 3_600_000,
             max_bytes: 64 * 1024 * 1024,
-            max_age_ms: None,
         }
     }
 }

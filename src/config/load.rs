@@ -61,7 +61,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     check_places(files, &mut problems);
     let service = files.get(SERVICE_FILE);
     let service = service.and_then(|file| ServiceConfig::read(&file.source, &mut problems));
-    let (mut enrichers, schema) = enrichers(files, &mut problems);
+    let (enrichers, schema) = enrichers(files, &mut problems);
     let pipelines = normalize::compile(
         &sources(files, Part::Pipeline),
         sources(files, Part::Aliases).first(),
@@ -90,9 +90,6 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     match (problems.is_empty(), pipelines, policy) {
         (true, Some(pipelines), Some(mut policy)) => {
             policy.hash.clone_from(&policy_hash);
-            for (index, enricher) in enrichers.iter_mut().enumerate() {
-                enricher.cache.max_age_ms = policy.least_age_ms(index);
-            }
             let (pipelines, policy) = (Arc::new(pipelines), Arc::new(policy));
             Ok(Checked { pipelines, policy, enrichers, service, bundle, policy_hash })
         }

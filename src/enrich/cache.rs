@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,8 @@ pub struct Cached(Arc<Shared>);
 struct Shared {
     rows: Sourced,
     config: CacheConfig,
+    /// [`ANY_AGE`] when no ruling minds.
+    max_age_ms: AtomicI64,
     remote: Box<dyn Remote>,
     entries: Cache<Arc<str>, Arc<Entry>>,
     /// One for each key that is being asked for.
@@ -51,6 +54,7 @@ struct Past {
 
 /// More questions on their way than this are not begun.
 const FLIGHTS_MAX: usize = 20_000;
+const ANY_AGE: i64 = i64::MAX;
 /// Between the look into the cache and the ruling, at most.
 const RULED_IN_MS: i64 = 1000;
 /// What an entry takes beside its texts: measured by `cargo bench --bench lookups`.
@@ -70,8 +74,22 @@ impl Cached {
             .expire_after(Ends)
             .eviction_listener(move |_, _, cause| evicted.evicted(cause_code(cause)))
             .build();
-        let (remote, flights) = (Box::new(remote), Mutex::default());
-        Self(Arc::new(Shared { rows, config, remote, entries, flights, runtime, changes, metrics }))
+        Self(Arc::new(Shared {
+            rows,
+            config,
+            max_age_ms: AtomicI64::new(ANY_AGE),
+            remote: Box::new(remote),
+            entries,
+            flights: Mutex::default(),
+            runtime,
+            changes,
+            metrics,
+        }))
+    }
+
+    /// What is older than this is too old for some ruling from now on.
+    pub fn rule_within(&self, max_age_ms: Option<i64>) {
+        self.0.max_age_ms.store(max_age_ms.unwrap_or(ANY_AGE), Relaxed);
     }
 
     /// Number of answers and what they weigh.
@@ -160,23 +178,24 @@ impl Shared {
         let (row, is_due) = shared.stale(&entry, now, None);
         if is_due {
             let asked = Self::begin(shared, key, wall);
-            // Nobody can rule by it, so it is not given while a better one may come in time.
+            // Not everybody can rule by it, so it is not given while a better one may come in time.
             if is_too_old {
-                return match asked {
-                    Answer::Later(flight) => Answer::Meanwhile(flight, row),
-                    other => other,
-                };
+                match asked {
+                    Answer::Later(flight) => return Answer::Meanwhile(flight, row),
+                    Answer::Now(new) if new.as_of.is_some() => return Answer::Now(new),
+                    _ => {}
+                }
             }
         }
         shared.metrics.stale.inc();
         Answer::Now(row)
     }
 
-    /// Whether a ruling would find it stale, or may while it is made.
+    /// Whether some ruling would find it stale, or may while it is made.
     fn is_too_old(&self, entry: &Entry, wall: Millis) -> bool {
-        let allowed = self.config.max_age_ms.map(|age| age - (age / 10).min(RULED_IN_MS));
-        let of = entry.row.as_of.zip(allowed);
-        of.is_some_and(|(as_of, allowed)| wall.since(as_of).saturating_abs() > allowed)
+        let age = self.max_age_ms.load(Relaxed);
+        let allowed = age - (age / 10).min(RULED_IN_MS);
+        entry.row.as_of.is_some_and(|as_of| wall.since(as_of).saturating_abs() > allowed)
     }
 
     fn hit(&self, entry: &Entry) -> Answer {
@@ -188,8 +207,8 @@ impl Shared {
         Answer::Now(Arc::clone(&entry.row))
     }
 
-    /// The row as it is given past its lifetime, and whether it is to be asked for again. With a
-    /// `failure` to be told, and not before its lifetime has passed.
+    /// The row as it is given when it is past its lifetime or too old, and whether it is to be asked
+    /// for again. With a `failure` to be told.
     fn stale(&self, entry: &Entry, now: Instant, failure: Option<&str>) -> (Arc<FactRow>, bool) {
         let mut past = entry.past.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_some() {

@@ -34,13 +34,26 @@ pub(super) enum Into {
     Json,
 }
 
+/// Nothing when the service is not one to be asked by this key.
+pub(super) fn parts_of<'k>(config: &'k HttpConfig, key: &'k str) -> Option<Parts<'k>> {
+    let mut parts = Vec::new();
+    let mut patterns = config.key.iter();
+    for part in key.split(JOINT) {
+        let pattern = &patterns.next()?.0;
+        let found = pattern.captures(part)?;
+        let names = pattern.capture_names().flatten();
+        parts.extend(names.filter_map(|name| Some((name, found.name(name)?.as_str()))));
+    }
+    patterns.next().is_none().then_some(parts)
+}
+
 impl HttpSource {
     pub fn new(config: HttpConfig, provides: &[(String, Type)], service: Arc<Service>) -> Self {
         Self { config, types: provides.iter().map(|(_, of)| *of).collect(), service }
     }
 
     async fn ask(&self, key: &str) -> Result<Found, Failure> {
-        let Some(parts) = self.parts(key) else {
+        let Some(parts) = parts_of(&self.config, key) else {
             return match self.config.unlike {
                 Unlike::Absent => Ok(Found::Absent),
                 Unlike::Unknown => {
@@ -61,18 +74,6 @@ impl HttpSource {
         let told = Told { parts: &parts, replies: &replies, calls: &self.config.calls };
         let values = facts.map(|(fact, of)| value(fact, *of, &told));
         values.collect::<Result<Vec<_>, _>>().map(Found::Known)
-    }
-
-    fn parts<'k>(&'k self, key: &'k str) -> Option<Parts<'k>> {
-        let mut parts = Vec::new();
-        let mut patterns = self.config.key.iter();
-        for part in key.split(JOINT) {
-            let pattern = &patterns.next()?.0;
-            let found = pattern.captures(part)?;
-            let names = pattern.capture_names().flatten();
-            parts.extend(names.filter_map(|name| Some((name, found.name(name)?.as_str()))));
-        }
-        patterns.next().is_none().then_some(parts)
     }
 
     /// The reply, or nothing where the service has nothing.

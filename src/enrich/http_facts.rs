@@ -75,7 +75,7 @@ fn does_hold(place: &Place, test: &Test, told: &Told<'_>) -> Result<bool, Failur
     let found = told.first(place);
     let is = |template| {
         let wanted = filled(template, Into::Json, told.parts, told.replies)?;
-        Ok::<_, Failure>(found.and_then(scalar).map(|found| Some(found) == wanted))
+        Ok::<_, Failure>(found.and_then(scalar).zip(wanted).map(|(found, wanted)| found == wanted))
     };
     Ok(match test {
         Test::There(wanted) => found.is_some() == *wanted,
@@ -164,9 +164,10 @@ fn read_fact(at: &FactAt, of: Type, reply: &Json) -> Result<Value<'static>, &'st
 fn plain(at: &FactAt, of: Type, value: &Json) -> Result<Value<'static>, &'static str> {
     if at.how == How::Unix {
         let seconds = value.as_i64().ok_or(WRONG)?;
-        return seconds.checked_mul(1000).map(|ms| Value::Time(Millis(ms))).ok_or(WRONG);
+        let ms = seconds.checked_mul(1000).filter(|ms| (0..=Millis::LAST.0).contains(ms));
+        return ms.map(|ms| Value::Time(Millis(ms))).ok_or(WRONG);
     }
-    // A number of JSON has at most 15 digits that are surely those which were sent.
+    // As a float has it: 15 digits of a number with a point are surely those that were sent.
     if let (Type::Decimal, Json::Number(number)) = (of, value) {
         let text = number.to_string();
         let is_exact = number.is_i64() || text.bytes().filter(u8::is_ascii_digit).count() <= 15;

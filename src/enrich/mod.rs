@@ -29,7 +29,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::case::{Alert, FactRow, FactState, Millis, Why};
-use crate::config::{CombineSource, EnricherConfig, Files, KeySpec, SourceConfig, TopicSource};
+use crate::config::{
+    CombineSource, EnricherConfig, Files, KeySpec, Part, SourceConfig, TopicSource,
+};
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
@@ -186,6 +188,17 @@ impl Enrichers {
         Ok(())
     }
 
+    /// What no ruling minds being older is asked for again: the least `max_age` of each enricher, in
+    /// the order of the configurations.
+    pub fn rule_within(&self, max_ages_ms: impl IntoIterator<Item = Option<i64>>) {
+        let Some(remotes) = self.remotes.get() else { return };
+        for (enricher, max_age_ms) in self.enrichers.iter().zip(max_ages_ms) {
+            let caches = remotes.caches();
+            let of = caches.iter().filter(|cached| cached.rows().enricher == enricher.name);
+            of.for_each(|cached| cached.rule_within(max_age_ms));
+        }
+    }
+
     /// Moves whenever a fact that was unknown may be known now.
     pub fn changes(&self) -> u64 {
         self.changes.count()
@@ -308,27 +321,37 @@ impl Reading<'_> {
         table
     }
 
-    /// What is not asked here, as its service is not configured, is left out.
+    /// What is not asked here, as its service is not configured, is left out where others of another
+    /// rank give the same. Else it says of its own keys that nobody was asked: those of one rank
+    /// share the keys among them, and what one does not know the others do not either.
     fn combine(
         &self,
         config: &EnricherConfig,
         source: &CombineSource,
         problems: &mut Problems,
     ) -> Option<Arc<dyn Lookup>> {
-        let (mut parts, mut is_whole) = (Vec::new(), true);
-        // All are read, so that all their mistakes are told.
-        for index in 0..source.parts.len() {
-            let part = config.of_part(source, index);
-            let is_there = part.source.service().is_none_or(|name| {
+        let configs = (0..source.parts.len()).map(|index| config.of_part(source, index));
+        let configs: Vec<EnricherConfig> = configs.collect();
+        let is_there = |config: &EnricherConfig| {
+            config.source.service().is_none_or(|name| {
                 self.remotes.is_some_and(|remotes| remotes.service(name).is_some())
-            });
-            let lookup = self.read(&part, problems);
-            is_whole &= lookup.is_some();
-            parts.push(lookup.filter(|_| is_there));
-        }
-        if !is_whole {
-            return None;
-        }
+            })
+        };
+        let there: Vec<bool> = configs.iter().map(is_there).collect();
+        let is_given_beside = |part: &Part, field: &usize| {
+            let others = source.parts.iter().zip(&there);
+            let mut others = others.filter(|(other, there)| **there && other.rank != part.rank);
+            others.any(|(other, _)| other.gives.contains(field))
+        };
+        // All are read, so that all their mistakes are told.
+        let lookups: Vec<_> = configs.iter().map(|config| self.read(config, problems)).collect();
+        let lookups = lookups.into_iter().collect::<Option<Vec<_>>>()?;
+        let is_none_there = !there.contains(&true);
+        let parts = source.parts.iter().zip(&there).zip(lookups).map(|((part, there), lookup)| {
+            let is_left_out = is_none_there || part.gives.iter().all(|f| is_given_beside(part, f));
+            (*there || !is_left_out).then_some(lookup)
+        });
+        let parts: Vec<Option<Arc<dyn Lookup>>> = parts.collect();
         // One that is left alone and gives everything has nothing to be merged with.
         let all = source.parts.iter().zip(&parts);
         let mut there = all.filter_map(|(part, lookup)| Some((part, lookup.as_ref()?)));

@@ -6,12 +6,13 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::answer::{Answer, Changes};
-use super::cache::Cached;
+use super::cache::{Cached, wall_clock};
+use super::http::parts_of;
 use super::remote::Remote;
 use super::service::Service;
 use super::{Lookup, Sourced};
-use crate::case::{Why, hex};
-use crate::config::EnricherConfig;
+use crate::case::{FactState, Why, hex};
+use crate::config::{EnricherConfig, HttpConfig, SourceConfig, Unlike};
 use crate::observe::LookupMetrics;
 
 /// What it takes to ask others over the network: the services of this deployment, and the caches in
@@ -122,6 +123,8 @@ fn version(parts: &[&str]) -> Arc<str> {
 pub(super) struct Unconfigured {
     rows: Sourced,
     told: String,
+    /// Where it says of which keys the service has nothing.
+    http: Option<HttpConfig>,
 }
 
 impl Unconfigured {
@@ -132,13 +135,24 @@ impl Unconfigured {
             version: Arc::clone(&config.digest),
             provides: config.provides.clone(),
         };
-        Self { rows, told: format!("no service `{service}` is configured") }
+        let http = match &config.source {
+            SourceConfig::Http(source) if source.unlike == Unlike::Absent => Some(source.clone()),
+            _ => None,
+        };
+        Self { rows, told: format!("no service `{service}` is configured"), http }
     }
 }
 
 impl Lookup for Unconfigured {
     fn ask(&self, keys: &[&str]) -> Vec<Answer> {
         let told = (None, Some(self.told.as_str()));
-        keys.iter().map(|key| Answer::Now(self.rows.unknown(key, Why::Error, told))).collect()
+        let row = |key: &&str| match &self.http {
+            Some(http) if parts_of(http, key).is_none() => {
+                let absent = (FactState::Absent, Vec::new());
+                self.rows.row(key, absent, Some(wall_clock()), (None, None))
+            }
+            _ => self.rows.unknown(key, Why::Error, told),
+        };
+        keys.iter().map(|key| Answer::Now(row(key))).collect()
     }
 }

@@ -87,8 +87,8 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
         others.iter().filter(|leaf| !is_mapped(leaf)).map(|leaf| quoted(&leaf.path)).collect();
     let known = |wanted| map.iter().find(|(field, _)| *field == wanted).map(|(_, leaf)| *leaf);
     let signs = [known(Field::NativeId), known(Field::EventType), secrets.first()];
-    let signs: Vec<String> =
-        signs.into_iter().flatten().take(2).map(|leaf| sign(each.as_deref(), leaf)).collect();
+    let signs = signs.into_iter().flatten().take(2).map(|leaf| quoted(&leaf.path));
+    let signs = each.as_deref().and_then(list_sign).map_or_else(|| signs.collect(), |one| vec![one]);
     let severity = best(&others, &["severity", "level", "priority", "risklevel"]);
     let severity = severity.map_or("...".to_owned(), |leaf| quoted(&leaf.path));
     let mut map: Vec<(Field, String)> =
@@ -97,14 +97,11 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
     Ok(written(name, (&signs, each.as_deref()), &redact, (&map, &severity), &rest))
 }
 
-/// A leaf as `detect` comes to it, which looks at the message rather than at an alert in it.
-fn sign(each: Option<&str>, leaf: &Leaf<'_>) -> String {
-    let list = each.filter(|each| *each != "$[*]");
-    let list = list.and_then(|each| Path::parse(each).ok()).map(|list| list.steps);
-    let first = |step| if step == Step::Each { Step::Index(0) } else { step };
-    let around = list.into_iter().flatten().map(first);
-    let steps = around.chain(leaf.path.steps.iter().cloned()).collect();
-    quoted(&Path { steps, ..leaf.path.clone() })
+/// Of a report the list itself, which is there when it holds nothing, too.
+fn list_sign(each: &str) -> Option<String> {
+    let mut list = Path::parse(each).ok()?;
+    list.steps = list.steps.into_iter().take_while(|step| *step != Step::Each).collect();
+    (!list.steps.is_empty()).then(|| quoted(&list))
 }
 
 fn written(

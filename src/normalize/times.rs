@@ -14,9 +14,6 @@ pub(super) enum TimeFormat {
     Pattern(Vec<Item<'static>>),
 }
 
-/// 9999-12-31T23:59:59.999Z: the last time that is written with four digits of year.
-const MS_MAX: i64 = 253_402_300_799_999;
-
 impl TimeFormat {
     /// Errors: the words that are known.
     pub(super) fn named(name: &str) -> Result<Self, &'static str> {
@@ -46,7 +43,7 @@ impl TimeFormat {
             Self::Rfc1123 => Millis(DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis()),
             Self::Pattern(items) => Millis(by_pattern(text, items)?),
         };
-        (1..=MS_MAX).contains(&time.0).then_some(time)
+        (1..=Millis::LAST.0).contains(&time.0).then_some(time)
     }
 }
 

@@ -129,8 +129,12 @@ impl Policy {
         self.live(alert)?.grouping(alert)
     }
 
-    /// The least age that a playbook or the boundary asks of this enricher's answers.
-    pub fn least_age_ms(&self, enricher: usize) -> Option<i64> {
+    /// By enricher, the least age that a playbook or the boundary asks of its answers.
+    pub fn least_ages_ms(&self) -> impl Iterator<Item = Option<i64>> {
+        (0..self.schema.enrichers.len()).map(|enricher| self.least_age_ms(enricher))
+    }
+
+    fn least_age_ms(&self, enricher: usize) -> Option<i64> {
         let of = |ages: &[Option<i64>]| ages.get(enricher).copied().flatten();
         let playbooks = self.playbooks.iter().map(|playbook| of(&playbook.boundary_max_age_ms));
         let layers = self.boundary.layers.iter();

@@ -32,6 +32,8 @@ mod run;
 mod server;
 mod services;
 mod signing;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod trial;
 mod verify;
 

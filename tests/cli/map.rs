@@ -81,6 +81,13 @@ fn a_new_pipeline_is_written_and_passes_the_check() {
     let other = other.display().to_string();
     let ran = tipstaff(&["map", "--config", &config, "--pipeline", "my-tool", "--json", &other]);
     assert_eq!(ran.json()[0]["unreadable"]["reason"], "unknown_shape", "{}", ran.out);
+    std::fs::write(&sample, r#"{"findings":[{"id":"e1","token":"notareal-token"}]}"#).unwrap();
+    let report = ["pipeline", "new", "my-scanner", "--from", &sample, "--into", &into];
+    assert_eq!(tipstaff(&report).code, DONE);
+    std::fs::write(&sample, r#"{"findings":[]}"#).unwrap();
+    let of = ["map", "--config", &config, "--pipeline", "my-scanner", "--json", &sample];
+    let ran = tipstaff(&of);
+    assert_eq!(ran.json()[0]["alert"]["not_an_alert"], "empty_report", "{}{}", ran.out, ran.err);
     let ran = tipstaff(&["map", "--pipeline", "my-tool", &other]);
     assert!(ran.code == WRONG && ran.err.contains("--config"), "{}", ran.err);
     let again = tipstaff(&new);

@@ -7,6 +7,7 @@ use tipstaff::app::AllowedSigners;
 use tipstaff::case::Millis;
 use tipstaff::text::{Problems, Source};
 
+use super::skipped::skipped;
 use super::*;
 
 /// Made once with `ssh-keygen -t ed25519` and `ssh-keygen -Y sign -n tipstaff` over `STATEMENT`.
@@ -105,7 +106,7 @@ impl Person {
             .arg(&key)
             .output();
         let Ok(made) = made else {
-            eprintln!("skipped: there is no ssh-keygen");
+            skipped("there is no ssh-keygen");
             return None;
         };
         assert!(made.status.success(), "{made:?}");

@@ -3,6 +3,7 @@ use std::path::Path;
 use tipstaff::case::{Millis, Reason};
 use tipstaff::config::{Files, load};
 use tipstaff::enrich::Enrichers;
+use tipstaff::text::Source;
 
 /// The date of nothing: facts of tables that give no age are this old.
 const NOW: Millis = Millis(1_795_000_000_000);
@@ -31,6 +32,27 @@ fn all_shipped_files_are_right() {
         ]
     );
     assert_eq!(Enrichers::new(&checked.enrichers, &files, NOW).expect("right tables").len(), 9);
+}
+
+/// What caches go by, so that nobody is ruled by what is too old for him.
+#[test]
+fn the_least_age_that_anybody_asks_of_an_enricher_is_known() {
+    let mut files = Files::shipped();
+    let least = |files: &Files, enricher: &str| {
+        let checked = load(files).expect("no problems");
+        let place = checked.enrichers.iter().position(|config| *config.name == *enricher);
+        checked.policy.least_ages_ms().nth(place.expect("an enricher")).flatten()
+    };
+    const HOUR: i64 = 3_600_000;
+    assert_eq!(least(&files, "vault"), Some(24 * HOUR));
+    assert_eq!(least(&files, "owner"), Some(7 * 24 * HOUR));
+    assert_eq!(least(&files, "codeowners"), None);
+    let place = "playbooks/boundary.yaml";
+    let text = files.get(place).expect("a boundary").source.text.clone();
+    let narrowed = text.replace("owner.tier: 7d", "owner.tier: 2h");
+    assert_ne!(narrowed, text);
+    files.insert(place, Source::new(place, narrowed), None);
+    assert_eq!(least(&files, "owner"), Some(2 * HOUR));
 }
 
 #[test]

@@ -14,3 +14,5 @@ mod real;
 mod recording;
 mod replay;
 mod site;
+#[path = "../support/skipped.rs"]
+mod skipped;

@@ -10,12 +10,13 @@ use tipstaff::case::FactRow;
 use tokio::runtime::Runtime;
 
 use crate::site::{ServiceFile, Site, state};
+use crate::skipped::skipped;
 
 /// Address and token; nothing, after one line that says so, where the environment names none.
 fn named(what: &str, address: &str, token: &str) -> Option<(String, String)> {
     let found = var(address).ok().zip(var(token).ok());
     if found.is_none() {
-        eprintln!("skipped: {address} and {token} name no {what} to test against");
+        skipped(&format!("{address} and {token} name no {what} to test against"));
     }
     found
 }

@@ -104,3 +104,22 @@ fn what_no_service_is_configured_for_is_left_out() {
     let row = site.fact("codeowners", &["acme/billing", "a.py"]);
     assert_eq!(row.detail.as_deref(), Some("no service `github` is configured"));
 }
+
+/// Those of one rank share the keys among them: what the one that is there does not know is not
+/// absent for it.
+#[test]
+fn nobody_asked_is_no_absence_beside_a_service_that_is_configured() {
+    let file = |name, config| ServiceFile { name, url: "http://127.0.0.1:9", config, secret: "s" };
+    let okta = file("okta", "headers: {Authorization: {file: okta}}");
+    let kubernetes = file("kubernetes", "bearer: {file: kubernetes}");
+    let (app, account) = ("okta:0oaexamplehrsync", "k8s:-:serviceaccount:shop:web");
+    for (there, missing, key) in [(okta, "kubernetes", account), (kubernetes, "okta", app)] {
+        let site = Site::new(&[there], &[]);
+        let row = site.fact("identity", &[key]);
+        let told = row.detail.as_deref().unwrap_or_default();
+        assert!(told.contains(&format!("no service `{missing}` is configured")), "{row:?}");
+        let status: serde_json::Value = serde_json::from_str(row.json().get()).unwrap();
+        assert_eq!(status["values"]["status"], serde_json::json!({"unknown": "error"}), "{row:?}");
+        assert_eq!(state(&site.fact("identity", &["aws:iam:1:user:a"])), "absent");
+    }
+}

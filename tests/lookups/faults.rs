@@ -150,7 +150,6 @@ const CACHE_LONG: CacheConfig = CacheConfig {
     failure_ms: 60_000,
     stale_ms: 60_000,
     max_bytes: 1024 * 1024,
-    max_age_ms: None,
 };
 
 fn limits(url: &str) -> String {

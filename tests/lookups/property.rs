@@ -81,7 +81,6 @@ const CACHE: CacheConfig = CacheConfig {
     failure_ms: 15,
     stale_ms: 120,
     max_bytes: 1024 * 1024,
-    max_age_ms: Some(MAX_AGE_MS),
 };
 
 impl Pair {
@@ -93,7 +92,9 @@ impl Pair {
                  breaker: {{failures: 2, open_for: 100ms}}}}",
                 server.url()
             );
-            Rig::new(&text, CACHE)
+            let rig = Rig::new(&text, CACHE);
+            rig.cached.rule_within(Some(MAX_AGE_MS));
+            rig
         };
         let rigs = [rig(&servers[0]), rig(&servers[1])];
         let (head, one) = ENRICHER.split_once("source:\n").unwrap();

@@ -53,7 +53,6 @@ pub const QUICK: CacheConfig = CacheConfig {
     failure_ms: 200,
     stale_ms: 600,
     max_bytes: 1024 * 1024,
-    max_age_ms: None,
 };
 
 pub struct Rig {

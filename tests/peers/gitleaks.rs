@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::server::Directory;
+use crate::skipped::skipped;
 
 /// Of the environment, of `.ci/run`, or of the path.
 fn gitleaks() -> Option<PathBuf> {
@@ -16,9 +17,9 @@ fn gitleaks() -> Option<PathBuf> {
     let works = |program: &PathBuf| Command::new(program).arg("version").output().is_ok();
     let found = all.into_iter().find(works);
     if found.is_none() {
-        eprintln!(
-            "skipped: there is no gitleaks; `go install github.com/zricethezav/gitleaks/v8@v8.30.1` \
-             makes one, and TIPSTAFF_TEST_GITLEAKS or the path names it"
+        skipped(
+            "there is no gitleaks; `go install github.com/zricethezav/gitleaks/v8@v8.30.1` \
+             makes one, and TIPSTAFF_TEST_GITLEAKS or the path names it",
         );
     }
     found

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 #[path = "skipped.rs"]
 mod skipped;
-use skipped::skipped;
+pub use skipped::skipped;
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>

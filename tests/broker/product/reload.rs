@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::super::ALONE;
-use super::super::kafka::Kafka;
+use super::super::kafka::{Kafka, skipped};
 use super::super::rig::wait_until;
 use super::super::settings;
 use super::{PATIENCE, Process, Site, drains, findings, publish, says};
@@ -319,7 +319,7 @@ fn every_ruling_is_under_its_chain_s_policy(site: &Site) {
 fn a_policy_without_its_signatures_is_not_taken_up() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
-        return eprintln!("skipped: there is no ssh-keygen");
+        return skipped("there is no ssh-keygen");
     }
     let Some(kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "signed", 2);

@@ -55,6 +55,7 @@ fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
     let text = fs::read_to_string(&file).unwrap();
     let (head, _) = text.split_once("source:").unwrap();
     fs::write(&file, format!("{head}{SOURCE}")).unwrap();
+    let playbook = site.own("s1", "playbooks").join("exposed-key.yaml");
     let mut process = Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
 
@@ -73,6 +74,19 @@ fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
     let counted = "tipstaff_lookup_keys_total{answer=\"began\",enricher=\"owner\"} 2";
     let has = || process.get("/metrics").is_some_and(|(_, page)| page.contains(counted));
     assert!(wait_until(PATIENCE, has), "{counted}");
+
+    // What a policy that is taken up asks of a fact's age, the cache goes by from then on.
+    let rules = fs::read_to_string(&playbook).unwrap();
+    let in_force = |text: &str, generation: &str| {
+        fs::write(&playbook, text).unwrap();
+        let counted = format!("tipstaff_policy_generation {generation}");
+        let has = || process.get("/metrics").is_some_and(|(_, page)| page.contains(&counted));
+        assert!(wait_until(PATIENCE, has), "{counted}");
+    };
+    in_force(&rules.replace("owner: {max_age: 7d}", "owner: {max_age: 1s}"), "2");
+    let fourth = owner(&site, &process, 4);
+    assert_eq!((&fourth["cache"], server.requests()), (&json!("fetched"), 3), "{fourth}");
+    in_force(&rules, "3");
     drains(&mut process);
 
     let kept = directory.join("kept/s1.ndjson");
@@ -81,14 +95,14 @@ fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
     process.resume();
     site.wait_ready(&mut process);
     says(&process, &["1 answers of services were kept in"]);
-    let fourth = owner(&site, &process, 4);
-    assert_eq!((&fourth["cache"], &fourth["as_of"]), (&json!("hit"), &third["as_of"]));
-    assert_eq!(server.requests(), 2);
+    let fifth = owner(&site, &process, 5);
+    assert_eq!((&fifth["cache"], &fifth["as_of"]), (&json!("hit"), &fourth["as_of"]));
+    assert_eq!(server.requests(), 3);
 
     let purged = site.verb(&["lookup", "--purge", "owner", KEY], "s1");
     assert_eq!(purged.code, Some(0), "{purged:?}");
-    let fifth = owner(&site, &process, 5);
-    assert_eq!((&fifth["state"], &fifth["why"]), (&json!("unknown"), &json!("error")));
-    assert!(fifth["detail"].as_str().unwrap().contains("503 Service Unavailable"), "{fifth}");
+    let sixth = owner(&site, &process, 6);
+    assert_eq!((&sixth["state"], &sixth["why"]), (&json!("unknown"), &json!("error")));
+    assert!(sixth["detail"].as_str().unwrap().contains("503 Service Unavailable"), "{sixth}");
     drains(&mut process);
 }
