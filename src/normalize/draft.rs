@@ -88,7 +88,8 @@ pub fn draft(name: &str, sample: &str) -> Result<String, Malformed> {
     let known = |wanted| map.iter().find(|(field, _)| *field == wanted).map(|(_, leaf)| *leaf);
     let signs = [known(Field::NativeId), known(Field::EventType), secrets.first()];
     let signs = signs.into_iter().flatten().take(2).map(|leaf| quoted(&leaf.path));
-    let signs = each.as_deref().and_then(list_sign).map_or_else(|| signs.collect(), |one| vec![one]);
+    let signs =
+        each.as_deref().and_then(list_sign).map_or_else(|| signs.collect(), |one| vec![one]);
     let severity = best(&others, &["severity", "level", "priority", "risklevel"]);
     let severity = severity.map_or("...".to_owned(), |leaf| quoted(&leaf.path));
     let mut map: Vec<(Field, String)> =
