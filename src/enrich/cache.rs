@@ -207,7 +207,7 @@ impl Shared {
         Answer::Now(Arc::clone(&entry.row))
     }
 
-    /// The row as it is given when it is past its lifetime or too old, and whether it is to be asked
+    /// The row as given when it is past its lifetime or too old, and whether it is to be asked
     /// for again. With a `failure` to be told.
     fn stale(&self, entry: &Entry, now: Instant, failure: Option<&str>) -> (Arc<FactRow>, bool) {
         let mut past = entry.past.lock().unwrap_or_else(PoisonError::into_inner);

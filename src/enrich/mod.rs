@@ -188,8 +188,8 @@ impl Enrichers {
         Ok(())
     }
 
-    /// What no ruling minds being older is asked for again: the least `max_age` of each enricher, in
-    /// the order of the configurations.
+    /// What is older than its enricher's least `max_age` is asked for again. In the order of the
+    /// configurations.
     pub fn rule_within(&self, max_ages_ms: impl IntoIterator<Item = Option<i64>>) {
         let Some(remotes) = self.remotes.get() else { return };
         for (enricher, max_age_ms) in self.enrichers.iter().zip(max_ages_ms) {
@@ -321,8 +321,8 @@ impl Reading<'_> {
         table
     }
 
-    /// What is not asked here, as its service is not configured, is left out where others of another
-    /// rank give the same. Else it says of its own keys that nobody was asked: those of one rank
+    /// What is not asked here, as its service is not configured, is left out where others of other
+    /// ranks give the same. Else it says of its own keys that nobody was asked: those of one rank
     /// share the keys among them, and what one does not know the others do not either.
     fn combine(
         &self,
