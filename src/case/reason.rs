@@ -44,6 +44,7 @@ reasons! {
     TooMany "too_many" "The message holds more alerts than the limit.",
     UnknownShape "unknown_shape" "No pipeline of this topic knows the message's shape.",
     AmbiguousShape "ambiguous_shape" "More than one pipeline claims the message.",
+    IncompleteReport "incomplete_report" "The report says of itself that it did not come to an end: what it lacks may be there all the same.",
     BadField "bad_field" "A field that the pipeline requires is missing or of the wrong type.",
     AlertTooLarge "alert_too_large" "The alert made of the message is larger than the limit.",
     BadAlert "bad_alert" "The record on the alerts topic is no alert of this version.",

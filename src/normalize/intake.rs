@@ -225,15 +225,21 @@ impl Pipelines {
         let opened: Vec<Opened<'p, '_>> = opened.collect::<Result<_, Refusal>>()?;
         let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
         work.chosen = &pipeline.name;
-        let of = items.as_ref().map_or(1, Vec::len);
+        let doc = Doc::new(&pipeline.walks, page.text, (&whole, &whole), None);
+        let seen = Seen { doc: &doc, headers: reading.message.headers, alert: None, trace: None };
+        let is_incomplete = pipeline.incomplete.as_ref().is_some_and(|when| when.holds(seen));
+        let of = items.as_ref().map_or(1, Vec::len) + usize::from(is_incomplete);
         work.check_room(of.max(1))?;
+        if is_incomplete {
+            let detail = "the report says that it did not come to an end";
+            work.put(Err(Refusal::new(Reason::IncompleteReport, detail)));
+        }
         let id = reading.alert_id(work.made.len());
         let Some(items) = items else {
-            let doc = Doc::new(&pipeline.walks, page.text, (&whole, &whole), None);
             work.put(Ok(self.alert(pipeline, reading, &doc, &id)?));
             return Ok(());
         };
-        if items.is_empty() {
+        if items.is_empty() && !is_incomplete {
             work.put(Ok(Box::new(empty_report(pipeline, reading, &id))));
         }
         let mut rows = page.report.into_iter().flat_map(|report| &report.rows);

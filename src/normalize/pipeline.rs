@@ -22,6 +22,8 @@ pub struct Pipeline {
     pub(super) open: Open,
     /// Nothing when any message of its topic is its.
     pub(super) detect: Option<When>,
+    /// Nothing when no document of it says of itself that it failed.
+    pub(super) incomplete: Option<When>,
     pub(super) walks: Walks,
     pub(super) kind: From,
     pub(super) redact: Vec<Place>,
@@ -76,6 +78,9 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
     if format == Format::Csv && detect.is_none() {
         problems.add(&fields.at, "`format: csv` needs `detect`: any text at all is a table");
     }
+    let incomplete = fields.list("incomplete", problems);
+    let incomplete = (!incomplete.is_empty())
+        .then(|| When::list(incomplete, Scope::Report, &mut layout, problems));
     let unwrap = paths(&mut fields, "unwrap", problems);
     check_each(&unwrap, false, "`unwrap` names one object, without `[*]`", problems);
     let each = each_of(&mut fields, format, problems);
@@ -110,6 +115,7 @@ pub(super) fn compile(source: &Source, problems: &mut Problems) -> Option<(Pipel
         format,
         open,
         detect,
+        incomplete,
         walks,
         kind: kind?,
         redact,

@@ -133,6 +133,8 @@ pub(super) enum When {
 pub(super) enum Subject {
     /// The first that is there.
     Paths(Vec<Place>),
+    /// Any of those that are there.
+    Each(Place),
     Header(String),
     Field(Field),
 }
@@ -142,6 +144,8 @@ pub(super) enum Subject {
 pub(super) enum Scope {
     /// `detect`: the message as it came.
     Detect,
+    /// `incomplete`: the document, whatever alerts are in it.
+    Report,
     /// `cases`: inside the alert.
     Source,
     /// `not_an_alert`: inside the alert, and what was made of it.
@@ -230,8 +234,13 @@ fn subject_of(
     let mut places = Vec::new();
     for (text, at) in fields.texts("path", problems) {
         match Path::parse(text) {
-            Ok(path) if path.is_many() => problems.add(at, "`[*]` is not for conditions"),
-            Ok(path) if scope == Scope::Detect => places.push(layout.bare(path)),
+            Ok(path) if path.is_many() && scope == Scope::Report => {
+                found.push(Subject::Each(layout.bare(path)));
+            }
+            Ok(path) if path.is_many() => problems.add(at, "`[*]` is not for this condition"),
+            Ok(path) if matches!(scope, Scope::Detect | Scope::Report) => {
+                places.push(layout.bare(path));
+            }
             Ok(path) => places.push(layout.here(path)),
             Err(why) => problems.add(at, why),
         }
@@ -261,6 +270,11 @@ impl Subject {
                 let text = there.and_then(|(_, raw)| raw.scalar());
                 let place = there.map(|(place, _)| place).or(places.first().copied());
                 (test.holds(there.is_some(), text.as_deref()), place.map(Used::Place))
+            }
+            Self::Each(place) => {
+                let mut all = seen.doc.all(*place);
+                let holds = all.any(|raw| test.holds(true, raw.scalar().as_deref()));
+                (holds, Some(Used::Place(*place)))
             }
             Self::Header(name) => {
                 let text = header(seen.headers, name);

@@ -117,6 +117,31 @@ fn a_packed_body_is_unpacked_and_stays_the_message_that_came() {
 }
 
 #[test]
+fn a_report_that_failed_is_no_empty_one_and_its_alerts_count() {
+    let report = "pipeline: report\ntitle: t\nowner: o\nfrom: {topic: x}\nkind: exposed_key\n\
+        incomplete: [{path: \"runs[*].ended\", equals: \"false\"}]\n\
+        each: [\"runs[*].found[*]\"]\nmap: {title: a}\n";
+    let failed = "incomplete_report the report says that it did not come to an end";
+    for (body, expected) in [
+        (r#"{"runs":[{"ended":true,"found":[]}]}"#, vec!["report:empty_report"]),
+        (r#"{"runs":[{"found":[]}]}"#, vec!["report:empty_report"]),
+        (r#"{"runs":[{"ended":false,"found":[]}]}"#, vec![failed]),
+        (
+            r#"{"runs":[{"ended":true,"found":[{"a":"x"}]},{"ended":false,"found":[{"a":"y"}]}]}"#,
+            vec![failed, "report:x", "report:y"],
+        ),
+    ] {
+        assert_eq!(told(&read(&[report], body.as_bytes())), expected, "{body}");
+    }
+    let many = vec![r#"{"a":"x"}"#; 1000].join(",");
+    let full = format!(r#"{{"runs":[{{"ended":false,"found":[{many}]}}]}}"#);
+    assert_eq!(
+        told(&read(&[report], full.as_bytes())),
+        ["too_many more than 1000 alerts in one message"]
+    );
+}
+
+#[test]
 fn the_transport_may_say_that_a_body_is_packed() {
     let headers: &[(&str, &[u8])] = &[("Content-Encoding", b"identity, GZIP")];
     let (packed, plain) = (gzip(line("a").as_bytes()), line("a"));

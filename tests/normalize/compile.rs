@@ -54,7 +54,7 @@ map:
             "p.yaml:4:7: `topic` is missing",
             "p.yaml:4:8: unknown key `topics`, did you mean `topic`?",
             "p.yaml:6:5: a condition needs exactly one of `equals`, `one_of`, `starts_with`, `ends_with`, `contains`, `matches`, their `not_` forms, or `exists`",
-            "p.yaml:7:12: `[*]` is not for conditions",
+            "p.yaml:7:12: `[*]` is not for this condition",
             "p.yaml:8:5: a condition needs one of `path`, `header`, `any`",
             "p.yaml:9:9: a key with other characters is written [\"like this\"]",
             "p.yaml:10:7: `each` names the items of a list or object: it ends with `[*]` or `{*}`",

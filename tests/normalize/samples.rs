@@ -40,6 +40,7 @@ const STRANGERS: &[(&str, &str)] =
 
 /// Labels that we rule otherwise on purpose, by file and line, and why.
 const OTHERWISE: &[(&str, &str)] = &[
+    ("aws-cloudtrail/crowdsec:11", "its ARN and its account spell one placeholder in two ways"),
     ("entra/panther-rules:4", "its result is `Success`: a device code, misused or not"),
     ("entra/panther-rules:7", "its result is `Success`: a script where a person should be"),
     ("entra/panther-rules:9", "its result is `Success`"),
@@ -166,6 +167,7 @@ fn judge(count: &mut Count, place: &str, arrivals: &[Arrival<'_>], label: &Value
     count.events += 1;
     let mut ours = Vec::new();
     let mut event = String::new();
+    judge_identity(count, place, arrivals, &label["oracle"]);
     for arrival in arrivals {
         let alert = match &arrival.body {
             Body::Alert(alert) => alert,
@@ -212,6 +214,30 @@ fn judge(count: &mut Count, place: &str, arrivals: &[Arrival<'_>], label: &Value
         if ours.iter().all(|one| one.starts_with("none")) {
             let rule = label["oracle"]["expected"]["rule"].as_str().unwrap_or("-");
             count.unseen.push(format!("{place} {event}: {rule} fires, ours {said}"));
+        }
+    }
+}
+
+/// Where another project's parser says from where, and by whom.
+fn judge_identity(count: &mut Count, place: &str, arrivals: &[Arrival<'_>], oracle: &Value) {
+    let expected = &oracle["expected"];
+    let custom = &expected["custom"];
+    let user = if custom["usr"]["id"] == "" { &Value::Null } else { &custom["usr"]["id"] };
+    let said = [
+        (Field::SourceIp, [&expected["meta.source_ip"], &custom["network"]["client"]["ip"]]),
+        (Field::SourceUserAgent, [&expected["meta.user_agent"], &custom["http"]["useragent"]]),
+        (Field::NhiAccount, [&expected["meta.account_id"], &Value::Null]),
+        (Field::NhiId, [user, &Value::Null]),
+    ];
+    let Some(Body::Alert(alert)) = arrivals.first().map(|arrival| &arrival.body) else { return };
+    for (field, theirs) in said {
+        for theirs in theirs.into_iter().filter_map(Value::as_str) {
+            let ours = alert.text(field).unwrap_or_default();
+            if ours == theirs || (field == Field::NhiId && ours.ends_with(theirs)) {
+                count.agree += 1;
+            } else {
+                count.disagree.push(format!("{place} {}: {theirs}, ours {ours}", field.path()));
+            }
         }
     }
 }
