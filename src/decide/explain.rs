@@ -186,7 +186,7 @@ pub fn explain<'p>(
     let stronger = match (&ruling.fate, ruled) {
         (Ruling::Escalate(_), _) | (_, None) => Vec::new(),
         (fate, Some(walked)) => {
-            // INVARIANT (INV-4): a revision never suppresses, so there is nothing that it needs for it.
+            // INVARIANT (INV-4): a revision never suppresses: there is nothing it needs for it.
             let may_suppress = revised.is_none() && !matches!(fate, Ruling::Suppress(_));
             needs::stronger(policy, &judge, walked, may_suppress)
         }

@@ -50,8 +50,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Rules every test that is wanted as a real alert would be, by the playbook whose test it is: those
-/// in shadow or canary mode as if they were live, and no canary in the place of a live one.
+/// Rules every test that is wanted as a real alert would be, by the playbook whose test it is: one
+/// in shadow or canary mode as if it were live, and no canary in the place of a live one.
 pub fn run_tests(policy: &Policy, wanted: impl Fn(&str, &str) -> bool) -> Vec<TestOutcome> {
     let outcome = |test: &TestCase| {
         let playbook = policy.playbooks().get(test.playbook)?;
