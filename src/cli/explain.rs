@@ -9,7 +9,7 @@ use super::screen::{age_text, terminal_width, wrapped};
 use super::{is_colored, say};
 use crate::app::{Failure, Loaded};
 use crate::audit::{Kind, Record};
-use crate::case::{Alert, Decision, Field, Millis, Ruling, Value, Verdict};
+use crate::case::{Alert, Decision, Field, Millis, Revised, Ruling, Value, Verdict};
 use crate::decide::{
     Asked, Considered, Explanation, Looked, Need, Role, Stronger, Tested, Tried, explain,
 };
@@ -26,6 +26,9 @@ struct Told<'t> {
     /// Under another policy than this one, or by an earlier build: what was ruled then.
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded: Option<Then<'t>>,
+    /// There when it was ruled again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revised: Option<&'t Revised<'t>>,
     /// Enrichers that this policy wants and the record does not hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_recorded: Vec<&'t str>,
@@ -48,16 +51,22 @@ pub(super) fn explained(
 ) -> Result<ExitCode, Failure> {
     let policy = &*loaded.checked.policy;
     let mut recaller = Recaller::new(policy, &[policy]);
-    let mut count = 0;
+    let (mut count, mut lost) = (0, 0);
     for bytes in records {
-        let Some(record) = Record::parse(bytes) else { continue };
+        let Some(record) = Record::parse(bytes) else {
+            lost += 1;
+            continue;
+        };
         let id = record.alert_id.as_deref().unwrap_or_default();
         if !matches!(record.kind, Kind::Ruling | Kind::Revision)
             || alert.is_some_and(|wanted| !id.starts_with(wanted))
         {
             continue;
         }
-        let Some(recalled) = recaller.recall(&record) else { continue };
+        let Some(recalled) = recaller.recall(&record) else {
+            lost += 1;
+            continue;
+        };
         let told = told(loaded, &record, &recalled);
         let text = if as_json {
             serde_json::to_string(&told).map_err(|error| Failure::Ended(error.to_string()))?
@@ -69,6 +78,13 @@ pub(super) fn explained(
         if !say(&text) {
             return Ok(ExitCode::FAILURE);
         }
+    }
+    if lost > 0 {
+        let message = format!(
+            "{lost} of {} records can't be read, or hold no alert to rule: left out",
+            records.len()
+        );
+        return Err(Failure::Ended(message));
     }
     if count == 0 {
         let message = alert.map_or("there is no ruling in the input".to_owned(), |alert| {
@@ -92,6 +108,7 @@ fn told<'t>(loaded: &'t Loaded, record: &'t Record<'t>, recalled: &'t Recalled<'
         alert: recalled.alert(),
         policy: &policy.hash,
         recorded: then.map(|(policy, ruling)| Then { policy: &policy.hash, ruling }),
+        revised: recalled.revised.as_ref(),
         not_recorded: missing.map(|shape| &*shape.name).collect(),
         explanation,
     }
@@ -110,6 +127,9 @@ fn text(told: &Told<'_>) -> String {
     sheet.pair("because", &format!("{}: {}", ruling.reason, ruling.reason.about()));
     sheet.pair("by", &format!("playbook {}, rule {}", ruling.playbook, ruling.rule));
     sheet.pair("at", &told.at.to_string());
+    if let Some(revised) = told.revised {
+        sheet.pair("again", revised.why.about());
+    }
     if let Some(then) = &told.recorded {
         let policy: String = then.policy.chars().take(16).collect();
         let by = format!("{}/{}", then.ruling.playbook, then.ruling.rule);

@@ -31,12 +31,6 @@ impl Files {
         files
     }
 
-    /// Where the three folders of a configuration directory really are.
-    pub fn places(directory: &Path) -> Vec<PathBuf> {
-        let folders = Self::begin(directory).folders();
-        folders.each().into_iter().map(|(_, place)| directory.join(place)).collect()
-    }
-
     /// The service's own file, which says where the others are.
     fn begin(directory: &Path) -> Self {
         let mut files = Self::default();
@@ -91,11 +85,22 @@ impl Files {
     /// Every file that the policy is made of and its time and size, without reading any; what can't
     /// be seen is not there.
     pub fn look(&self, directory: &Path) -> Look {
+        self.look_where(directory, is_policy)
+    }
+
+    /// The same of every file that a configuration directory has, its own and tables too.
+    pub fn look_at_all(directory: &Path) -> Look {
+        let mut look = Self::begin(directory).look_where(directory, |_| true);
+        look.insert(SERVICE_FILE.to_owned(), stamp(&directory.join(SERVICE_FILE)));
+        look
+    }
+
+    fn look_where(&self, directory: &Path, is_wanted: impl Fn(&str) -> bool) -> Look {
         let mut look = Look::new();
         for (name, place) in self.folders().each() {
             let mut found = Vec::new();
             walk(&directory.join(place), name, 0, &mut found);
-            for (path, name) in found.into_iter().filter(|(_, name)| is_policy(name)) {
+            for (path, name) in found.into_iter().filter(|(_, name)| is_wanted(name)) {
                 look.insert(name, stamp(&path));
             }
         }

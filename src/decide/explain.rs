@@ -2,15 +2,16 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::revise::again;
 use super::ruling::{Judge, watched};
 use super::walk::Walk;
 use super::watch::Watch;
-use super::{Inputs, Stronger, needs, revise};
+use super::{Inputs, Stronger, needs};
 use crate::case::{
     Alert, Body, Decision, FactState, Field, Millis, Reason, Revised, Ruling, Tri, Value, Verdict,
     Why,
 };
-use crate::clause::{Clause, Part, Scope};
+use crate::clause::{Clause, Part, Scope, Slot};
 use crate::policy::{Mode, OnUnknown, Outcome, Playbook, Policy, Rule};
 
 /// One alert's way through the rules: everything that was looked at, and what would have led
@@ -127,9 +128,9 @@ struct Trace<'p> {
 
 impl<'p> Trace<'p> {
     /// The walk that gave the fate.
-    fn ruling(&self, policy: &Policy, alert: &Alert<'_>) -> Option<&Walked<'p>> {
+    fn ruling(&mut self, policy: &Policy, alert: &Alert<'_>) -> Option<&mut Walked<'p>> {
         let ruling = policy.live(alert)?;
-        self.walks.iter().find(|walked| std::ptr::eq(walked.playbook, ruling))
+        self.walks.iter_mut().find(|walked| std::ptr::eq(walked.playbook, ruling))
     }
 }
 
@@ -160,8 +161,10 @@ pub fn explain<'p>(
     revised: Option<&'p Revised<'p>>,
 ) -> Explanation<'p> {
     let mut trace = Trace::default();
-    let decided = watched(policy, None, inputs, &mut trace).decision;
-    let ruling = revised.map_or(decided, |revised| revise(policy, inputs, revised));
+    let mut ruling = watched(policy, None, inputs, &mut trace).decision;
+    if let Some(revised) = revised {
+        ruling = again(policy, ruling, inputs.now, revised);
+    }
     let Body::Alert(alert) = &inputs.arrival.body else {
         return Explanation {
             ruling,
@@ -171,8 +174,10 @@ pub fn explain<'p>(
         };
     };
     let judge = Judge::new(policy, alert, inputs);
-    let consider = |playbook| considered(policy, alert, playbook, &trace);
-    let ruled = trace.ruling(policy, alert);
+    let ruled = trace.ruling(policy, alert).map(|walked| {
+        (walked.fate, walked.reason) = (ruling.fate.clone(), ruling.reason);
+        &*walked
+    });
     let max_age_ms = match ruled {
         Some(walked) => &walked.playbook.boundary_max_age_ms,
         None => &policy.boundary().max_age_ms,
@@ -180,8 +185,13 @@ pub fn explain<'p>(
     let boundary = asked(policy, &judge.scope(max_age_ms), &ruling);
     let stronger = match (&ruling.fate, ruled) {
         (Ruling::Escalate(_), _) | (_, None) => Vec::new(),
-        (fate, Some(walked)) => needs::stronger(policy, &judge, walked, fate),
+        (fate, Some(walked)) => {
+            // INVARIANT (INV-4): a revision never suppresses: there is nothing it needs for it.
+            let may_suppress = revised.is_none() && !matches!(fate, Ruling::Suppress(_));
+            needs::stronger(policy, &judge, walked, may_suppress)
+        }
     };
+    let consider = |playbook| considered(policy, alert, playbook, &trace);
     let playbooks = policy.playbooks().iter().map(consider).collect();
     Explanation { ruling, playbooks, boundary, stronger }
 }
@@ -195,8 +205,9 @@ pub fn rests_on(policy: &Policy, inputs: &Inputs<'_>, why: Why) -> Vec<usize> {
     let Body::Alert(alert) = &inputs.arrival.body else { return found };
     if let Some(walked) = trace.ruling(policy, alert) {
         let names = walked.unknown.iter().flat_map(|rule| rule.when.unknowns(&walked.scope));
-        let open = names.filter(|name| is_so(&walked.scope.read(name.slot)));
-        found.extend(open.filter_map(|name| name.slot.enricher()));
+        let slots = names.map(|name| name.slot).chain(walked.refused(&decision));
+        let open = slots.filter(|slot| is_so(&walked.scope.read(*slot)));
+        found.extend(open.filter_map(Slot::enricher));
     }
     // What is unknown can only deny.
     if decision.boundary.iter().any(|verdict| !verdict.allows) {
@@ -276,12 +287,31 @@ fn tried<'p>(walked: &Walked<'p>, rule: &'p Rule) -> Tried<'p> {
 }
 
 impl<'p> Walked<'p> {
+    /// What the boundary missed of the rule's own: its evidence, or sources of what it saw.
+    fn refused(&self, decision: &Decision<'_>) -> Vec<Slot> {
+        let Some(winner) = self.winner else { return Vec::new() };
+        let refuses = |of: &dyn Fn(&str) -> bool| {
+            decision.boundary.iter().any(|verdict| !verdict.allows && of(&verdict.id))
+        };
+        let mut slots = Vec::new();
+        if let Outcome::Suppress(suppression) = &winner.outcome
+            && refuses(&|id| id.starts_with("evidence:"))
+        {
+            slots.extend(suppression.evidence.iter().map(|each| each.slot));
+        }
+        if refuses(&|id| id.starts_with("require:") && id.ends_with("/sources")) {
+            let clauses = winner.when.clauses().into_iter();
+            slots.extend(clauses.flat_map(Clause::names).map(|name| name.slot));
+        }
+        slots
+    }
+
     /// Whether it was tried, what it came to, and what followed.
     fn verdict(&self, rule: &Rule) -> (bool, Verdict, String) {
         let is = |other: &&Rule| std::ptr::eq(*other, rule);
         if self.stopped.as_ref().is_some_and(is) {
             let to = match rule.on_unknown {
-                OnUnknown::Hold => "it is held for people",
+                OnUnknown::Hold => self.held(),
                 OnUnknown::Next | OnUnknown::Route => "people look at it",
             };
             return (true, Verdict::Unknown, format!("can't be decided, and so {to}: it rules"));
@@ -306,11 +336,29 @@ impl<'p> Walked<'p> {
         let then = match self.reason {
             Reason::BoundaryRefused => "the boundary refused it, and the last rule's queue gets it",
             Reason::UnknownBeforeSuppression | Reason::UnknownBeforeEscalation => {
-                "an undecided rule stands before it, and so it is held for people"
+                let so = self.held();
+                return format!("{FIRST}: an undecided rule stands before it, and so {so}");
             }
+            Reason::LateSuppression => "people have it already, and so it is not suppressed",
+            Reason::HoldOver => self.held(),
+            _ if self.is_hold_without_effect() => self.held(),
             _ => "it rules",
         };
-        format!("the first rule that is true: {then}")
+        format!("{FIRST}: {then}")
+    }
+
+    /// What becomes of a hold: made again, it ends or leaves people what they have.
+    fn held(&self) -> &'static str {
+        match (&self.fate, self.reason) {
+            (Ruling::Hold(_), _) => "it is held for people",
+            (_, Reason::HoldOver) => "it goes to people, held as long as it may be",
+            _ => "people keep it as they have it",
+        }
+    }
+
+    fn is_hold_without_effect(&self) -> bool {
+        let is_hold = |rule: &Rule| matches!(rule.outcome, Outcome::Hold(_));
+        self.winner.is_some_and(is_hold) && !matches!(self.fate, Ruling::Hold(_))
     }
 
     fn passed_unknown(&self, rule: &Rule) -> String {
@@ -329,6 +377,8 @@ impl<'p> Walked<'p> {
         rules.position(|each| std::ptr::eq(each, rule)).unwrap_or(usize::MAX)
     }
 }
+
+const FIRST: &str = "the first rule that is true";
 
 fn asked<'p>(policy: &'p Policy, scope: &Scope<'p>, ruling: &Decision<'p>) -> Vec<Asked<'p>> {
     let denials = || policy.boundary().layers.iter().flat_map(|layer| &layer.deny);

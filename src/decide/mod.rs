@@ -19,7 +19,10 @@ pub use boundary::Permit;
 pub use explain::{Asked, Considered, Explanation, Looked, Role, Tested, Tried, explain, rests_on};
 pub use needs::{Need, Stronger};
 pub use revise::{revise, unknown, waits};
-pub use ruling::{decide, decide_by};
+pub use ruling::decide;
+pub(crate) use ruling::watched;
+pub(crate) use walk::Walk;
+pub(crate) use watch::{Unwatched, Watch};
 
 /// Everything a ruling may see.
 #[derive(Debug, Clone, Copy)]

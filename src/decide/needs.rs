@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::boundary::{self, Ask};
 use super::explain::{Looked, Walked, looked, verdict_of};
 use super::ruling::Judge;
-use crate::case::{Ruling, Tri, Verdict};
+use crate::case::{Tri, Verdict};
 use crate::clause::Part;
 use crate::policy::{OnUnknown, Outcome, Policy, Rule};
 
@@ -55,13 +55,12 @@ pub(super) fn stronger<'p>(
     policy: &'p Policy,
     judge: &Judge<'p>,
     walked: &Walked<'p>,
-    fate: &Ruling<'_>,
+    may_suppress: bool,
 ) -> Vec<Stronger<'p>> {
-    let is_suppressed = matches!(fate, Ruling::Suppress(_));
     let mut found = Vec::new();
     for rule in &walked.playbook.rules {
         let subject = match &rule.outcome {
-            Outcome::Suppress(suppression) if !is_suppressed => suppression.reason.code(),
+            Outcome::Suppress(suppression) if may_suppress => suppression.reason.code(),
             Outcome::Escalate(escalation) => &*escalation.action,
             _ => continue,
         };

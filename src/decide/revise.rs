@@ -15,7 +15,16 @@ pub fn revise<'p>(
     inputs: &Inputs<'p>,
     revised: &'p Revised<'p>,
 ) -> Decision<'p> {
-    let mut decision = decide(policy, inputs).decision;
+    again(policy, decide(policy, inputs).decision, inputs.now, revised)
+}
+
+/// What a ruling becomes that is made again.
+pub(super) fn again<'p>(
+    policy: &'p Policy,
+    mut decision: Decision<'p>,
+    now: Millis,
+    revised: &'p Revised<'p>,
+) -> Decision<'p> {
     let standing = &revised.standing;
     let fallback = fallback(policy, &decision);
     let (fate, reason) = match decision.fate {
@@ -28,10 +37,10 @@ pub fn revise<'p>(
                 rule: decision.rule.clone(),
                 why: Reason::LateSuppression.about().into(),
             });
-            (with_people(standing, fallback, inputs.now), Reason::LateSuppression)
+            (with_people(standing, fallback, now), Reason::LateSuppression)
         }
         Ruling::Hold(_) if standing.is_held && revised.why == Again::HoldOver => {
-            (with_people(standing, fallback, inputs.now), Reason::HoldOver)
+            (with_people(standing, fallback, now), Reason::HoldOver)
         }
         Ruling::Hold(_) => (as_it_was(standing), decision.reason),
         Ruling::Route(route) => (Ruling::Route(routed(route, standing)), decision.reason),

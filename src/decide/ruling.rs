@@ -25,17 +25,8 @@ pub fn decide<'p>(policy: &'p Policy, inputs: &Inputs<'p>) -> Decided<'p> {
     watched(policy, None, inputs, &mut Unwatched)
 }
 
-/// With a playbook named, that one rules, whatever its mode: for the tests of shadow playbooks.
-pub fn decide_by<'p>(
-    policy: &'p Policy,
-    playbook: Option<&'p Playbook>,
-    inputs: &Inputs<'p>,
-) -> Decided<'p> {
-    watched(policy, playbook, inputs, &mut Unwatched)
-}
-
-/// The one way to rule.
-pub(super) fn watched<'p>(
+/// The one way to rule. With a playbook named, that one rules, whatever its mode: for its tests.
+pub fn watched<'p>(
     policy: &'p Policy,
     playbook: Option<&'p Playbook>,
     inputs: &Inputs<'p>,

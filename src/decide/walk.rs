@@ -3,7 +3,7 @@ use crate::clause::{Name, Scope};
 use crate::policy::{OnUnknown, Playbook, Rule};
 
 /// A playbook's rules, tried in order up to the first that is true.
-pub(super) struct Walk<'p> {
+pub struct Walk<'p> {
     /// Rules before the one that rules, each with the first clause that kept it from being true.
     pub passed: Vec<Passed<'p>>,
     /// Rules before `winner` that could not be decided, in order.

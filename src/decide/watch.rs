@@ -4,7 +4,7 @@ use crate::clause::Scope;
 use crate::policy::Playbook;
 
 /// Told how a ruling came about, by the very evaluation that makes it.
-pub(super) trait Watch<'p> {
+pub trait Watch<'p> {
     /// A playbook was walked and gave this decision, as the fate or in shadow.
     fn ruled(
         &mut self,
@@ -16,7 +16,7 @@ pub(super) trait Watch<'p> {
 }
 
 /// Nobody watches: compiled to nothing.
-pub(super) struct Unwatched;
+pub struct Unwatched;
 
 impl<'p> Watch<'p> for Unwatched {
     fn ruled(&mut self, _: &'p Playbook, _: &Scope<'p>, _: &Walk<'p>, _: &Decision<'p>) {}

@@ -13,11 +13,11 @@ pub struct Canary {
 }
 
 impl Canary {
-    /// Never without its key (INV-11).
+    /// Never without its key (INV-11), and never where only the message it came by is known.
     pub fn has(&self, playbook: &str, alert: &Alert<'_>) -> bool {
-        let Some(nhi) = alert.text(Field::NhiId).filter(|nhi| !nhi.is_empty()) else {
-            return false;
-        };
+        let is_known = alert.text(Field::NhiKnownBy) != Some("origin");
+        let nhi = alert.text(Field::NhiId).filter(|nhi| is_known && !nhi.is_empty());
+        let Some(nhi) = nhi else { return false };
         // The name is part of it, so that not always the same identities go first.
         self.nhis.contains(nhi)
             || share(&id_of("canary", &[playbook.as_bytes(), nhi.as_bytes()])) < self.percent
@@ -72,5 +72,10 @@ mod tests {
         assert!(other < small / 4, "{other} of {small} go first for another playbook, too");
         assert!(of(1).has("p", &alert("named".to_owned())));
         assert!(!of(99).has("p", &Alert::default()) && !of(99).has("p", &alert(String::new())));
+        for (known_by, is_in) in [("native", 1), ("credential_id", 1), ("origin", 0)] {
+            let mut alert = alert("named".to_owned());
+            alert.set(Field::NhiKnownBy, Value::Text(known_by.into()));
+            assert_eq!(usize::from(of(99).has("p", &alert)), is_in, "{known_by}");
+        }
     }
 }

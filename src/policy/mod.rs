@@ -42,7 +42,7 @@ pub use prove::{
 };
 pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
-pub use test_case::{Step, TestCase};
+pub use test_case::{Step, TestCase, Turn};
 pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
 
 use routing::Routing;
@@ -103,8 +103,12 @@ impl Policy {
     pub fn live(&self, alert: &Alert<'_>) -> Option<&Playbook> {
         let route = self.routing.route(alert);
         let canary = route.canary.and_then(|index| self.playbooks.get(index));
-        let live = || self.playbooks.get(route.live?);
-        canary.filter(|playbook| playbook.takes(alert)).or_else(live)
+        canary.filter(|playbook| playbook.takes(alert)).or_else(|| self.without_canary(alert))
+    }
+
+    /// The playbook in live mode that rules this alert where no canary takes its place.
+    pub fn without_canary(&self, alert: &Alert<'_>) -> Option<&Playbook> {
+        self.playbooks.get(self.routing.route(alert).live?)
     }
 
     /// By enricher, how old an answer may be that this alert is ruled by.

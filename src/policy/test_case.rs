@@ -10,7 +10,7 @@ use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 use super::playbook::Playbook;
 use super::read::{duration, time, value};
 use super::test_expect::{Expect, expect};
-use super::test_facts::facts_of;
+use super::test_facts::TestFacts;
 
 /// One entry of a playbook's `tests:`: alerts, one after the other, and what their rulings must be.
 #[derive(Debug)]
@@ -23,21 +23,52 @@ pub struct TestCase {
     pub steps: Vec<Step>,
 }
 
-/// One alert and everything that its ruling sees.
+/// One of the alerts that are written, as often as it is repeated.
 #[derive(Debug)]
 pub struct Step {
-    /// Its number among the `alerts` that are written; nothing where the test has one alert.
+    /// Its number among the `alerts`; nothing where the test has one alert.
     pub number: Option<usize>,
+    /// Nothing: as those before it in the test have counted.
+    pub counters: Option<Counters>,
+    /// Of the last of its turns.
+    pub expect: Option<Expect>,
+    times: usize,
+    every_ms: i64,
+    /// Of the first, and so is the arrival, but for when it was received.
+    now: Millis,
+    arrival: Arrival<'static>,
+    facts: TestFacts,
+}
+
+/// One alert and everything that its ruling sees.
+#[derive(Debug)]
+pub struct Turn<'t> {
     pub now: Millis,
     pub arrival: Arrival<'static>,
     pub facts: Vec<Option<Arc<FactRow>>>,
-    /// Nothing: as those before it in the test have counted.
-    pub counters: Option<Counters>,
-    pub expect: Option<Expect>,
+    pub expect: Option<&'t Expect>,
+}
+
+impl Step {
+    /// Made one by one: a test is as large as it is written, however often it repeats itself.
+    pub fn turns<'t>(&'t self, schema: &'t Schema) -> impl Iterator<Item = Turn<'t>> {
+        (0..self.times).map(move |turn| {
+            let after = i64::try_from(turn).unwrap_or(i64::MAX).saturating_mul(self.every_ms);
+            let now = self.now.plus(after);
+            let mut arrival = self.arrival.clone();
+            arrival.origin.index = u32::try_from(turn).unwrap_or(u32::MAX);
+            arrival.alert_id = arrival.origin.alert_id();
+            if let Body::Alert(alert) = &mut arrival.body {
+                received(alert, now);
+            }
+            let expect = self.expect.as_ref().filter(|_| turn + 1 == self.times);
+            Turn { now, arrival, facts: self.facts.rows(now, schema), expect }
+        })
+    }
 }
 
 /// LIMIT: alerts of one test, repeated ones counted.
-const STEPS_MAX: usize = 1000;
+const ALERTS_MAX: usize = 1000;
 
 pub(super) fn test_case(
     node: &Node,
@@ -65,6 +96,7 @@ pub(super) fn test_case(
         common,
         facts,
         steps: Vec::new(),
+        left: ALERTS_MAX,
         problems,
     };
     if has_alerts {
@@ -91,6 +123,8 @@ struct Reader<'r> {
     common: Alert<'static>,
     facts: Option<&'r Node>,
     steps: Vec<Step>,
+    /// How many alerts there may be more.
+    left: usize,
     problems: &'r mut Problems,
 }
 
@@ -98,13 +132,16 @@ impl<'r> Reader<'r> {
     /// A test with one alert.
     fn only(&mut self, node: &Node, fields: &mut Fields<'_>) {
         let mut alert = self.common.clone();
-        fill(&mut alert, self.playbook, self.now);
+        fill(&mut alert, self.playbook);
+        received(&mut alert, self.now);
         let counters = fields.get("counters");
         let counters = counters_of(counters, &alert, self.playbook, self.now, self.problems);
         let expect = fields
             .require("expect", self.problems)
             .and_then(|node| expect(node, self.playbook, self.problems));
-        self.push((None, &node.at, 0), alert, self.facts, Some(counters), expect);
+        let repeated = (1, 0);
+        let step = self.made(repeated, &node.at, alert, self.facts);
+        self.steps.push(Step { counters: Some(counters), expect, ..step });
     }
 
     /// `{at: 10m, times: 3, every: 1m, alert: {…}, facts: {…}, expect: {…}}`
@@ -122,24 +159,21 @@ impl<'r> Reader<'r> {
         if let Some(node) = fields.get("alert") {
             alert(node, &mut of_step, self.problems);
         }
-        let mut expect =
+        fill(&mut of_step, self.playbook);
+        let expect =
             fields.get("expect").and_then(|node| expect(node, self.playbook, self.problems));
         fields.finish(self.problems);
-        let left = STEPS_MAX.saturating_sub(self.steps.len());
-        let Some(times) = usize::try_from(times).ok().filter(|times| (1..=left).contains(times))
-        else {
+        let times = usize::try_from(times).ok().filter(|times| (1..=self.left).contains(times));
+        let Some(times) = times else {
             let message =
-                format!("a test has between 1 and {STEPS_MAX} alerts, repeated ones counted");
+                format!("a test has between 1 and {ALERTS_MAX} alerts, repeated ones counted");
             return self.problems.add(&node.at, message);
         };
-        for turn in 0..times {
-            if turn > 0 {
-                self.now = self.now.plus(every);
-            }
-            // What is expected is expected of the last one.
-            let expect = if turn + 1 == times { expect.take() } else { None };
-            self.push((Some(number), &node.at, turn), of_step.clone(), facts, None, expect);
-        }
+        self.left -= times;
+        let step = self.made((times, every), &node.at, of_step, facts);
+        let last = i64::try_from(times - 1).unwrap_or(i64::MAX).saturating_mul(every);
+        self.now = self.now.plus(last);
+        self.steps.push(Step { number: Some(number), expect, ..step });
     }
 
     /// A time, or how long after the alert before. The clock never goes back.
@@ -158,24 +192,20 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn push(
+    fn made(
         &mut self,
-        (number, at, turn): (Option<usize>, &At, usize),
-        mut alert: Alert<'static>,
+        (times, every_ms): (usize, i64),
+        at: &At,
+        alert: Alert<'static>,
         facts: Option<&Node>,
-        counters: Option<Counters>,
-        expect: Option<Expect>,
-    ) {
-        let now = self.now;
-        fill(&mut alert, self.playbook, now);
-        let facts = facts_of(facts, now, self.schema, self.problems);
+    ) -> Step {
         let detector = alert.text(Field::Detector).unwrap_or("test").to_owned();
         let origin = Origin {
             topic: "test".into(),
             incarnation: self.playbook.name.clone().into(),
-            partition: 0,
+            partition: i32::try_from(at.column).unwrap_or(0),
             offset: i64::from(at.line),
-            index: u32::try_from(turn).unwrap_or(u32::MAX),
+            index: 0,
             of: 1,
             sha256: "".into(),
         };
@@ -186,22 +216,27 @@ impl<'r> Reader<'r> {
             pipeline: detector.into(),
             body: Body::Alert(Box::new(alert)),
         };
-        self.steps.push(Step { number, now, arrival, facts, counters, expect });
+        let facts = TestFacts::read(facts, self.schema, self.problems);
+        let (number, counters, expect) = (None, None, None);
+        Step { number, counters, expect, times, every_ms, now: self.now, arrival, facts }
     }
 }
 
 /// What every alert of this playbook has and a test need not repeat.
-fn fill(alert: &mut Alert<'static>, playbook: &Playbook, now: Millis) {
+fn fill(alert: &mut Alert<'static>, playbook: &Playbook) {
     let first = |names: &[String]| names.first().cloned().map(|name| Value::Text(name.into()));
-    let defaults = [
-        (Field::Kind, first(&playbook.kinds)),
-        (Field::Detector, first(&playbook.detectors)),
-        (Field::ReceivedAt, Some(Value::Time(now))),
-    ];
+    let defaults =
+        [(Field::Kind, first(&playbook.kinds)), (Field::Detector, first(&playbook.detectors))];
     for (field, default) in defaults {
         if let Some(default) = default.filter(|_| !alert.get(field).is_present()) {
             alert.set(field, default);
         }
+    }
+}
+
+fn received(alert: &mut Alert<'static>, now: Millis) {
+    if !alert.get(Field::ReceivedAt).is_present() {
+        alert.set(Field::ReceivedAt, Value::Time(now));
     }
 }
 

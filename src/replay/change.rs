@@ -26,6 +26,7 @@ macro_rules! changes {
 }
 
 changes! {
+    NewDeadLetter "new_dead_letter" "new dead letters" "It could no longer be read, and nothing would rule it.",
     NewSuppression "new_suppression" "new suppressions" "Nobody would see it any more.",
     NewContainment "new_containment" "new containments" "An escalation with a permit, or one of another action or target.",
     LostEscalation "lost_escalation" "lost escalations" "It would no longer be contained.",
@@ -34,6 +35,7 @@ changes! {
     NewHold "new_hold" "new holds" "It would wait for a fact before people get it.",
     LostHold "lost_hold" "lost holds" "It would no longer wait.",
     LostSuppression "lost_suppression" "lost suppressions" "People would see it.",
+    LostDeadLetter "lost_dead_letter" "lost dead letters" "It could be read, and would be ruled.",
     OtherQueue "other_queue" "other queues" "Other people would get it.",
     LoweredPriority "lowered_priority" "lowered priorities" "It would be less urgent.",
     RaisedPriority "raised_priority" "raised priorities" "It would be more urgent.",
@@ -47,8 +49,15 @@ pub fn changes(old: &Decision<'_>, new: &Decision<'_>) -> Vec<Change> {
     }
     let mut found = Vec::new();
     match (&old.fate, &new.fate) {
+        (Ruling::DeadLetter(_), Ruling::DeadLetter(_)) => {}
+        (_, Ruling::DeadLetter(_)) => found.push(Change::NewDeadLetter),
+        (Ruling::DeadLetter(_), _) => found.push(Change::LostDeadLetter),
+        _ => {}
+    }
+    match (&old.fate, &new.fate) {
         (Ruling::Suppress(_), Ruling::Suppress(_)) => found.push(Change::OtherSuppression),
         (_, Ruling::Suppress(_)) => found.push(Change::NewSuppression),
+        (Ruling::Suppress(_), Ruling::DeadLetter(_)) => {}
         (Ruling::Suppress(_), _) => found.push(Change::LostSuppression),
         _ => {}
     }

@@ -14,6 +14,8 @@ pub struct Report {
     pub revisions: u64,
     /// Alerts whose ruling failed inside the program: a defect to report.
     pub failed: u64,
+    /// Alerts of which a record can't be read whole: left out, and perhaps tampered with.
+    pub unread: u64,
     /// Alerts that were ruled by neither of the two policies.
     pub foreign: u64,
     /// Alerts that one side has and the other does not; with native events alone.
@@ -69,6 +71,8 @@ pub struct About<'a, 'r> {
     pub alert_id: &'a str,
     pub alert: &'a Alert<'r>,
     pub now: Millis,
+    /// Whether it is a later ruling on one of the two sides.
+    pub is_revised: bool,
 }
 
 /// LIMIT: kept of each group; who wants fewer shows fewer.
@@ -90,8 +94,15 @@ impl Report {
         let received_at = about.alert.get(Field::ReceivedAt).time().unwrap_or(about.now);
         for change in changes {
             *self.counts.entry(change).or_default() += 1;
+            // Of a later ruling they begin whenever it was made: each alert would be a group.
+            let is_moved = change == Change::OtherDeadline && about.is_revised;
+            let received_at = Some(received_at).filter(|_| !is_moved);
             let told = |decision| Told::new(decision, change, received_at);
-            let group = self.groups.entry((change, told(old), told(new))).or_default();
+            let (old_told, mut new_told) = (told(old), told(new));
+            if is_moved {
+                new_told.ruling.push_str(moved(&old.fate, &new.fate));
+            }
+            let group = self.groups.entry((change, old_told, new_told)).or_default();
             group.count += 1;
             if group.examples.len() < EXAMPLES_MAX {
                 group.examples.push(Example::new(about));
@@ -114,6 +125,7 @@ impl Report {
         self.unreadable += more.unreadable;
         self.revisions += more.revisions;
         self.failed += more.failed;
+        self.unread += more.unread;
         self.foreign += more.foreign;
         self.unpaired += more.unpaired;
         self.changed += more.changed;
@@ -149,14 +161,17 @@ impl Report {
 }
 
 impl Told {
-    fn new(decision: &Decision<'_>, change: Change, received_at: Millis) -> Self {
+    /// Its times count from `received_at`, or are not told.
+    fn new(decision: &Decision<'_>, change: Change, received_at: Option<Millis>) -> Self {
         // Times are told where they are what differs: otherwise they would only tell groups apart.
-        let with_times = matches!(
-            change,
-            Change::OtherSuppression | Change::OtherContainment | Change::OtherDeadline
-        );
-        let time = |what: &str, at: Option<Millis>| match at.filter(|_| with_times) {
-            Some(at) => format!(", {what} {}", duration_text(at.since(received_at))),
+        let is_deadline = change == Change::OtherDeadline;
+        let with_times =
+            is_deadline || matches!(change, Change::OtherSuppression | Change::OtherContainment);
+        let received_at = received_at.filter(|_| with_times);
+        let time = |what: &str, at: Option<Millis>| match at.zip(received_at) {
+            Some((at, received_at)) => {
+                format!(", {what} {}", duration_text(at.since(received_at)))
+            }
             None => String::new(),
         };
         let people = |queue: &str, priority: &str| format!("{queue} ({priority})");
@@ -175,8 +190,9 @@ impl Told {
             }
             Ruling::Escalate(escalate) => {
                 let to = people(&escalate.queue, escalate.priority.name());
+                let within = time("within", escalate.ack_by.filter(|_| is_deadline));
                 let ends = time("for", Some(escalate.expires_at));
-                format!("escalate {}, {to}{ends}", escalate.action)
+                format!("escalate {}, {to}{within}{ends}", escalate.action)
             }
             Ruling::DeadLetter(letter) => format!("dead letter {}", letter.reason),
         };
@@ -186,6 +202,23 @@ impl Told {
             rule: decision.rule.to_string(),
             reason: decision.reason.code(),
         }
+    }
+}
+
+fn moved(old: &Ruling<'_>, new: &Ruling<'_>) -> &'static str {
+    match (due(old), due(new)) {
+        (Some(old), Some(new)) if new < old => ", sooner",
+        (None, Some(_)) => ", sooner",
+        _ => ", later",
+    }
+}
+
+fn due(fate: &Ruling<'_>) -> Option<Millis> {
+    match fate {
+        Ruling::Route(route) => route.ack_by,
+        Ruling::Hold(hold) => Some(hold.until),
+        Ruling::Escalate(escalate) => escalate.ack_by,
+        Ruling::Suppress(_) | Ruling::DeadLetter(_) => None,
     }
 }
 

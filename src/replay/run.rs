@@ -106,7 +106,8 @@ pub fn compare_ruled(old: &[Vec<u8>], new: &[Vec<u8>]) -> Report {
         match (&record.alert, &before.alert, &before.ruling, &record.ruling) {
             (None, None, ..) => report.unreadable += 1,
             (Some(alert), _, Some(old), Some(new)) | (_, Some(alert), Some(old), Some(new)) => {
-                report.add(old, new, &About { alert_id: id, alert, now: record.at });
+                let is_revised = false;
+                report.add(old, new, &About { alert_id: id, alert, now: record.at, is_revised });
             }
             _ => report.unpaired += 1,
         }
@@ -172,7 +173,11 @@ struct Side<'p> {
 fn tell(sides: &mut [Side<'_>; 2], records: &[Stored<'_>], story: &Story, report: &mut Report) {
     let bytes = std::iter::once(&story.first).chain(&story.later);
     let bytes = bytes.filter_map(|index| records.get(*index).map(|(.., bytes)| *bytes));
-    let parsed: Vec<Record<'_>> = bytes.filter_map(Record::parse).collect();
+    // Without one of its records nobody knows how the story ends.
+    let Some(parsed) = bytes.map(Record::parse).collect::<Option<Vec<Record<'_>>>>() else {
+        report.unread += 1;
+        return;
+    };
     let [old, new] = sides;
     let (Some(before), Some(after)) = (recall(old, &parsed), recall(new, &parsed)) else {
         report.failed += 1;
@@ -190,7 +195,9 @@ fn tell(sides: &mut [Side<'_>; 2], records: &[Stored<'_>], story: &Story, report
         let (Some(before_last), Some(after_last)) = (before_last, after_last) else { return };
         let was = rule(old.policy, before_last.0, before_last.1.as_ref());
         let is = rule(new.policy, after_last.0, after_last.1.as_ref());
-        let about = About { alert_id: &first.arrival.alert_id, alert, now: last.now };
+        let is_revised = before_last.1.is_some() || after_last.1.is_some();
+        let alert_id = &*first.arrival.alert_id;
+        let about = About { alert_id, alert, now: last.now, is_revised };
         report.add(&was, &is, &about);
         for (at, (side, step)) in [(&*old, before_last.0), (&*new, after_last.0)].iter().enumerate()
         {

@@ -1,7 +1,7 @@
-use crate::case::{Body, Tri};
+use crate::case::{Decision, Tri};
 use crate::clause::Scope;
-use crate::decide::Inputs;
-use crate::policy::{OnUnknown, Playbook, Policy, possible};
+use crate::decide::{Walk, Watch};
+use crate::policy::{Playbook, Policy, possible};
 use crate::text::At;
 
 use super::run::for_each_ruling;
@@ -28,8 +28,13 @@ pub struct Gap {
     pub message: String,
 }
 
-/// What was seen of one rule.
-#[derive(Clone, Default)]
+/// What the tests of one playbook see of it, rule by rule. Other playbooks are not looked at.
+struct Reached<'c> {
+    playbook: &'c Playbook,
+    seen: Vec<Seen>,
+}
+
+#[derive(Default)]
 struct Seen {
     is_true: bool,
     is_unknown: bool,
@@ -42,14 +47,10 @@ pub fn coverage(policy: &Policy) -> Vec<Coverage> {
 }
 
 fn of(policy: &Policy, index: usize, playbook: &Playbook) -> Coverage {
-    let mut seen: Vec<Seen> = playbook.rules.iter().map(|_| Seen::default()).collect();
+    let seen = playbook.rules.iter().map(|_| Seen::default()).collect();
+    let mut reached = Reached { playbook, seen };
     for test in policy.tests().iter().filter(|test| test.playbook == index) {
-        for_each_ruling(policy, playbook, test, |_, inputs, decision| {
-            // Not where the pipeline or another playbook ruled.
-            if decision.playbook == playbook.name {
-                walk(playbook, inputs, &mut seen);
-            }
-        });
+        for_each_ruling(policy, test, &mut reached, |_, _, _, _| ());
     }
     let mut found = Coverage {
         playbook: playbook.name.clone(),
@@ -58,8 +59,8 @@ fn of(policy: &Policy, index: usize, playbook: &Playbook) -> Coverage {
         unknowns: (0, 0),
         gaps: Vec::new(),
     };
-    for ((rule, seen), possible) in playbook.rules.iter().zip(seen).zip(possible(policy, playbook))
-    {
+    let seen = playbook.rules.iter().zip(reached.seen);
+    for ((rule, seen), possible) in seen.zip(possible(policy, playbook)) {
         let id = &rule.id;
         let mut gap = |at: &At, of, message| {
             found.gaps.push(Gap { at: at.clone(), rule: id.clone(), of, message });
@@ -92,35 +93,34 @@ fn add((reached, all): &mut (usize, usize), is_reached: bool) -> bool {
     is_reached
 }
 
-/// As a ruling goes: up to the first rule that is true, or is unknown and asks for people.
-fn walk(playbook: &Playbook, inputs: &Inputs<'_>, seen: &mut [Seen]) {
-    let Body::Alert(alert) = &inputs.arrival.body else { return };
-    let scope = Scope {
-        alert,
-        facts: inputs.facts,
-        counters: Some(inputs.counters),
-        now: inputs.now,
-        max_age_ms: &playbook.max_age_ms,
-    };
-    for (rule, seen) in playbook.rules.iter().zip(seen) {
-        let clauses = rule.when.clauses();
-        seen.clauses.resize(clauses.len(), [false; 3]);
-        for (was, clause) in seen.clauses.iter_mut().zip(clauses) {
-            let [is_true, is_false, is_unknown] = was;
-            match clause.eval(&scope) {
-                Tri::True => *is_true = true,
-                Tri::False => *is_false = true,
-                Tri::Unknown => *is_unknown = true,
-            }
+impl<'p> Watch<'p> for Reached<'_> {
+    fn ruled(
+        &mut self,
+        playbook: &'p Playbook,
+        scope: &Scope<'p>,
+        walk: &Walk<'p>,
+        _: &Decision<'p>,
+    ) {
+        if !std::ptr::eq(playbook, self.playbook) {
+            return;
         }
-        match rule.when.eval(&scope) {
-            Tri::True => return seen.is_true = true,
-            Tri::False => {}
-            Tri::Unknown => {
-                seen.is_unknown = true;
-                if rule.on_unknown != OnUnknown::Next {
-                    return;
+        // The rest is not tried: what rules was found.
+        let last = walk.stopped.or(walk.winner);
+        for (rule, seen) in playbook.rules.iter().zip(&mut self.seen) {
+            let clauses = rule.when.clauses();
+            seen.clauses.resize(clauses.len(), [false; 3]);
+            for (was, clause) in seen.clauses.iter_mut().zip(clauses) {
+                let [is_true, is_false, is_unknown] = was;
+                match clause.eval(scope) {
+                    Tri::True => *is_true = true,
+                    Tri::False => *is_false = true,
+                    Tri::Unknown => *is_unknown = true,
                 }
+            }
+            seen.is_unknown |= walk.unknown.iter().any(|each| std::ptr::eq(*each, rule));
+            if last.is_some_and(|last| std::ptr::eq(last, rule)) {
+                seen.is_true |= walk.stopped.is_none();
+                return;
             }
         }
     }

@@ -1,6 +1,7 @@
 use crate::text::At;
 
 use super::run::Difference;
+use crate::policy::Expected;
 
 /// One line of an expectation as it was and as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,29 +24,31 @@ struct Edit {
 /// nothing else: comments and layout stay.
 ///
 /// Errors: those whose place can't be changed by itself, such as a list over several lines.
-pub fn rewrite(text: &str, differences: &[&Difference]) -> (String, Vec<Change>, Vec<At>) {
+pub fn rewrite<'d>(
+    text: &str,
+    differences: &[&'d Difference],
+) -> (String, Vec<Change>, Vec<&'d Expected>) {
     let chars: Vec<char> = text.chars().collect();
-    let (mut edits, mut left) = (Vec::new(), Vec::new());
-    for difference in differences {
-        match edit(&chars, difference) {
-            Some(edit) => edits.push(edit),
-            None => left.push(difference.written.key_at.clone()),
-        }
-    }
-    edits.sort_by_key(|edit| edit.from);
+    let mut in_order = differences.to_vec();
+    in_order.sort_by_key(|each| (each.written.key_at.line, each.written.key_at.column));
     let mut written = String::new();
-    let (mut at, mut changes) = (0, Vec::new());
-    for edit in edits {
+    let (mut at, mut changes, mut left) = (0, Vec::new(), Vec::new());
+    for difference in in_order {
+        let Some(edit) = edit(&chars, difference, at) else {
+            left.push(&difference.written);
+            continue;
+        };
         written.extend(chars.get(at..edit.from).unwrap_or_default());
         written.push_str(&edit.with);
-        at = edit.to.max(at);
+        at = edit.to;
         changes.push(edit.change);
     }
     written.extend(chars.get(at..).unwrap_or_default());
     (written, changes, left)
 }
 
-fn edit(chars: &[char], difference: &Difference) -> Option<Edit> {
+/// What is before `begin` has been changed already.
+fn edit(chars: &[char], difference: &Difference, begin: usize) -> Option<Edit> {
     let written = &difference.written;
     let from = place(chars, &written.key_at)?;
     let to = end(chars, place(chars, &written.value_at)?)?;
@@ -60,7 +63,7 @@ fn edit(chars: &[char], difference: &Difference) -> Option<Edit> {
             Some(Edit { from, to, with: is.clone(), change: change(Some(is)) })
         }
         None => {
-            let (from, to) = with_its_separator(chars, from, to)?;
+            let (from, to) = with_its_separator(chars, (from, to), begin)?;
             Some(Edit { from, to, with: String::new(), change: change(None) })
         }
     }
@@ -96,11 +99,15 @@ fn end(chars: &[char], from: usize) -> Option<usize> {
     Some(from + length)
 }
 
-/// The comma beside it, or in a mapping of lines the whole line.
-fn with_its_separator(chars: &[char], from: usize, to: usize) -> Option<(usize, usize)> {
-    let before = chars.get(..from)?.iter().rev().take_while(|c| **c == ' ').count();
+/// The comma beside it that is still there, or in a mapping of lines the whole line.
+fn with_its_separator(
+    chars: &[char],
+    (from, to): (usize, usize),
+    begin: usize,
+) -> Option<(usize, usize)> {
+    let before = chars.get(begin..from)?.iter().rev().take_while(|c| **c == ' ').count();
     let follows = |c: char| chars.get(to) == Some(&c);
-    if before < from && chars.get(from - before - 1) == Some(&',') {
+    if begin < from - before && chars.get(from - before - 1) == Some(&',') {
         return Some((from - before - 1, to));
     }
     if follows(',') {
@@ -114,7 +121,6 @@ fn with_its_separator(chars: &[char], from: usize, to: usize) -> Option<(usize, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Expected;
 
     /// What is written at `key`, which stands in the text once, and what it should be.
     fn difference(
@@ -176,8 +182,27 @@ mod tests {
                 "e: {refused_by: [c], x: y}\n",
             ),
         ] {
-            let (written, changes, left) = rewrite(text, &[&difference(text, key, mended)]);
+            let difference = difference(text, key, mended);
+            let (written, changes, left) = rewrite(text, &[&difference]);
             assert_eq!((written.as_str(), changes.len(), left.len()), (expected, 1, 0), "{text}");
+        }
+    }
+
+    /// Each takes one comma with it, wherever in the list they stand.
+    #[test]
+    fn several_that_go_leave_what_can_be_read() {
+        let text = "e: {priority: low, queue: q, route: a, rule: b, blocked: c}\n";
+        for (keys, expected) in [
+            (&["priority", "queue"][..], "e: {route: a, rule: b, blocked: c}\n"),
+            (&["queue", "priority"], "e: {route: a, rule: b, blocked: c}\n"),
+            (&["queue", "rule"], "e: {priority: low, route: a, blocked: c}\n"),
+            (&["rule", "blocked"], "e: {priority: low, queue: q, route: a}\n"),
+            (&["priority", "queue", "rule", "blocked"], "e: {route: a}\n"),
+        ] {
+            let all: Vec<Difference> = keys.iter().map(|key| difference(text, key, None)).collect();
+            let (written, changes, left) = rewrite(text, &all.iter().collect::<Vec<_>>());
+            assert_eq!(written, expected, "{keys:?}");
+            assert_eq!((changes.len(), left.len()), (keys.len(), 0));
         }
     }
 

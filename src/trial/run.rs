@@ -3,8 +3,10 @@ use std::fmt;
 use crate::case::{Because, Body, Counters, Decision, Ruling, Tri};
 use crate::clause::Scope;
 use crate::correlate::State;
-use crate::decide::{Inputs, decide_by};
-use crate::policy::{Expect, Expected, Mode, NONE, Playbook, Policy, Step, TestCase, verdicts};
+use crate::decide::{Inputs, Unwatched, Watch, watched};
+use crate::policy::{
+    Expect, Expected, Mode, NONE, Playbook, Policy, Step, TestCase, Turn, verdicts,
+};
 use crate::text::At;
 
 /// How one entry of a playbook's `tests:` went.
@@ -48,7 +50,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Rules every test that is wanted as a real alert would be; shadow playbooks as if they were live.
+/// Rules every test that is wanted as a real alert would be, by the playbook whose test it is: one
+/// in shadow or canary mode as if it were live, and no canary in the place of a live one.
 pub fn run_tests(policy: &Policy, wanted: impl Fn(&str, &str) -> bool) -> Vec<TestOutcome> {
     let outcome = |test: &TestCase| {
         let playbook = policy.playbooks().get(test.playbook)?;
@@ -65,8 +68,8 @@ fn one(policy: &Policy, playbook: &Playbook, test: &TestCase) -> TestOutcome {
         differences: Vec::new(),
         notes: Vec::new(),
     };
-    for_each_ruling(policy, playbook, test, |step, inputs, decision| {
-        let Some(expect) = &step.expect else { return };
+    for_each_ruling(policy, test, &mut Unwatched, |step, turn, inputs, decision| {
+        let Some(expect) = turn.expect else { return };
         let found = differences(step, expect, decision);
         if !found.is_empty() {
             notes(playbook, expect, inputs, decision, &mut outcome.notes);
@@ -79,37 +82,41 @@ fn one(policy: &Policy, playbook: &Playbook, test: &TestCase) -> TestOutcome {
 /// Rules the alerts of a test in turn, each with what those before it have counted.
 pub(super) fn for_each_ruling(
     policy: &Policy,
-    playbook: &Playbook,
     test: &TestCase,
-    mut see: impl FnMut(&Step, &Inputs<'_>, &Decision<'_>),
+    watch: &mut impl for<'p> Watch<'p>,
+    mut see: impl FnMut(&Step, &Turn<'_>, &Inputs<'_>, &Decision<'_>),
 ) {
-    let in_shadow = Some(playbook).filter(|playbook| playbook.mode != Mode::Live);
     let mut state = State::default();
     for step in &test.steps {
-        let counters =
-            step.counters.clone().unwrap_or_else(|| counted(policy, in_shadow, step, &state));
-        let inputs = Inputs {
-            arrival: &step.arrival,
-            facts: &step.facts,
-            counters: &counters,
-            now: step.now,
-        };
-        let decision = decide_by(policy, in_shadow, &inputs).decision;
-        see(step, &inputs, &decision);
-        state.count(&counters, step.now);
+        for turn in step.turns(policy.schema()) {
+            let by = by(policy, test, &turn);
+            let counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let (arrival, facts) = (&turn.arrival, &turn.facts);
+            let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
+            let decision = watched(policy, by, &inputs, watch).decision;
+            see(step, &turn, &inputs, &decision);
+            state.count(&counters, turn.now);
+        }
     }
 }
 
-fn counted(policy: &Policy, in_shadow: Option<&Playbook>, step: &Step, state: &State) -> Counters {
-    let grouping = match &step.arrival.body {
-        Body::Alert(alert) => match in_shadow {
-            Some(playbook) => playbook.grouping(alert),
-            None => policy.group(alert),
-        },
+/// A live playbook takes only the alerts that reach it.
+fn by<'p>(policy: &'p Policy, test: &TestCase, turn: &Turn<'_>) -> Option<&'p Playbook> {
+    let playbook = policy.playbooks().get(test.playbook)?;
+    match (&turn.arrival.body, playbook.mode) {
+        (Body::Alert(alert), Mode::Live) => policy.without_canary(alert),
+        (Body::Alert(_), Mode::Canary | Mode::Shadow) => Some(playbook),
+        (Body::Unreadable(_), _) => None,
+    }
+}
+
+fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {
+    let grouping = match &turn.arrival.body {
+        Body::Alert(alert) => by.and_then(|playbook| playbook.grouping(alert)),
         Body::Unreadable(_) => None,
     };
     let group = grouping.map(|grouping| (grouping.id, grouping.window_ms));
-    state.counters(&step.arrival.alert_id, group, step.now)
+    state.counters(&turn.arrival.alert_id, group, turn.now)
 }
 
 fn differences(step: &Step, expect: &Expect, decision: &Decision<'_>) -> Vec<Difference> {

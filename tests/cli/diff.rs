@@ -60,9 +60,20 @@ tests:
     expect: {route: soc, rule: otherwise}
 ";
 
-/// As a colleague would propose it: a fixture need not be tried, a live key must be in the vault.
+/// As a colleague would propose it: a fixture need not be tried, a live key must be in the vault, a
+/// stray one is disabled, and what is stale waits.
 fn proposed() -> String {
-    OLD.replace("      - credential.validity == \"invalid\"\n", "")
+    let rules = "  - id: stray
+    when: [severity == \"informational\"]
+    on_unknown: route
+    escalate: {action: disable-key, rollback: enable-key, expires: 24h, queue: cloud, priority: high}
+  - id: stale
+    when: [nhi.id == \"svc:h\"]
+    hold: {queue: repair, priority: high, for: 1h}
+  - id: owned
+";
+    OLD.replace("  - id: owned\n", rules)
+        .replace("      - credential.validity == \"invalid\"\n", "")
         .replace(
             "  owner: {max_age: 7d}\nrules",
             "  owner: {max_age: 7d}\n  vault: {max_age: 7d}\nrules",
@@ -91,6 +102,7 @@ impl Bench {
         let keys =
             "id,fixture,seen\nk-a,true,2026-03-01T00:00:00Z\nk-b,true,2026-03-01T00:00:00Z\n";
         let owners = "id,team,environment,seen\nsvc:c,web,development,2026-03-01T00:00:00Z\n\
+                      svc:g,web,development,2026-03-01T00:00:00Z\n\
                       svc:d,web,development,2026-03-01T00:00:00Z\nsvc:e,pay,production,2026-03-01T00:00:00Z\n";
         let vault = "id,state,seen\nk-c,active,2026-03-01T00:00:00Z\n";
         for (side, playbook) in [("old", OLD), ("new", &*proposed())] {
@@ -120,6 +132,8 @@ impl Bench {
             alert("d", "unverified", "medium"),
             alert("e", "valid", "high"),
             alert("f", "unverified", "high"),
+            alert("g", "unverified", "informational"),
+            alert("h", "unverified", "high"),
             json!({"kind": "exposed_key"}),
         ];
         let lines: Vec<String> = alerts.iter().map(Value::to_string).collect();
@@ -175,7 +189,9 @@ fn what_would_change_is_told_as_text_as_json_and_for_a_pull_request() {
 fn what_is_within_its_budget_is_no_failure() {
     let bench = Bench::new("diff_budget");
     let told: Value = bench.diff(&["--json"]).json().remove(0);
-    assert_eq!(told["counts"]["new_suppression"], 1);
+    for code in ["new_suppression", "new_containment", "lost_escalation", "new_hold"] {
+        assert_eq!(told["counts"][code], 1, "{code}");
+    }
     for (limit, at_most) in [
         ("--max-new-suppressions", told["counts"]["new_suppression"].as_u64()),
         ("--max-new-containments", told["counts"]["new_containment"].as_u64()),
@@ -220,7 +236,7 @@ fn a_policy_differs_in_nothing_from_itself_however_it_is_named() {
             let told = ran.json().remove(0);
             assert_eq!(
                 (&told["alerts"], &told["changed"], &told["other_rule"]),
-                (&6.into(), &0.into(), &0.into())
+                (&8.into(), &0.into(), &0.into())
             );
         }
     }
@@ -261,7 +277,124 @@ fn an_export_is_read_as_verify_reads_it() {
     let exported = bench.run(&[&start[..], &["export.tsv"]].concat()).json().remove(0);
     let plain = bench.diff(&["--json"]).json().remove(0);
     assert_eq!(exported["counts"], plain["counts"]);
-    assert_eq!((&exported["alerts"], &exported["unreadable"]), (&6.into(), &1.into()));
+    assert_eq!((&exported["alerts"], &exported["unreadable"]), (&8.into(), &1.into()));
+}
+
+/// A batch that the new pipeline takes for one alert: it can't be read, and its second is gone.
+#[test]
+fn events_that_one_side_reads_otherwise_are_counted_in_the_budget() {
+    let bench = Bench::new("diff_unpaired");
+    let path = bench.folder.join("new/pipelines/tipstaff/pipeline.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let each = "each: [\"alerts[*]\", \"$[*]\"]";
+    assert!(text.contains(each));
+    std::fs::write(path, text.replace(each, "each: [\"$[*]\"]")).unwrap();
+    let batch =
+        json!({"alerts": [alert("f", "unverified", "high"), alert("k", "invalid", "high")]});
+    let lines = format!("{batch}\n{}\n", alert("f", "unverified", "high"));
+    std::fs::write(bench.folder.join("batch.ndjson"), lines).unwrap();
+    let run = |new: &str, old: &str, more: &[&str]| {
+        let start = ["diff", "--config", new, "--against", old, "--from", "batch.ndjson"];
+        bench.run(&[&start, &["--now", NOW][..], more].concat())
+    };
+    let told = run("new", "old", &["--json"]).json().remove(0);
+    assert_eq!((&told["alerts"], &told["changed"]), (&2.into(), &1.into()));
+    assert_eq!((&told["unpaired"], &told["unreadable"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (&told["counts"]["new_dead_letter"], &told["counts"]["other_deadline"]),
+        (&1.into(), &0.into())
+    );
+    let back = run("old", "new", &["--json"]).json().remove(0);
+    assert_eq!((&back["counts"]["lost_dead_letter"], &back["unpaired"]), (&1.into(), &1.into()));
+    for (limit, at_most, code) in [
+        ("--max-changed", "1", FAILED),
+        ("--max-changed", "2", DONE),
+        ("--max-new-dead-letters", "0", FAILED),
+        ("--max-new-dead-letters", "1", DONE),
+    ] {
+        assert_eq!(run("new", "old", &[limit, at_most]).code, code, "{limit} {at_most}");
+    }
+    let page = run("new", "old", &["--markdown"]).out;
+    assert!(page.contains("\n### new dead letters: 1\n"), "{page}");
+    assert!(page.contains("alerts that one of the two configurations alone makes: 1\n"), "{page}");
+}
+
+#[test]
+fn alerts_of_another_policy_or_another_group_are_counted() {
+    let bench = Bench::new("diff_regrouped");
+    let path = bench.folder.join("new/playbooks/keys.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let group = "group: {by: [nhi.id], window: 1h}\nrules:";
+    std::fs::write(&path, text.replacen("rules:", group, 1)).unwrap();
+    let told = bench.diff(&["--json"]).json().remove(0);
+    assert_eq!(told["regrouped"], json!({"old": 0, "new": 8}));
+    assert_eq!(told["foreign"], 0);
+    let page = bench.diff(&[]).out;
+    assert!(page.contains("alerts that the new policy groups otherwise"), "{page}");
+    // Neither of the two ruled them.
+    let playbook = bench.folder.join("old/playbooks/keys.yaml");
+    std::fs::write(playbook, OLD.replace("priority: medium}\n  - id", "priority: low}\n  - id"))
+        .unwrap();
+    let told = bench.diff(&["--json"]).json().remove(0);
+    assert_eq!((&told["foreign"], &told["alerts"]), (&8.into(), &8.into()));
+    let page = bench.diff(&[]).out;
+    assert!(page.contains("alerts ruled by neither policy then"), "{page}");
+}
+
+/// Whole as far as anybody looks at first, and no further.
+#[test]
+fn records_that_are_not_whole_are_counted_and_said() {
+    let bench = Bench::new("diff_cut");
+    let records = std::fs::read_to_string(bench.folder.join("records.ndjson")).unwrap();
+    let (first, rest) = records.split_once('\n').unwrap();
+    let cut = rest.replacen("\"counters\":{", "\"counter\":{", 1);
+    std::fs::write(bench.folder.join("records.ndjson"), format!("{first}\n{cut}")).unwrap();
+    let ran = bench.diff(&["--json"]);
+    let told = ran.json().remove(0);
+    assert_eq!(
+        (&told["alerts"], &told["unread"], &told["failed"]),
+        (&7.into(), &1.into(), &0.into())
+    );
+    assert_eq!(ran.code, FAILED, "what is left out may be what changes");
+    let page = bench.diff(&[]).out;
+    assert!(page.contains("alerts left out because a record of theirs is not whole"), "{page}");
+    let ran = bench.run(&["decide", "--config", "old", "--explain", "--json", "records.ndjson"]);
+    assert_eq!((ran.code, ran.json().len()), (FAILED, 8));
+    let told = "1 of 9 records can't be read, or hold no alert to rule: left out";
+    assert!(ran.err.contains(told), "{}", ran.err);
+}
+
+/// One in canary mode for one identity, and one in shadow.
+#[test]
+fn playbooks_beside_the_one_that_rules_are_explained() {
+    let bench = Bench::new("explain_beside");
+    let write = |name: &str, mode: &str| {
+        let (text, _) = OLD.split_once("tests:").unwrap();
+        let text = text.replace("mode: live", mode).replace("queue: owners", "queue: web");
+        let path = bench.folder.join(format!("old/playbooks/{name}.yaml"));
+        std::fs::write(path, text.replace("playbook: keys", &format!("playbook: {name}"))).unwrap();
+    };
+    write("next", "mode: canary\ncanary: {nhis: [svc:d]}");
+    write("idea", "mode: shadow");
+    let events = ["decide", "--config", "old", "--now", NOW, "events.ndjson"];
+    let ids = bench.run(&events).json();
+    for (name, place) in [("explain-canary", 3), ("explain-shadow", 6)] {
+        let id = ids[place]["alert_id"].as_str().unwrap();
+        let ran = bench.run(&[&events[..], &["--explain", "--alert", id]].concat());
+        assert_eq!((ran.code, &*ran.err), (DONE, ""), "{}", ran.out);
+        bench.golden(name, &ran);
+        let ran = bench.run(&[&events[..], &["--explain", "--json", "--alert", id]].concat());
+        let told = ran.json().remove(0);
+        let playbooks = told["playbooks"].as_array().unwrap().iter();
+        let roles: Vec<_> = playbooks
+            .map(|each| {
+                (each["playbook"].clone(), each["role"].clone(), each.get("would").is_some())
+            })
+            .collect();
+        let of = |name: &str, role: &str| (name.into(), role.into(), role == "shadow");
+        let (keys, next) = if place == 3 { ("shadow", "rules") } else { ("rules", "shadow") };
+        assert_eq!(roles, [of("idea", "shadow"), of("keys", keys), of("next", next)]);
+    }
 }
 
 #[test]
@@ -324,7 +457,7 @@ fn an_alerts_way_through_the_rules_is_explained() {
         assert_eq!((&told["ruling"], &told["alert_id"]), (&record["ruling"], &record["alert_id"]));
         assert!(told.get("recorded").is_none(), "under the same policy it is ruled as it was");
     }
-    assert_eq!(ran.json().len(), 7);
+    assert_eq!(ran.json().len(), 9);
     let ran =
         bench.run(&["decide", "--config", "old", "--explain", "--alert", "zz", "records.ndjson"]);
     assert_eq!((ran.code, &*ran.out), (FAILED, ""));

@@ -164,6 +164,22 @@ fn what_is_wrong_with_a_test_is_told_with_its_place() {
             "between 1 and 1000 alerts",
         ),
         (
+            "  - {name: n, now: 2026-01-01T00:00:00Z, alert: {}, facts: {registry: absent, registry.fixture: true}, expect: {route: q}}\n",
+            "`registry` is said to be absent or unknown as a whole, and to have a value as well",
+        ),
+        (
+            "  - {name: n, now: 2026-01-01T00:00:00Z, alert: {}, facts: {registry.fixture: true, registry: {unknown: stale}}, expect: {route: q}}\n",
+            "`registry` is said to be absent or unknown as a whole, and to have a value as well",
+        ),
+        (
+            "  - {name: n, now: 2026-01-01T00:00:00Z, alert: {}, facts: {registry.fixture: {value: true, as_of: 2025-01-01T00:00:00Z}, registry.purpose: {value: p, as_of: 2025-01-02T00:00:00Z}}, expect: {route: q}}\n",
+            "another `as_of` of the same enricher says otherwise",
+        ),
+        (
+            "  - {name: n, now: 2026-01-01T00:00:00Z, alert: {}, facts: {registry: {unknown: stale, as_of: 2025-01-01T00:00:00Z}}, expect: {route: q}}\n",
+            "what is unknown is of no time",
+        ),
+        (
             "  - {name: n, now: 2026-01-01T00:00:00Z, alert: {severity: hihg}, expect: {route: q}}\n",
             "never `hihg`, did you mean `high`?",
         ),
@@ -220,6 +236,31 @@ fn what_no_test_reaches_is_listed() {
     assert_eq!((&object["passed"], &object["failed"]), (&3.into(), &0.into()));
     assert_eq!(object["coverage"][0]["rules"], serde_json::json!({"reached": 2, "all": 4}));
     assert_eq!(object["coverage"][0]["gaps"].as_array().unwrap().len(), 6);
+}
+
+/// Whatever share of the identities the canary has, each playbook's tests are ruled by it alone.
+#[test]
+fn the_tests_of_a_playbook_are_ruled_by_it_beside_a_canary() {
+    let test = |queue: &str| {
+        format!(
+            "  - name: a burst
+    now: 2026-01-01T00:00:00Z
+    alert: {{nhi.id: x}}
+    alerts: [{{times: 2, every: 1m, expect: {{route: soc}}}}, {{expect: {{route: {queue}}}}}]\n"
+        )
+    };
+    let folder = with_tests("beside_canary", &test("response").replace("times: 2", "times: 19"));
+    let canary = RULES
+        .replace("playbook: a", "playbook: next")
+        .replace("mode: live", "mode: canary\ncanary: {nhis: [x], percent: 99}")
+        .replace(">= 20", ">= 3")
+        .replace("queue: response", "queue: first");
+    std::fs::write(format!("{folder}/playbooks/next.yaml"), canary + &test("first")).unwrap();
+    let ran = tipstaff(&["test", "--coverage", "--config", &folder]);
+    assert_eq!((ran.code, &*ran.err), (DONE, ""), "{}", ran.out);
+    assert!(ran.out.ends_with("2 passed, 0 failed\n"), "{}", ran.out);
+    let covered: Vec<_> = ran.out.lines().filter(|line| line.starts_with("coverage of")).collect();
+    assert!(covered.iter().all(|line| line.contains(": 2 of 4 rules")), "{covered:?}");
 }
 
 #[test]
@@ -292,7 +333,17 @@ fn what_can_not_be_written_in_place_is_left_and_said() {
     let folder = with_tests("update_left", tests);
     let ran = tipstaff(&["test", "--update", "--config", &folder]);
     assert_eq!(ran.code, FAILED);
-    assert!(ran.out.contains("a.yaml:26:26: left as it is"), "{}", ran.out);
+    let at = format!("{folder}/playbooks/a.yaml");
+    let left = format!("{at}:26:26: left as it is: change it by hand\n");
+    assert_eq!(ran.out, format!("{left}0 changed, 1 left\n"));
+    assert_eq!(text_of(&folder), format!("{RULES}{tests}"));
+    // What stands beside it is mended all the same.
+    let folder = with_tests("update_beside", &tests.replace("route: soc", "route: sco"));
+    let ran = tipstaff(&["test", "--update", "--config", &folder]);
+    let at = format!("{folder}/playbooks/a.yaml");
+    let left = format!("{at}:26:26: left as it is: change it by hand\n");
+    let mended = format!("{at}:26:14: `route: sco` is now `route: soc`\n");
+    assert_eq!((ran.code, ran.out), (FAILED, format!("{left}{mended}1 changed, 1 left\n")));
     assert_eq!(text_of(&folder), format!("{RULES}{tests}"));
 }
 

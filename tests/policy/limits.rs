@@ -1,9 +1,13 @@
 //! What a boundary can say, each matter by itself.
 
-use tipstaff::case::{Field, Ruling, Value};
+use std::collections::BTreeSet;
+
+use tipstaff::case::{Body, Field, Millis, Ruling, Value};
 use tipstaff::decide::Decided;
 
-use crate::support::{OWNER, REGISTRY, Rows, Situation, VAULT, known, plain_alert, policy, text};
+use crate::support::{
+    NOW, OWNER, REGISTRY, Rows, Situation, VAULT, known, plain_alert, policy, text,
+};
 
 const PLAYBOOK: &str = r#"
 playbook: p
@@ -194,5 +198,32 @@ fn mistakes_in_limits_stand_at_their_place() {
     ] {
         let wrong = policy(&[], &[&format!("{base}{text}\n")]).unwrap_err();
         assert_eq!(wrong, [expected], "{text}");
+    }
+}
+
+/// However often a test repeats an alert, it is kept once.
+#[test]
+fn a_test_is_as_large_as_it_is_written() {
+    let tests = "tests:
+  - name: many
+    now: 2026-01-01T00:00:00Z
+    alert: {nhi.id: x}
+    facts: {registry.fixture: true}
+    alerts: [{times: 998, every: 1m, expect: {route: q}}, {at: 1m, expect: {route: q}}]
+";
+    let policy = policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]).unwrap();
+    let steps = &policy.tests()[0].steps;
+    assert_eq!(steps.len(), 2);
+    let turns: Vec<_> = steps.iter().flat_map(|step| step.turns(policy.schema())).collect();
+    let times: Vec<Millis> = turns.iter().map(|turn| turn.now).collect();
+    assert_eq!(times, (0..999).map(|minute| NOW.plus(minute * 60_000)).collect::<Vec<_>>());
+    let ids: BTreeSet<&str> = turns.iter().map(|turn| &*turn.arrival.alert_id).collect();
+    assert_eq!(ids.len(), 999);
+    let expected = (0..).zip(&turns).filter(|(_, turn)| turn.expect.is_some());
+    assert_eq!(expected.map(|(at, _)| at).collect::<Vec<_>>(), [997, 998]);
+    for turn in &turns {
+        let Body::Alert(alert) = &turn.arrival.body else { panic!("no alert") };
+        assert_eq!(alert.get(Field::ReceivedAt), &Value::Time(turn.now));
+        assert_eq!(turn.facts[REGISTRY].as_ref().unwrap().as_of, Some(turn.now));
     }
 }

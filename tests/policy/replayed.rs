@@ -6,7 +6,9 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::value::RawValue;
 use tipstaff::audit::{Actor, Cause, Engine, Hash, Kind, PolicyRef, Raw, Record};
-use tipstaff::case::{Again, Body, Decision, Millis, Revised, Ruling, Standing, Value, Why};
+use tipstaff::case::{
+    Again, Body, Decision, Millis, Revised, Ruling, Standing, Unreadable, Value, Why,
+};
 use tipstaff::decide::{Inputs, explain, rests_on};
 use tipstaff::policy::Policy;
 use tipstaff::replay::{Change, Progress, Report, Stored, changes, compare};
@@ -14,7 +16,7 @@ use tipstaff::replay::{Change, Progress, Report, Stored, changes, compare};
 use crate::choices::{Choices, choices, config};
 use crate::generated::{boundaries, playbook, situation};
 use crate::support::{
-    NOW, OWNER, REGISTRY, Situation, VAULT, arrived, known, plain_alert, policy, text,
+    NOW, OWNER, REGISTRY, Situation, VAULT, absent, arrived, known, plain_alert, policy, text,
 };
 
 /// A policy and one like it, with another hash.
@@ -141,12 +143,20 @@ const BASE: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, pri
     suppress: {max_expires: 30d}\n";
 
 fn keys(facts: &str, rules: &str) -> Policy {
+    keys_within(facts, &format!("{rules}{}", otherwise("")), BASE)
+}
+
+fn otherwise(more: &str) -> String {
+    format!("  - id: otherwise\n    route: {{queue: q, priority: low{more}}}\n")
+}
+
+fn keys_within(facts: &str, rules: &str, boundary: &str) -> Policy {
     let text = format!(
         "playbook: keys\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
-         facts: {{{facts}}}\nrules:\n{rules}  - id: otherwise\n    route: {{queue: q, priority: low}}\n"
+         facts: {{{facts}}}\nrules:\n{rules}"
     );
-    let mut policy = policy(&[&text], &[BASE]).unwrap_or_else(|p| panic!("{p:?}\n{text}"));
-    policy.hash = format!("{}", rules.len());
+    let mut policy = policy(&[&text], &[boundary]).unwrap_or_else(|p| panic!("{p:?}\n{text}"));
+    policy.hash = text;
     policy
 }
 
@@ -184,6 +194,130 @@ fn a_fact_that_was_not_recorded_is_unknown_and_counted() {
     let records = [record(&whole, &whole.decide(&old).decision, &written)];
     let report = compared(&old, &new, &records);
     assert_eq!((report.rested[1].rulings, report.changed), (0, 0));
+}
+
+/// What was refused for want of a rule's own evidence or sources rests on them, too.
+#[test]
+fn what_is_refused_for_a_fact_that_was_not_recorded_is_counted() {
+    let old = keys("registry: {max_age: 1h}", SUPPRESS);
+    let situation = fixture();
+    let written = Written { policy: &old.hash, number: 1, at: NOW, revised: None };
+    let records = [record(&situation, &situation.decide(&old).decision, &written)];
+    let facts = "registry: {max_age: 1h}, vault: {max_age: 1h}";
+    let by_evidence = SUPPRESS.replace("evidence: [registry", "evidence: [vault.live, registry");
+    let by_source = SUPPRESS.replace(
+        "when: [registry.fixture == true]",
+        "when: [{any: [severity == \"high\", vault.live == true]}]",
+    );
+    for (rules, layer, why) in [
+        (&by_evidence, "", "evidence:vault.live"),
+        (&by_source, "require: {suppress: {sources: 1}}\n", "require:base/sources"),
+    ] {
+        let rules = format!("{rules}{}", otherwise(""));
+        let new = keys_within(facts, &rules, &format!("{BASE}{layer}"));
+        let report = compared(&old, &new, &records);
+        let blocked: Vec<_> = report.groups.keys().map(|(_, _, new)| new.reason).collect();
+        assert_eq!(blocked, ["boundary_refused"], "{why}");
+        assert_eq!((report.rested[0].rulings, report.rested[1].rulings), (0, 1), "{why}");
+        let vault = BTreeMap::from([("vault".to_owned(), 1)]);
+        assert_eq!(report.rested[1].by_enricher, vault, "{why}");
+        // With the fact at hand, known to be of no help, it is refused all the same.
+        let mut whole = fixture();
+        whole.facts[VAULT] = absent(VAULT);
+        let records = [record(&whole, &whole.decide(&old).decision, &written)];
+        assert_eq!(compared(&old, &new, &records).rested[1].rulings, 0, "{why}");
+    }
+}
+
+/// A record that says what it is and is not whole beyond that.
+#[test]
+fn an_alert_with_a_record_that_is_not_whole_is_counted_and_left_out() {
+    let old = keys("vault: {max_age: 1h}", ESCALATE);
+    let mut situation = fixture();
+    situation.facts[VAULT] = crate::support::unknown(VAULT, Why::Timeout);
+    let held = situation.decide(&old).decision;
+    let standing = Standing::of(&held.fate).unwrap();
+    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing };
+    let of = |number, revised| {
+        record(&situation, &held, &Written { policy: &old.hash, number, at: NOW, revised })
+    };
+    let cut = |record: Vec<u8>| {
+        let text = String::from_utf8(record).unwrap();
+        let broken = text.replacen("\"counters\":{", "\"counter\":{", 1);
+        assert_ne!(broken, text);
+        broken.into_bytes()
+    };
+    let whole = of(1, None);
+    for (records, alerts, unread) in [
+        (vec![whole.clone(), cut(of(2, None))], 1, 1),
+        (vec![whole.clone(), of(2, None), cut(of(2, Some(revised.clone())))], 1, 1),
+        (vec![whole, of(2, None), of(2, Some(revised))], 2, 0),
+    ] {
+        let report = compared(&old, &old, &records);
+        assert_eq!((report.alerts, report.unread, report.failed), (alerts, unread, 0));
+    }
+}
+
+/// A hold that ends gives people a time to answer by that no two alerts have in common.
+#[test]
+fn other_deadlines_of_later_rulings_are_one_group() {
+    let with = |within: &str| {
+        let last = otherwise(&format!(", ack_within: {within}"));
+        keys_within("vault: {max_age: 1h}", &format!("{ESCALATE}{last}"), BASE)
+    };
+    let (old, new) = (with("2h"), with("1h"));
+    let mut situation = fixture();
+    situation.facts[VAULT] = crate::support::unknown(VAULT, Why::Timeout);
+    let held = situation.decide(&old).decision;
+    let standing = Standing::of(&held.fate).unwrap();
+    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing };
+    let mut records = Vec::new();
+    for number in 0..50_usize {
+        let of = |at, revised| {
+            record(&situation, &held, &Written { policy: &old.hash, number, at, revised })
+        };
+        records.push(of(NOW, None));
+        let minutes = i64::try_from(number).unwrap() * 60_000;
+        records.push(of(NOW.plus(minutes), Some(revised.clone())));
+    }
+    let told = |old: &Policy, new: &Policy| {
+        let report = compared(old, new, &records);
+        assert_eq!(report.count(Change::OtherDeadline), 50);
+        let groups = report.groups_of(Change::OtherDeadline);
+        let told = groups.iter().map(|(old, new, _)| (old.ruling.clone(), new.ruling.clone()));
+        told.collect::<Vec<_>>()
+    };
+    let of = |old: &str, new: &str| vec![(old.to_owned(), new.to_owned())];
+    assert_eq!(told(&old, &new), of("route q (high)", "route q (high), sooner"));
+    assert_eq!(told(&new, &old), of("route q (high)", "route q (high), later"));
+}
+
+#[test]
+fn an_alert_that_can_no_longer_be_read_is_a_change_of_its_own() {
+    let policy =
+        keys("registry: {max_age: 1h}, vault: {max_age: 1h}", &format!("{SUPPRESS}{ESCALATE}"));
+    let with = |registry, vault| {
+        let mut situation = fixture();
+        (situation.facts[REGISTRY], situation.facts[VAULT]) = (registry, vault);
+        situation
+    };
+    let live = known(VAULT, [Value::Bool(true), Value::Absent]);
+    let situations =
+        [fixture(), with(absent(REGISTRY), live), with(absent(REGISTRY), absent(VAULT))];
+    let [suppressed, escalated, routed] =
+        situations.each_ref().map(|situation| situation.decide(&policy).decision);
+    let letter = Decision { fate: Ruling::DeadLetter(unreadable()), ..routed.clone() };
+    for (ruled, new, lost) in [
+        (&routed, &[Change::NewDeadLetter][..], &[Change::LostDeadLetter][..]),
+        (&suppressed, &[Change::NewDeadLetter], &[Change::NewSuppression, Change::LostDeadLetter]),
+        (
+            &escalated,
+            &[Change::NewDeadLetter, Change::LostEscalation],
+            &[Change::NewContainment, Change::LostDeadLetter],
+        ),
+    ] {
+        assert_eq!((&*changes(ruled, &letter), &*changes(&letter, ruled)), (new, lost));
+    }
 }
 
 /// The end of an alert's story under each policy: what one suppresses at first is not ruled again.
@@ -249,18 +383,21 @@ fn what_a_void_record_names_is_not_ruled_and_what_is_no_record_is_named() {
     assert_eq!(alerts(&broken), Err(2));
 }
 
-#[test]
-fn a_message_that_could_not_be_read_is_ruled_by_nobody() {
-    let policy = keys("registry: {max_age: 1h}", SUPPRESS);
-    let unreadable = tipstaff::case::Unreadable {
+fn unreadable() -> Unreadable<'static> {
+    Unreadable {
         reason: tipstaff::case::Reason::NotJson,
         detail: "d".into(),
         size: 1,
         fingerprint: "f".into(),
         line: None,
         column: None,
-    };
-    let arrival = arrived(Body::Unreadable(unreadable));
+    }
+}
+
+#[test]
+fn a_message_that_could_not_be_read_is_ruled_by_nobody() {
+    let policy = keys("registry: {max_age: 1h}", SUPPRESS);
+    let arrival = arrived(Body::Unreadable(unreadable()));
     let situation =
         Situation { arrival, facts: vec![None, None, None], counters: crate::support::counters(1) };
     let inputs = Inputs {

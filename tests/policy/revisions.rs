@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tipstaff::case::{
-    Again, Arrival, CacheState, Decision, FactState, Millis, Reason, Revised, Ruling, Standing,
-    Value, Wait, Why,
+    Again, Arrival, CacheState, Decision, FactState, Millis, Priority, Reason, Revised, Ruling,
+    Standing, Value, Wait, Why,
 };
-use tipstaff::decide::{Inputs, decide, revise, waits};
+use tipstaff::decide::{Inputs, decide, explain, revise, waits};
 use tipstaff::policy::Policy;
 
 use super::support::*;
@@ -91,6 +91,10 @@ proptest! {
         let rows = facts_of(later.0, later.1, later.2);
         let inputs = Inputs { facts: &rows, ..inputs };
         let again = revise(&policy, &inputs, &revised);
+        let explained = explain(&policy, &inputs, Some(&revised));
+        prop_assert_eq!(&explained.ruling, &again);
+        let nothing = explained.stronger.iter().find(|each| each.needs.is_empty());
+        prop_assert!(nothing.is_none(), "nothing stood in its way: {:?}", nothing);
         prop_assert!(!matches!(again.fate, Ruling::Suppress(_)));
         prop_assert!(again.fate.priority() >= Some(standing.priority));
         let is_held = matches!(again.fate, Ruling::Hold(_));
@@ -105,6 +109,54 @@ proptest! {
 fn ruled<'p>(policy: &'p Policy, rows: &'p Rows, arrival: &'p Arrival<'p>) -> Decision<'p> {
     let counters = Box::leak(Box::new(counters(1)));
     decide(policy, &Inputs { arrival, facts: rows, counters, now: NOW }).decision
+}
+
+/// What is told of a rule is what became of its ruling in the end.
+#[test]
+fn a_revision_is_explained_as_it_is_made() {
+    let (policy, arrival, counters) = (keys("hold"), arrival(plain_alert()), counters(1));
+    let told = |rows: &Rows, is_held: bool, why: Again| {
+        let standing = Standing {
+            is_held,
+            queue: "people".to_owned(),
+            priority: Priority::Low,
+            due: Some(NOW),
+        };
+        let revised = Revised { why, facts: vec![], standing };
+        let inputs = Inputs { arrival: &arrival, facts: rows, counters: &counters, now: NOW };
+        let explained = explain(&policy, &inputs, Some(&revised));
+        let rule = explained.playbooks[0].rules.iter().find(|r| r.rule == explained.ruling.rule);
+        let outcomes: Vec<_> = explained.stronger.iter().map(|each| each.outcome).collect();
+        assert!(!outcomes.contains(&"suppress"), "a revision never does");
+        (explained.ruling.reason, rule.unwrap().effect.clone())
+    };
+    let (fixture, open) = (facts_of(0, 0, 1), facts_of(1, 0, 3));
+    let of = |reason: Reason, effect: &str| (reason, effect.to_owned());
+    assert_eq!(
+        told(&fixture, false, Again::Repaired),
+        of(
+            Reason::LateSuppression,
+            "the first rule that is true: people have it already, and so it is not suppressed"
+        )
+    );
+    assert_eq!(
+        told(&open, true, Again::HoldOver),
+        of(
+            Reason::HoldOver,
+            "can't be decided, and so it goes to people, held as long as it may be: it rules"
+        )
+    );
+    assert_eq!(
+        told(&open, false, Again::Repaired),
+        of(
+            Reason::UnknownFact,
+            "can't be decided, and so people keep it as they have it: it rules"
+        )
+    );
+    assert_eq!(
+        told(&open, true, Again::Repaired),
+        of(Reason::UnknownFact, "can't be decided, and so it is held for people: it rules")
+    );
 }
 
 #[test]

@@ -5,6 +5,9 @@ use crate::replay::{Change, Report};
 /// How much may change; more is exit code 1.
 #[derive(Args)]
 pub(super) struct Budget {
+    /// Alerts that could no longer be read
+    #[arg(long, value_name = "N", help_heading = "Budget")]
+    max_new_dead_letters: Option<u64>,
     /// Alerts that nobody would see any more
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_new_suppressions: Option<u64>,
@@ -20,7 +23,7 @@ pub(super) struct Budget {
     /// Alerts that would be less urgent
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_lowered_priorities: Option<u64>,
-    /// Alerts with another fate
+    /// Alerts with another fate, and those that only one of the two makes of the same events
     #[arg(long, value_name = "N", help_heading = "Budget")]
     max_changed: Option<u64>,
     /// Rulings, of either policy, that rest on facts which were not recorded
@@ -49,12 +52,13 @@ impl Budget {
         };
         let unrecorded = report.rested.iter().map(|rested| rested.rulings).max().unwrap_or(0);
         let all = [
+            of(Change::NewDeadLetter, self.max_new_dead_letters),
             of(Change::NewSuppression, self.max_new_suppressions),
             of(Change::NewContainment, self.max_new_containments),
             of(Change::LostEscalation, self.max_lost_escalations),
             of(Change::NewHold, self.max_new_holds),
             of(Change::LoweredPriority, self.max_lowered_priorities),
-            ("changed", "changed rulings", report.changed, self.max_changed),
+            ("changed", "changed rulings", report.changed + report.unpaired, self.max_changed),
             ("unrecorded", "rulings without a recorded fact", unrecorded, self.max_unrecorded),
         ];
         let asked = all

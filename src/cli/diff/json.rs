@@ -31,6 +31,7 @@ pub(super) fn page(page: &Page<'_>) -> String {
         "unpaired": report.unpaired,
         "foreign": report.foreign,
         "failed": report.failed,
+        "unread": report.unread,
         "unrecorded": by_side(report.rested.each_ref().map(rested)),
         "regrouped": by_side(report.regrouped.map(Value::from)),
         "other_files": page.sides.other_files,

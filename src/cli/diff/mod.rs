@@ -79,7 +79,8 @@ impl Diff {
                 )
             }
         };
-        if report.alerts + report.unreadable + report.unpaired + report.failed == 0 {
+        let lost = report.failed + report.unread;
+        if report.alerts + report.unreadable + report.unpaired + lost == 0 {
             return Err(Failure::Ended(format!("there is no ruling in {from}")));
         }
         let (budget, examples) = (&self.budget, self.examples);
@@ -91,7 +92,7 @@ impl Diff {
         };
         let is_read = say(text.trim_end());
         let is_kept = page.budget.lines(&report).iter().all(|line| line.is_kept());
-        let is_fine = is_read && is_kept && report.failed == 0;
+        let is_fine = is_read && is_kept && lost == 0;
         Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -115,6 +115,10 @@ pub(super) fn notes(page: &Page<'_>) -> Vec<String> {
         ("messages that could not be read, which no policy changes", report.unreadable),
         ("alerts that one of the two configurations alone makes", report.unpaired),
         ("alerts that could not be ruled, a defect to report", report.failed),
+        (
+            "alerts left out because a record of theirs is not whole, for `verify` to look at",
+            report.unread,
+        ),
     ] {
         if count > 0 {
             notes.push(format!("{what}: {}", number(count)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::app::{Failure, Loaded};
 use crate::cli::say;
 use crate::config::load;
+use crate::policy::Expected;
 use crate::text::Source;
 use crate::trial::{Change, Difference, TestOutcome, rewrite, run_tests};
 
@@ -24,11 +25,14 @@ pub(super) fn update(loaded: &Loaded, outcomes: &[TestOutcome]) -> Result<ExitCo
     for (path, differences) in by_file {
         let Some((name, text)) = file(loaded, &path) else { continue };
         let (written, changes, untouched) = rewrite(&text, &differences);
-        for at in &untouched {
-            say(&format!("{at}: left as it is: change it by hand"));
+        for expected in &untouched {
+            say(&format!("{}: left as it is: change it by hand", expected.key_at));
         }
         left += untouched.len();
-        if !changes.is_empty() && is_right(loaded, &name, &path, &written, &changes) {
+        if changes.is_empty() {
+            continue;
+        }
+        if is_right(loaded, (&name, Source::new(&*path, written.as_str())), &changes, &untouched) {
             write(&path, &written)?;
             changes.iter().for_each(tell);
             changed += changes.len();
@@ -49,16 +53,25 @@ fn file(loaded: &Loaded, path: &str) -> Option<(String, String)> {
 }
 
 /// Tries it before anything is written.
-fn is_right(loaded: &Loaded, name: &str, path: &str, text: &str, changes: &[Change]) -> bool {
+fn is_right(
+    loaded: &Loaded,
+    (name, source): (&str, Source),
+    changes: &[Change],
+    untouched: &[&Expected],
+) -> bool {
+    let path = Arc::clone(&source.path);
     let mut files = loaded.files.clone();
-    files.insert(name, Source::new(path, text), None);
+    files.insert(name, source, None);
     let Ok(checked) = load(&files) else { return false };
     let outcomes = run_tests(&checked.policy, |_, _| true);
-    // A change stays in its line, so that what still differs there was changed in vain.
     let mut differences = outcomes.iter().flat_map(|outcome| &outcome.differences);
-    !differences.any(|difference| {
-        let at = &difference.written.key_at;
-        changes.iter().any(|change| change.at.path == at.path && change.at.line == at.line)
+    // A change stays in its line, so that what still differs there was changed in vain.
+    !differences.any(|Difference { written, .. }| {
+        let line = written.key_at.line;
+        let is_left = |left: &&Expected| left.what == written.what && left.key_at.line == line;
+        written.key_at.path == path
+            && changes.iter().any(|change| change.at.line == line)
+            && !untouched.iter().any(is_left)
     })
 }
 
