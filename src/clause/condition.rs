@@ -215,7 +215,7 @@ impl Reader<'_> {
                 }
                 return None;
             }
-            let written = || Written::of(node, self.source);
+            let written = Written::of(node, self.source);
             let clause = compile_as(text, &written, negated, self.schema, self.problems);
             return clause.map(Part::Clause);
         }

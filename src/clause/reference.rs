@@ -2,6 +2,7 @@ use std::fmt::{Result, Write};
 
 use crate::case::{FIELDS, Tri, Type};
 
+use super::schema::OTHERS;
 use super::table::{FUNCTIONS, LITERALS, OPERATORS, Operator, Right};
 use super::{CLAUSES_MAX, DEPTH_MAX, LIST_MAX, PATTERNS_MAX, TEXT_BYTES_MAX};
 
@@ -112,16 +113,8 @@ fn names(page: &mut String) -> Result {
             info.about.replace('<', "&lt;")
         )?;
     }
-    for (name, of, about) in [
-        (
-            "counters.seen",
-            Type::Int,
-            "alerts of this group so far, this one included; needs `group`",
-        ),
-        ("counters.first_seen", Type::Time, "when the first of them came; needs `group`"),
-        ("now", Type::Time, "the moment of the ruling, as its record has it under `at`"),
-    ] {
-        writeln!(page, "| `{name}` | {} | {about} |", of.name())?;
+    for other in &OTHERS {
+        writeln!(page, "| `{}` | {} | {} |", other.path, other.of.name(), other.about)?;
     }
     writeln!(
         page,

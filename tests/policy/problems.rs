@@ -109,6 +109,11 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "unknown(owner.tier, 'old')",
             "1:21: unknown cause `old`: one of error, timeout, stale, conflict, no_key",
         ),
+        ("severty in vault.roles", "1:1: unknown name `severty`, did you mean `severity`?"),
+        (
+            "nhi.id in vault.rols",
+            "1:11: `vault` provides no `vault.rols`, did you mean `vault.roles`?",
+        ),
         ("unknown(nhi.id)", "1:9: only a fact is ever unknown: write !has(nhi.id)"),
         ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"cause\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
