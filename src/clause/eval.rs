@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use memchr::memmem::Finder;
 use regex::Regex;
 
-use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict, Why};
+use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
 use crate::text::At;
 
 use super::operand::Operand;
@@ -209,9 +209,7 @@ impl Test {
             Self::Cidr(of, network) => match of.read(scope) {
                 // A text that is no address is as good as none: it is in no network and out of
                 // none.
-                View::Text(text) => text
-                    .parse::<IpAddr>()
-                    .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),
+                View::Text(text) => within(network, text).map_or(Found::Absent, Found::Holds),
                 other => missing(other),
             },
         }
@@ -247,6 +245,11 @@ impl TextTest {
     }
 }
 
+/// Nothing when the text is no address.
+pub(super) fn within(network: &IpNet, text: &str) -> Option<bool> {
+    text.parse::<IpAddr>().ok().map(|address| network.contains(&address.to_canonical()))
+}
+
 /// A value of another type than declared can't be compared: unknown, toward people.
 fn missing(value: View<'_>) -> Found {
     if value == View::Absent { Found::Absent } else { Found::Unknown }
@@ -254,17 +257,9 @@ fn missing(value: View<'_>) -> Found {
 
 #[inline]
 fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
-    let order = match (left, right) {
-        (View::Absent, _) | (_, View::Absent) => return Found::Absent,
-        (View::Int(left), View::Int(right))
-        | (View::Duration(left), View::Duration(right))
-        | (View::Time(left), View::Time(right)) => left.cmp(&right),
-        (View::Decimal(left), View::Decimal(right)) => left.cmp(&right),
-        (View::Int(left), View::Decimal(right)) => Decimal::from(left).cmp(&right),
-        (View::Decimal(left), View::Int(right)) => left.cmp(&Decimal::from(right)),
-        (View::Bool(left), View::Bool(right)) => left.cmp(&right),
-        (View::Text(left), View::Text(right)) => left.cmp(right),
-        _ => return Found::Unknown,
+    let Some(order) = left.order(right) else {
+        let is_absent = left == View::Absent || right == View::Absent;
+        return if is_absent { Found::Absent } else { Found::Unknown };
     };
     Found::Holds(match relation {
         Relation::Equal => order == Ordering::Equal,
