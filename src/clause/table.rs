@@ -163,9 +163,6 @@ pub(super) static LITERALS: [(Type, &str); 7] = [
     (List, "`[\"a\", \"b\"]`, only behind `in`"),
 ];
 
-/// A name that stands for the moment of the ruling.
-pub(super) const NOW: &str = "now";
-
 pub(super) struct Operator {
     pub symbol: &'static str,
     pub sign: Sign,

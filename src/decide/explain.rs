@@ -308,6 +308,9 @@ impl<'p> Walked<'p> {
             Reason::UnknownBeforeSuppression | Reason::UnknownBeforeEscalation => {
                 "an undecided rule stands before it, and so it is held for people"
             }
+            _ if self.winner.is_some_and(|rule| rule.when.holds_by_unknown(&self.scope)) => {
+                "it rules, at least as urgently as what could win in its place"
+            }
             _ => "it rules",
         };
         format!("the first rule that is true: {then}")
