@@ -1,13 +1,15 @@
 use std::cmp::Ordering;
 
 use ipnet::IpNet;
+use regex::Regex;
 
 use crate::case::Value;
 
 use super::Slot;
-use super::eval::{Clause, Op, Test, TextTest};
+use super::eval::{Clause, Op, Test, TextTest, within};
 use super::operand::Operand;
 use super::table::Relation;
+use super::view::View;
 
 /// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands
 /// at the leaves.
@@ -48,17 +50,48 @@ pub struct Orders {
     pub greater: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Pattern<'c> {
     StartsWith(&'c str),
     EndsWith(&'c str),
     Contains(&'c str),
-    Matches(&'c str),
+    Matches(&'c Regex),
     /// A text that is no address counts as absent.
     Network(IpNet),
 }
 
+impl Pattern<'_> {
+    /// Nothing for a text that counts as absent.
+    pub fn fits(&self, text: &str) -> Option<bool> {
+        match self {
+            Self::StartsWith(part) => Some(text.starts_with(part)),
+            Self::EndsWith(part) => Some(text.ends_with(part)),
+            Self::Contains(part) => Some(text.contains(part)),
+            Self::Matches(pattern) => Some(pattern.is_match(text)),
+            Self::Network(network) => within(network, text),
+        }
+    }
+}
+
+impl PartialEq for Pattern<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::StartsWith(one), Self::StartsWith(other))
+            | (Self::EndsWith(one), Self::EndsWith(other))
+            | (Self::Contains(one), Self::Contains(other)) => one == other,
+            (Self::Matches(one), Self::Matches(other)) => one.as_str() == other.as_str(),
+            (Self::Network(one), Self::Network(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
 impl Orders {
+    /// Nothing where the two can't be compared, or one of them is not there.
+    pub fn hold(self, left: &Value<'_>, right: &Value<'_>) -> Option<bool> {
+        View::of(left).order(View::of(right)).map(|order| self.has(order))
+    }
+
     pub fn has(self, order: Ordering) -> bool {
         match order {
             Ordering::Less => self.less,
@@ -141,7 +174,7 @@ impl TextTest {
                 Ok(part) => Atom::Pattern(of, Pattern::Contains(part)),
                 Err(_) => Atom::Other,
             },
-            Self::Matches(regex) => Atom::Pattern(of, Pattern::Matches(regex.as_str())),
+            Self::Matches(regex) => Atom::Pattern(of, Pattern::Matches(regex)),
             Self::Not(test) => match &**test {
                 Self::Is(is) => Atom::Compare(of, Orders::of(Relation::NotEqual), text(is)),
                 _ => Atom::Other,

@@ -11,18 +11,17 @@ use super::{Clause, Mistake, Name, OPS_MAX, Schema, Slot, TEXT_BYTES_MAX, lex};
 ///
 /// Errors: every mistake becomes a problem at its own column, and nothing is returned.
 pub fn compile(text: &str, at: &At, schema: &Schema, problems: &mut Problems) -> Option<Clause> {
-    compile_as(text, &|| Written::plain(at), false, schema, problems)
+    compile_as(text, &Written::plain(at), false, schema, problems)
 }
 
 /// `negated` compiles `!(text)`, so that a `not:` around a clause reaches its leaves.
 pub(super) fn compile_as(
     text: &str,
-    written: &dyn Fn() -> Written,
+    written: &Written,
     negated: bool,
     schema: &Schema,
     problems: &mut Problems,
 ) -> Option<Clause> {
-    let written = written();
     let start = written.at(0);
     let mut check = Check {
         schema,
@@ -235,20 +234,13 @@ impl Check<'_> {
 
     fn within(&mut self, of: &Expr, infix: Infix, list: &Expr, negated: bool) {
         let found = self.operand(of);
-        let Node::List(items) = &list.node else {
-            let named = matches!(list.node, Node::Name(_)).then(|| self.operand(list));
-            let (Some((value, of_type)), Some(named)) = (found, named) else {
-                return self.mistake(list, "`in` needs a list of values: [\"a\", \"b\"]");
-            };
-            let Some((list_value, list_type)) = named else { return };
-            if infix.operator.row(of_type, Right::Value(list_type)).is_some() {
-                return self.leaf(Test::InList(value, list_value), negated);
+        let items = match &list.node {
+            Node::List(items) => items,
+            Node::Name(_) => {
+                let Some(named) = self.operand(list) else { return };
+                return self.within_named(of, found, infix, (list, named), negated);
             }
-            if list_type == Type::List {
-                let message = format!("a list of texts holds no {}", of_type.name());
-                return self.mistake(of, message);
-            }
-            return self.mistake(list, "`in` needs a list of values: [\"a\", \"b\"]");
+            _ => return self.mistake(list, NO_LIST),
         };
         let Some((value, of_type)) = found else { return };
         if infix.operator.row(of_type, Right::Items(of_type)).is_none() {
@@ -262,6 +254,25 @@ impl Check<'_> {
             _ => Test::In(value, values.into()),
         };
         self.leaf(test, negated);
+    }
+
+    fn within_named(
+        &mut self,
+        of: &Expr,
+        found: Option<(Operand, Type)>,
+        infix: Infix,
+        (list, (list_value, list_type)): (&Expr, (Operand, Type)),
+        negated: bool,
+    ) {
+        if list_type != Type::List {
+            return self.mistake(list, NO_LIST);
+        }
+        let Some((value, of_type)) = found else { return };
+        if infix.operator.row(of_type, Right::Value(list_type)).is_none() {
+            let message = format!("a list of texts holds no {}", of_type.name());
+            return self.mistake(of, message);
+        }
+        self.leaf(Test::InList(value, list_value), negated);
     }
 
     /// The values of a list in brackets, all of one type.
@@ -334,6 +345,8 @@ impl Check<'_> {
         Some((if is_sum { Operand::Plus(both) } else { Operand::Minus(both) }, gives))
     }
 }
+
+const NO_LIST: &str = "`in` needs a list of values: [\"a\", \"b\"]";
 
 /// Why two types can't be compared, with the call that is missing when a text stands for one.
 fn unlike(left: Type, right: Type, right_node: &Node) -> String {

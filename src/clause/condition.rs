@@ -48,6 +48,11 @@ impl Condition {
         self.root.eval(scope)
     }
 
+    /// Whether a part of it holds because a fact is unknown: knowing the fact could undo it.
+    pub fn holds_by_unknown(&self, scope: &Scope<'_>) -> bool {
+        self.root.holds_by_unknown(scope)
+    }
+
     /// How it is built, for who shows it.
     pub fn root(&self) -> &Part {
         &self.root
@@ -96,6 +101,15 @@ impl Part {
             Self::Clause(clause) => clause.eval(scope),
             Self::All(parts) => until(Tri::False, parts, scope),
             Self::Any(parts) => until(Tri::True, parts, scope),
+        }
+    }
+
+    fn holds_by_unknown(&self, scope: &Scope<'_>) -> bool {
+        match self {
+            Self::Clause(clause) => clause.holds_by_unknown(scope),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().any(|part| part.holds_by_unknown(scope))
+            }
         }
     }
 
@@ -215,7 +229,7 @@ impl Reader<'_> {
                 }
                 return None;
             }
-            let written = || Written::of(node, self.source);
+            let written = Written::of(node, self.source);
             let clause = compile_as(text, &written, negated, self.schema, self.problems);
             return clause.map(Part::Clause);
         }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use memchr::memmem::Finder;
 use regex::Regex;
 
-use crate::case::{Because, Decimal, Seen, Tri, Value, Verdict, Why};
+use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
 use crate::text::At;
 
 use super::operand::Operand;
@@ -95,10 +95,26 @@ impl Clause {
         }
     }
 
-    /// Whether a part of it holds because something is unknown.
     pub fn asks_for_unknown(&self) -> bool {
-        let is_it = |op: &Op| matches!(op, Op::Leaf { test: Test::Unknown(..), .. });
-        self.ops.iter().any(is_it)
+        self.asked_unknown().next().is_some()
+    }
+
+    /// The facts of which it asks whether they are unknown.
+    pub fn asked_unknown(&self) -> impl Iterator<Item = Slot> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Leaf { test: Test::Unknown(slot, _), .. } => Some(*slot),
+            Op::Leaf { .. } | Op::And | Op::Or => None,
+        })
+    }
+
+    /// Whether a part of it holds because a fact is unknown: knowing the fact could undo it.
+    pub(super) fn holds_by_unknown(&self, scope: &Scope<'_>) -> bool {
+        self.ops.iter().any(|op| match op {
+            Op::Leaf { test: test @ Test::Unknown(..), negated: false } => {
+                test.eval(false, scope) == Tri::True
+            }
+            Op::Leaf { .. } | Op::And | Op::Or => false,
+        })
     }
 
     /// Fields, facts and counters it names, each once.
@@ -131,9 +147,11 @@ impl Clause {
                 continue;
             }
             // Both sides of a comparison that can't be made are named, even where one is present:
-            // consent must cover whatever the comparison rested on.
-            let rested_on = self.names.iter().filter(|name| test.uses(name.slot));
-            found.extend(rested_on);
+            // consent must cover whatever the comparison rested on. `now` is known, and stands for
+            // a calculation that names nothing else.
+            let rested_on = || self.names.iter().filter(|name| test.uses(name.slot));
+            let is_of_now = rested_on().all(|name| name.slot == Slot::Now);
+            found.extend(rested_on().filter(|name| is_of_now || name.slot != Slot::Now));
         }
     }
 }
@@ -152,10 +170,13 @@ fn rank(value: Tri) -> u128 {
 
 impl Test {
     /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
-    /// and an unknown value makes both unknown. Only `has` answers about absence itself.
+    /// and an unknown value makes both unknown. Only `has` answers about absence itself, and only
+    /// `unknown` about what is unknown.
     fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
         if let Self::Unknown(slot, why) = self {
             return match scope.read(*slot) {
+                // Whether it was known when the record was written is not known now.
+                Value::Unknown(Why::NotRecorded) => Tri::Unknown,
                 Value::Unknown(found) if !negated => Tri::of(why.is_none_or(|why| why == found)),
                 // What it turned out to be could undo whatever rested on its being known.
                 Value::Unknown(_) => Tri::Unknown,
@@ -209,9 +230,7 @@ impl Test {
             Self::Cidr(of, network) => match of.read(scope) {
                 // A text that is no address is as good as none: it is in no network and out of
                 // none.
-                View::Text(text) => text
-                    .parse::<IpAddr>()
-                    .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),
+                View::Text(text) => within(network, text).map_or(Found::Absent, Found::Holds),
                 other => missing(other),
             },
         }
@@ -247,6 +266,11 @@ impl TextTest {
     }
 }
 
+/// Nothing when the text is no address.
+pub(super) fn within(network: &IpNet, text: &str) -> Option<bool> {
+    text.parse::<IpAddr>().ok().map(|address| network.contains(&address.to_canonical()))
+}
+
 /// A value of another type than declared can't be compared: unknown, toward people.
 fn missing(value: View<'_>) -> Found {
     if value == View::Absent { Found::Absent } else { Found::Unknown }
@@ -254,17 +278,9 @@ fn missing(value: View<'_>) -> Found {
 
 #[inline]
 fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
-    let order = match (left, right) {
-        (View::Absent, _) | (_, View::Absent) => return Found::Absent,
-        (View::Int(left), View::Int(right))
-        | (View::Duration(left), View::Duration(right))
-        | (View::Time(left), View::Time(right)) => left.cmp(&right),
-        (View::Decimal(left), View::Decimal(right)) => left.cmp(&right),
-        (View::Int(left), View::Decimal(right)) => Decimal::from(left).cmp(&right),
-        (View::Decimal(left), View::Int(right)) => left.cmp(&Decimal::from(right)),
-        (View::Bool(left), View::Bool(right)) => left.cmp(&right),
-        (View::Text(left), View::Text(right)) => left.cmp(right),
-        _ => return Found::Unknown,
+    let Some(order) = left.order(right) else {
+        let is_absent = left == View::Absent || right == View::Absent;
+        return if is_absent { Found::Absent } else { Found::Unknown };
     };
     Found::Holds(match relation {
         Relation::Equal => order == Ordering::Equal,

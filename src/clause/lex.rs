@@ -25,7 +25,7 @@ const BRACKETS: [&str; 6] = ["(", ")", "[", "]", ",", "."];
 /// that the rest can be checked too; else the tokens are nothing.
 pub(super) fn tokens(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Vec<Placed>> {
     let chars: Vec<char> = text.chars().collect();
-    let mut lexer = Lexer { chars: &chars, next: 0, mistakes, after_operand: false };
+    let mut lexer = Lexer { chars: &chars, next: 0, mistakes, after: After::Operator };
     let mut tokens = Vec::new();
     while let Some(c) = lexer.peek(0) {
         let at = lexer.next;
@@ -35,9 +35,10 @@ pub(super) fn tokens(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Vec<Plac
         }
         match lexer.token(c) {
             Ok(token) => {
-                lexer.after_operand = match &token {
-                    Token::Word(_) | Token::Text(_) | Token::Int(_) | Token::Decimal(_) => true,
-                    Token::Symbol(symbol) => matches!(*symbol, ")" | "]"),
+                lexer.after = match &token {
+                    Token::Symbol(".") => After::Dot,
+                    Token::Symbol(symbol) if !matches!(*symbol, ")" | "]") => After::Operator,
+                    _ => After::Operand,
                 };
                 tokens.push(Placed { at, end: lexer.next, token });
             }
@@ -54,8 +55,16 @@ struct Lexer<'t> {
     chars: &'t [char],
     next: usize,
     mistakes: &'t mut Vec<Mistake>,
-    /// An operator is what can follow now.
-    after_operand: bool,
+    after: After,
+}
+
+/// What stands before the next token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Operand,
+    Operator,
+    /// A name goes on, whatever its words mean elsewhere.
+    Dot,
 }
 
 impl Lexer<'_> {
@@ -86,7 +95,7 @@ impl Lexer<'_> {
             return Ok(self.word(at, word));
         }
         let is_negative = first == '-' && self.peek(1).is_some_and(|c| c.is_ascii_digit());
-        if first.is_ascii_digit() || is_negative && !self.after_operand {
+        if first.is_ascii_digit() || is_negative && self.after != After::Operand {
             return self.number();
         }
         for symbol in OPERATORS.iter().map(|operator| operator.symbol).chain(BRACKETS) {
@@ -106,11 +115,11 @@ impl Lexer<'_> {
     /// The words that other languages have for our signs are taken for them.
     fn word(&mut self, at: usize, word: String) -> Token {
         let lower = word.to_ascii_lowercase();
-        let meant = match (lower.as_str(), self.after_operand) {
-            ("and", true) => "&&",
-            ("or", true) => "||",
-            ("not", false) => "!",
-            ("in", _) if word == "in" => return Token::Symbol("in"),
+        let meant = match (lower.as_str(), self.after) {
+            ("and", After::Operand) => "&&",
+            ("or", After::Operand) => "||",
+            ("not", After::Operator) => "!",
+            ("in", After::Operand | After::Operator) if word == "in" => return Token::Symbol("in"),
             _ => return Token::Word(word),
         };
         let message = format!("`{word}` is not an operator, did you mean `{meant}`?");

@@ -1,10 +1,11 @@
 //! The condition language: a small subset of CEL, three-valued, compiled once and evaluated flat.
 //!
 //! Comes in: one text and the `Schema` of what it may name. Goes out: a `Clause`, or problems
-//! at the exact column. Must stay true: a clause is true or false only if it would be so whatever
-//! the unknown values turned out to be, and absence makes nothing true (INV-4). What the language
-//! has is one table, `table.rs`. Deliberately absent: arithmetic but with times, loops, functions
-//! of users.
+//! at the exact column. Must stay true: a clause that does not ask by `unknown(…)` is true or
+//! false only if it would be so whatever the unknown values turned out to be, and one that asks
+//! tells whether it holds by that; absence makes nothing true but `!has(…)` (INV-4). What the
+//! language has is one table, `table.rs`. Deliberately absent: arithmetic but with times, loops,
+//! functions of users.
 
 mod gaps;
 mod table;

@@ -2,6 +2,7 @@ use std::fmt::{Result, Write};
 
 use crate::case::{FIELDS, Tri, Type};
 
+use super::schema::OTHERS;
 use super::table::{FUNCTIONS, LITERALS, OPERATORS, Operator, Right};
 use super::{CLAUSES_MAX, DEPTH_MAX, LIST_MAX, PATTERNS_MAX, TEXT_BYTES_MAX};
 
@@ -38,7 +39,9 @@ is older than `max_age`, sources contradict each other). A clause is true, false
   absence itself.
 - Anything over an unknown value is unknown, also `has(name)`, unless the rest of the clause settles it: `false && unknown` is
   false. So a clause that is true or false stays so whatever the unknown values turn out to be. Only `unknown(fact)` asks about
-  that itself; nothing is suppressed or escalated by it.
+  that itself, and knowing the fact undoes it: nothing is suppressed, escalated or denied by it, and what it routes or holds is at
+  least as urgent as every rule that could win in its place, and as the last one. Ruled again from a record that does not hold the
+  fact, it is unknown, too.
 - `a != b` is a comparison, too: over an absent value it is false, while `!(a == b)` is unknown.
 - A calculation that leaves the range of times is unknown.
 
@@ -112,16 +115,8 @@ fn names(page: &mut String) -> Result {
             info.about.replace('<', "&lt;")
         )?;
     }
-    for (name, of, about) in [
-        (
-            "counters.seen",
-            Type::Int,
-            "alerts of this group so far, this one included; needs `group`",
-        ),
-        ("counters.first_seen", Type::Time, "when the first of them came; needs `group`"),
-        ("now", Type::Time, "the moment of the ruling, as its record has it under `at`"),
-    ] {
-        writeln!(page, "| `{name}` | {} | {about} |", of.name())?;
+    for other in &OTHERS {
+        writeln!(page, "| `{}` | {} | {} |", other.path, other.of.name(), other.about)?;
     }
     writeln!(
         page,

@@ -1,7 +1,37 @@
 use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
 use crate::text::{At, suggestion};
 
-use super::table::NOW;
+/// What a condition may name beside the alert's fields and the facts.
+pub(super) struct Other {
+    pub path: &'static str,
+    pub slot: Slot,
+    pub of: Type,
+    pub about: &'static str,
+}
+
+pub(super) static OTHERS: [Other; 3] = [
+    Other {
+        path: "counters.seen",
+        slot: Slot::Seen,
+        of: Type::Int,
+        about: "alerts of this group so far, this one included; needs `group`",
+    },
+    Other {
+        path: "counters.first_seen",
+        slot: Slot::FirstSeen,
+        of: Type::Time,
+        about: "when the first of them came; needs `group`",
+    },
+    Other {
+        path: "now",
+        slot: Slot::Now,
+        of: Type::Time,
+        about: "the moment of the ruling, as its record has it under `at`",
+    },
+];
+
+/// At the beginning of a name they are no name.
+const WORDS: [&str; 5] = ["true", "false", "null", "in", "not"];
 
 /// What conditions may name beside the alert's own fields: the enrichers, by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,11 +48,9 @@ pub enum Slot {
         enricher: usize,
         field: usize,
     },
-    /// `counters.seen`
     Seen,
-    /// `counters.first_seen`
     FirstSeen,
-    /// `now`: in conditions alone, since nothing is proved or grouped by it.
+    /// In conditions alone, since nothing is proved or grouped by it.
     Now,
 }
 
@@ -60,7 +88,8 @@ impl Schema {
 
     /// What a condition may name.
     pub(super) fn name(&self, path: &str) -> Option<(Slot, Type)> {
-        if path == NOW { Some((Slot::Now, Type::Time)) } else { self.find(path) }
+        let other = OTHERS.iter().find(|other| other.path == path);
+        other.map(|other| (other.slot, other.of)).or_else(|| self.find(path))
     }
 
     /// An alert's field, a counter or a fact. The alert's names win.
@@ -68,17 +97,18 @@ impl Schema {
         if let Some(field) = field_named(path) {
             return Some((Slot::Field(field), field.of()));
         }
-        match path {
-            "counters.seen" => Some((Slot::Seen, Type::Int)),
-            "counters.first_seen" => Some((Slot::FirstSeen, Type::Time)),
-            _ => self.fact(path),
-        }
+        let counter = OTHERS.iter().find(|other| other.path == path && other.slot != Slot::Now);
+        counter.map(|counter| (counter.slot, counter.of)).or_else(|| self.fact(path))
     }
 
     /// Why an enricher may not be called so, if it may not.
     pub fn enricher_name_problem(name: &str) -> Option<String> {
-        if name == "counters" || name == NOW || FIELDS.iter().any(|info| info.group == name) {
+        let mut others = OTHERS.iter().filter_map(|other| other.path.split('.').next());
+        if others.any(|group| group == name) || FIELDS.iter().any(|info| info.group == name) {
             return Some(format!("`{name}` is the name of a part of every alert, choose another"));
+        }
+        if WORDS.contains(&name) {
+            return Some(format!("`{name}` has a meaning in conditions, choose another name"));
         }
         let mut chars = name.chars();
         let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase());
@@ -97,7 +127,7 @@ impl Schema {
             return format!("`{}` provides no `{path}`{hint}", shape.name);
         }
         let mut paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
-        paths.extend(["counters.seen", "counters.first_seen", NOW].map(str::to_owned));
+        paths.extend(OTHERS.iter().map(|other| other.path.to_owned()));
         paths.extend(self.enrichers.iter().flat_map(paths_of));
         let hint = suggestion(path, paths.iter().map(String::as_str));
         if hint.is_empty() && !path.contains('.') {
@@ -109,4 +139,28 @@ impl Schema {
 
 fn paths_of(shape: &EnricherShape) -> Vec<String> {
     shape.provides.iter().map(|(name, _)| format!("{}.{name}", shape.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clause::compile;
+    use crate::text::Problems;
+
+    #[test]
+    fn an_enricher_is_called_by_a_word_that_a_condition_can_begin_with() {
+        let words = ["in", "not", "true", "false", "null", "and", "or", "has", "exists", "r"];
+        for name in words {
+            let provides = words.map(|field| (field.to_owned(), Type::Bool)).to_vec();
+            let schema = Schema { enrichers: vec![EnricherShape { name: name.into(), provides }] };
+            let at = At { path: "f.yaml".into(), line: 1, column: 1 };
+            let compiles =
+                |text: &str| compile(text, &at, &schema, &mut Problems::default()).is_some();
+            let is_refused = Schema::enricher_name_problem(name).is_some();
+            for field in words {
+                let text = format!("{name}.{field} && !{name}.{field} || {name}.{field} == true");
+                assert_eq!(compiles(&text), !is_refused, "{text}");
+            }
+        }
+    }
 }

@@ -71,7 +71,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         gives: None,
         gaps: Gaps::Asks,
         about: "the fact is not known, for this cause where one is given: error, timeout, stale, conflict or no_key. \
-            Only in rules that route or hold. Not in CEL",
+            Only in rules that route or hold; not in a `deny`. Not in CEL",
         example: "unknown(vault.rotated, \"timeout\")",
     },
     Function {
@@ -162,9 +162,6 @@ pub(super) static LITERALS: [(Type, &str); 7] = [
     (Duration, "`duration(\"90m\")`"),
     (List, "`[\"a\", \"b\"]`, only behind `in`"),
 ];
-
-/// A name that stands for the moment of the ruling.
-pub(super) const NOW: &str = "now";
 
 pub(super) struct Operator {
     pub symbol: &'static str,

@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use crate::case::{Decimal, Value};
 
 /// A value as conditions look at it: copied, never dropped.
@@ -27,6 +29,22 @@ impl<'v> View<'v> {
             Value::Time(value) => Self::Time(value.0),
             Value::Duration(value) => Self::Duration(*value),
             Value::List(items) => Self::List(items),
+        }
+    }
+
+    /// Nothing where the two can't be compared, or one of them is not there.
+    #[inline]
+    pub fn order(self, other: Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Int(one), Self::Int(other))
+            | (Self::Duration(one), Self::Duration(other))
+            | (Self::Time(one), Self::Time(other)) => Some(one.cmp(&other)),
+            (Self::Decimal(one), Self::Decimal(other)) => Some(one.cmp(&other)),
+            (Self::Int(one), Self::Decimal(other)) => Some(Decimal::from(one).cmp(&other)),
+            (Self::Decimal(one), Self::Int(other)) => Some(one.cmp(&Decimal::from(other))),
+            (Self::Bool(one), Self::Bool(other)) => Some(one.cmp(&other)),
+            (Self::Text(one), Self::Text(other)) => Some(one.cmp(other)),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Config, report, say};
 use crate::app::{Failure, Loaded, system_clock};
 use crate::policy::{Finding, Severity, findings};
+use crate::text::plain;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -64,7 +65,8 @@ impl Check {
 
 fn line(finding: &Finding) -> String {
     let code = finding.code;
-    format!("{}: {} {}: {}", finding.at, code.severity().name(), code.id(), finding.message)
+    let (severity, message) = (code.severity().name(), plain(&finding.message));
+    format!("{}: {severity} {}: {message}", finding.at, code.id())
 }
 
 fn count(found: &[Finding], severity: Severity) -> usize {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Kind, Record};
 use crate::case::{Field, Ruling};
+use crate::text::plain;
 
 /// Running totals by ruling, in the order in which people care.
 #[derive(Debug, Default)]
@@ -73,15 +74,13 @@ fn color(ruling: &Ruling<'_>) -> &'static str {
     }
 }
 
-/// At most `width` characters, control characters made visible: an alert's words never steer a
-/// terminal.
+/// At most `width` characters: an alert's words never steer a terminal.
 pub(super) fn shown(text: &str, width: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    let count = text.chars().count();
-    if count <= width {
-        return clean.collect();
+    let clean = plain(text);
+    if clean.chars().count() <= width {
+        return clean;
     }
-    let mut cut: String = clean.take(width.saturating_sub(1)).collect();
+    let mut cut: String = clean.chars().take(width.saturating_sub(1)).collect();
     cut.push('…');
     cut
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Config, report, say};
 use crate::app::{Failure, Loaded, system_clock};
+use crate::text::plain;
 use crate::trial::{Coverage, TestOutcome, coverage, run_tests};
 
 mod update;
@@ -96,7 +97,7 @@ fn tell_coverage(covered: &Coverage) {
         of(covered.unknowns, "rules unknown")
     ));
     for gap in &covered.gaps {
-        say(&format!("        {}: {} (rule `{}`)", gap.at, gap.message, gap.rule));
+        say(&format!("        {}: {} (rule `{}`)", gap.at, plain(&gap.message), gap.rule));
     }
 }
 

@@ -2,6 +2,7 @@ use crate::case::{
     Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold,
     Millis, Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
 };
+use crate::clause::Slot;
 use crate::policy::Policy;
 
 use super::{Inputs, decide};
@@ -57,7 +58,8 @@ pub(super) fn again<'p>(
 /// Enrichers whose answers may still change this ruling, and why each is unknown in it.
 ///
 /// What is held, or rests on an unknown fact, waits for all that is unknown or too old; any other
-/// case for what failed, came late or is on its way, which may tell people more.
+/// case for what failed, came late or is on its way, which may tell people more, and for what its
+/// rule asks by `unknown(…)`.
 pub fn waits<'p>(
     policy: &'p Policy,
     facts: &Facts,
@@ -71,13 +73,21 @@ pub fn waits<'p>(
     };
     let playbook = policy.playbooks().iter().find(|each| *each.name == *decision.playbook);
     let ages = playbook.map_or(&policy.boundary().max_age_ms, |each| &each.boundary_max_age_ms);
+    let rules = playbook.map(|each| each.rules.as_slice()).unwrap_or_default();
+    let rule = rules.iter().find(|rule| *rule.id == *decision.rule);
+    let clauses = rule.map(|rule| rule.when.clauses()).unwrap_or_default();
+    let asked = clauses.iter().flat_map(|clause| clause.asked_unknown());
+    let asked: Vec<usize> = asked.filter_map(Slot::enricher).collect();
     let shapes = policy.schema().enrichers.iter().enumerate();
     let wait = |(index, shape): (usize, &'p EnricherShape)| {
         let row = facts.get(index)?.as_ref()?;
         let why = unknown(row, ages.get(index).copied().flatten(), now)?;
         // A table is not asked again by itself.
         let is_asked_again = why == Why::Stale && row.cache == Some(CacheState::Stale);
-        let is_open = all || is_asked_again || matches!(why, Why::Error | Why::Timeout);
+        let is_open = all
+            || asked.contains(&index)
+            || is_asked_again
+            || matches!(why, Why::Error | Why::Timeout);
         is_open.then(|| Wait { enricher: (&*shape.name).into(), why })
     };
     shapes.filter_map(wait).collect()

@@ -11,13 +11,22 @@ pub struct Walk<'p> {
     /// The first of them that asks for people.
     pub stopped: Option<&'p Rule>,
     pub winner: Option<&'p Rule>,
+    /// The most urgent that could come of the rules behind a winner that only holds because a fact
+    /// is unknown.
+    instead: Option<Priority>,
 }
 
 impl<'p> Walk<'p> {
     pub(super) fn new(playbook: &'p Playbook, scope: &Scope<'_>) -> Self {
-        let mut walk =
-            Self { passed: Vec::new(), unknown: Vec::new(), stopped: None, winner: None };
-        for rule in &playbook.rules {
+        let mut walk = Self {
+            passed: Vec::new(),
+            unknown: Vec::new(),
+            stopped: None,
+            winner: None,
+            instead: None,
+        };
+        let mut rules = playbook.rules.iter();
+        for rule in rules.by_ref() {
             match rule.when.eval(scope) {
                 Tri::True => {
                     walk.winner = Some(rule);
@@ -34,6 +43,9 @@ impl<'p> Walk<'p> {
                 }
             }
         }
+        if walk.winner.is_some_and(|rule| rule.when.holds_by_unknown(scope)) {
+            walk.instead = Some(most_urgent(rules, playbook.fallback.1.priority, scope));
+        }
         walk
     }
 
@@ -46,10 +58,11 @@ impl<'p> Walk<'p> {
         }
     }
 
-    /// At least this urgent: what an unknown rule would have given must not be lowered (INV-4).
+    /// At least this urgent: what an unknown rule would have given, or another one in the place of
+    /// a rule that asks for what is unknown, must not be lowered (INV-4).
     pub(super) fn floor(&self, priority: Priority) -> Priority {
         let unknown = self.unknown.iter().filter_map(|rule| rule.outcome.priority());
-        unknown.fold(priority, Priority::max)
+        unknown.chain(self.instead).fold(priority, Priority::max)
     }
 
     /// As `floor`, and at least as urgent as the rule that would have won.
@@ -75,4 +88,24 @@ impl<'p> Walk<'p> {
     fn is_same(&self, rule: &Rule) -> bool {
         self.winner.is_some_and(|winner| winner.outcome == rule.outcome)
     }
+}
+
+/// Of rules of which each could win in the place of one before it, up to the first that is true
+/// whatever is learned. What is refused or held among them is as urgent as the last rule.
+fn most_urgent<'p>(
+    rules: impl Iterator<Item = &'p Rule>,
+    last: Priority,
+    scope: &Scope<'_>,
+) -> Priority {
+    let mut most = last;
+    for rule in rules {
+        let verdict = rule.when.eval(scope);
+        if verdict != Tri::False {
+            most = rule.outcome.priority().map_or(most, |priority| priority.max(most));
+        }
+        if verdict == Tri::True && !rule.when.holds_by_unknown(scope) {
+            break;
+        }
+    }
+    most
 }

@@ -175,10 +175,7 @@ impl Layer {
         let required = self.require_escalate.facts.iter().chain(&self.require_suppress.facts);
         let context = self.environment.iter().chain(&self.tier);
         let referred = required.map(|(fact, _)| fact).chain(context).map(|fact| fact.slot);
-        named.chain(referred).filter_map(|slot| match slot {
-            Slot::Fact { enricher, .. } => Some(enricher),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
-        })
+        named.chain(referred).filter_map(Slot::enricher)
     }
 }
 

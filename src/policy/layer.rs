@@ -7,8 +7,8 @@ use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;
 use super::read::{
-    Reference, ToQueue, declared, max_ages, one_of, owner, reference, require_duration,
-    require_name, strings, to_queue,
+    Reference, ToQueue, declared, max_ages, one_of, owner, reference, refuse_unknown,
+    require_duration, require_name, strings, to_queue,
 };
 
 struct Reader<'r> {
@@ -162,6 +162,12 @@ impl Reader<'_> {
         let node = fields.require("when", self.problems);
         let when =
             node.and_then(|node| Condition::read(node, self.source, self.schema, self.problems));
+        // INVARIANT (INV-5): a denial that stands only while a fact is unknown is not monotone, and
+        // nothing could be proved about it.
+        if let Some(when) = &when {
+            let why = "name the fact under `require`, which refuses where it is unknown";
+            refuse_unknown(when, why, self.problems);
+        }
         let text = node.map(written).unwrap_or_default();
         let why = fields.require_text("why", self.problems).map(str::to_owned);
         Some(Deny { id, label: String::new(), of: of?, when: when?, text, why: why? })

@@ -1,5 +1,5 @@
 use crate::case::{Millis, Priority, Type, Value, parse_duration};
-use crate::clause::{Schema, Slot};
+use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
 use super::findings::Code;
@@ -122,6 +122,14 @@ pub(super) fn reference(
         return None;
     };
     Some(Reference { path: path.to_owned(), slot, of, at: at.clone() })
+}
+
+/// Asking whether a fact is unknown leads to people, and nowhere else.
+pub(super) fn refuse_unknown(when: &Condition, why: &str, problems: &mut Problems) {
+    for clause in when.clauses().into_iter().filter(|clause| clause.asks_for_unknown()) {
+        let message = format!("`unknown(…)` is for rules that route or hold: {why}");
+        problems.add(&clause.at, message);
+    }
 }
 
 pub(super) fn owner(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {

@@ -4,7 +4,7 @@ use crate::text::{At, Fields, Node, Problems, Source};
 
 use super::findings::Code;
 use super::read::{
-    Reference, ToQueue, one_of, reference, require_duration, require_name, to_queue,
+    Reference, ToQueue, one_of, reference, refuse_unknown, require_duration, require_name, to_queue,
 };
 
 #[derive(Debug)]
@@ -166,10 +166,9 @@ pub(super) fn rule(node: &Node, names: &Names<'_>, problems: &mut Problems) -> O
         problems.add(&node.at, message);
     }
     // INVARIANT (INV-4): unknown never helps automation.
-    for clause in clauses.iter().filter(|clause| acts && clause.asks_for_unknown()) {
-        let message = "`unknown(…)` is for rules that route or hold: nothing is suppressed or \
-                       escalated because a fact is unknown";
-        problems.add(&clause.at, message);
+    if let Some(when) = when.as_ref().filter(|_| acts) {
+        let why = "nothing is suppressed or escalated because a fact is unknown";
+        refuse_unknown(when, why, problems);
     }
     fields.finish(problems);
     Some(Rule {

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::plain::plain;
+
 /// A line of a file, made fit to be shown, and which of its characters are meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Excerpt {
@@ -20,11 +22,12 @@ impl Excerpt {
         let chars = chars.unwrap_or_else(|| width(&rest)).min(rest.len()).max(1);
         let cut = if before > BEFORE_MAX { before - BEFORE_MAX + 10 } else { 0 };
         let start = if cut > 0 { "…" } else { "" };
-        let shown = line.chars().skip(cut).take(WIDTH_MAX).map(plain);
+        let shown: String = line.chars().skip(cut).take(WIDTH_MAX).collect();
         let end = if line.chars().nth(cut + WIDTH_MAX).is_some() { "…" } else { "" };
-        let shown = format!("{start}{}{end}", shown.collect::<String>());
+        let shown = plain(&format!("{start}{shown}{end}"));
+        let chars = chars.min(cut + WIDTH_MAX - before);
         let before = before - cut + usize::from(cut > 0);
-        Some(Self { line: shown.trim_end().to_owned(), before, chars: chars.min(WIDTH_MAX) })
+        Some(Self { line: shown.trim_end().to_owned(), before, chars })
     }
 
     /// Without a line break at the end.
@@ -39,17 +42,6 @@ impl Excerpt {
         writeln!(f, "{margin} |\n{number} | {}", self.line)?;
         write!(f, "{margin} | {space}{}", "^".repeat(self.chars))?;
         help.map_or(Ok(()), |help| write!(f, "\n{margin} = {help}"))
-    }
-}
-
-/// A terminal must not obey a file.
-fn plain(c: char) -> char {
-    let turns =
-        matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    match c {
-        '\t' => ' ',
-        _ if c.is_control() || turns => '\u{b7}',
-        _ => c,
     }
 }
 
@@ -88,6 +80,12 @@ mod tests {
         assert_eq!(shown("é: == 1", 4, Some(2)), lines("é: == 1", "   ^^"));
         assert_eq!(shown("a:", 3, None), lines("a:", "  ^"), "at the end");
         assert_eq!(shown("a\t\u{1b}\u{202e}b", 5, None), lines("a \u{b7}\u{b7}b", "    ^"));
+        let cut = "x".repeat(WIDTH_MAX);
+        let carets = format!("{}{}", " ".repeat(60), "^".repeat(WIDTH_MAX - 60));
+        assert_eq!(shown(&cut.repeat(3), 61, Some(200)), lines(&format!("{cut}…"), &carets));
+        let carets = format!("{}{}", " ".repeat(61), "^".repeat(WIDTH_MAX - 60));
+        let both = format!("…{cut}…");
+        assert_eq!(shown(&cut.repeat(3), 101, Some(200)), lines(&both, &carets));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 
 mod node;
 mod fields;
+mod plain;
 mod excerpt;
 mod problems;
 mod written;
 
 pub use fields::{Fields, suggestion};
 pub use node::{Data, Node, read};
+pub use plain::plain;
 pub use problems::{At, Problem, Problems, Source};
 pub use written::Written;

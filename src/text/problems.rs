@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::excerpt::Excerpt;
+use super::plain::plain;
 
 /// One file as it was read: its path as users know it, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.path, self.line, self.column)
+        write!(f, "{}:{}:{}", plain(&self.path), self.line, self.column)
     }
 }
 
@@ -47,7 +48,7 @@ const ANY: &str = "TS-001";
 
 impl Problem {
     pub fn new(at: At, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), code: ANY, excerpt: None }
+        Self { at, message: plain(&message.into()), code: ANY, excerpt: None }
     }
 
     /// The mistake, and what to write instead, where the message says so at its end.

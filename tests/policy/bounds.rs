@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tipstaff::policy::findings;
 use tipstaff::text::{Problems, Source, read};
 
 use crate::support::policy;
@@ -22,21 +23,21 @@ fn filled(bytes: usize, (start, end): (&str, &str), item: impl Fn(usize) -> Stri
     text + end
 }
 
+const HEAD: &str = "playbook: p\ntitle: t\nowner: o\nmode: live\non: {kind: k}\nrules:\n";
+const LAST: &str = "  - id: otherwise\n    route: {queue: q, priority: low}\n";
+
+fn rule(number: usize, clauses: &str) -> String {
+    format!("  - id: r{number}\n    when: [{clauses}]\n    route: {{queue: q, priority: low}}\n")
+}
+
 #[test]
 fn the_largest_files_are_read_in_bounded_time() {
     let began = Instant::now();
     let decimals = filled(1_000_000, ("[", "1]"), |_| "0.25,".to_owned());
     let mut problems = Problems::default();
     assert!(read(&Source::new("f.yaml", decimals), &mut problems).is_some());
-    let head = "playbook: p\ntitle: t\nowner: o\nmode: live\non: {kind: k}\nrules:\n";
-    let last = "  - id: otherwise\n    route: {queue: q, priority: low}\n";
-    let rule = |clauses: String| {
-        move |number: usize| {
-            format!(
-                "  - id: r{number}\n    when: [{clauses}]\n    route: {{queue: q, priority: low}}\n"
-            )
-        }
-    };
+    let (head, last) = (HEAD, LAST);
+    let rule = |clauses: String| move |number: usize| rule(number, &clauses);
     let when = format!("{head}  - id: r\n    when: [");
     let patterns = vec![r#""nhi.id.matches('[a-z]{1,40}')""#; 40].join(", ");
     for (text, expected) in [
@@ -56,5 +57,27 @@ fn the_largest_files_are_read_in_bounded_time() {
         assert!(problems.len() <= 501, "{}", problems.len());
         assert!(problems.iter().any(|each| each.contains(expected)), "{expected}: {problems:?}");
     }
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+}
+
+/// All of them about one name, so that each value might be matched with each pattern.
+#[test]
+fn what_is_found_in_many_patterns_and_values_is_found_in_bounded_time() {
+    let began = Instant::now();
+    let patterns = |of: usize| {
+        let pattern = |number| format!("\"nhi.id.matches('^[a-z]{{1,40}}{of}-{number}')\"");
+        (0..40).map(pattern).collect::<Vec<_>>().join(", ")
+    };
+    let values = |of: usize| {
+        let value = |number| format!("'v{of}-{number}'");
+        format!("\"nhi.id in [{}]\"", (0..250).map(value).collect::<Vec<_>>().join(", "))
+    };
+    let mut text = HEAD.to_owned();
+    (0..5).for_each(|of| text.push_str(&rule(of, &patterns(of))));
+    (5..45).for_each(|of| text.push_str(&rule(of, &values(of))));
+    text.push_str(LAST);
+    let policy = policy(&[&text], &[BASE]).unwrap();
+    let found = findings(&policy);
+    assert!(found.iter().all(|each| !each.message.contains("rule `r")), "nothing can be claimed");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }

@@ -78,6 +78,7 @@ fn that_a_fact_is_unknown_can_be_asked_and_its_being_known_is_never_assumed() {
         (Value::Absent, [no, no, yes, yes]),
         (Value::Unknown(Why::Stale), [yes, yes, open, open]),
         (Value::Unknown(Why::Conflict), [yes, no, open, open]),
+        (Value::Unknown(Why::NotRecorded), [open, open, open, open]),
     ] {
         let values = with(value);
         let texts =

@@ -109,6 +109,11 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "unknown(owner.tier, 'old')",
             "1:21: unknown cause `old`: one of error, timeout, stale, conflict, no_key",
         ),
+        ("severty in vault.roles", "1:1: unknown name `severty`, did you mean `severity`?"),
+        (
+            "nhi.id in vault.rols",
+            "1:11: `vault` provides no `vault.rols`, did you mean `vault.roles`?",
+        ),
         ("unknown(nhi.id)", "1:9: only a fact is ever unknown: write !has(nhi.id)"),
         ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"cause\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
@@ -421,4 +426,40 @@ fn nothing_is_suppressed_because_a_fact_is_unknown() {
     {
         assert_eq!(with(outcome), [""; 0]);
     }
+}
+
+#[test]
+fn a_denial_never_asks_whether_a_fact_is_unknown() {
+    let deny = |when: &str| {
+        let base = format!("{BASE}deny: [{{id: d, of: any, when: {when}, why: no}}]\n");
+        policy(&[&playbook("p", "")], &[&base]).map(|_| ()).err().unwrap_or_default()
+    };
+    let why = "name the fact under `require`, which refuses where it is unknown";
+    for (when, column) in [
+        ("unknown(vault.live)", 31),
+        ("[has(nhi.id), '!unknown(vault.live, \"stale\")']", 46),
+        ("{any: [has(nhi.id), {not: unknown(vault.live)}]}", 57),
+    ] {
+        let expected = format!(
+            "boundary1.yaml:4:{column}: `unknown(…)` is for rules that route or hold: {why}"
+        );
+        assert_eq!(deny(when), [expected], "{when}");
+    }
+    assert_eq!(deny("vault.live"), [""; 0]);
+}
+
+/// Neither in its line of the file nor in the words about it.
+#[test]
+fn a_terminal_obeys_no_problem() {
+    let hidden = "\u{1b}]0;x\u{7}\u{202e}\u{61c}\u{200b}\u{200d}\u{2060}\u{feff}\u{9b}";
+    let escaped: String = hidden.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let rules = format!(
+        "  - id: a\n    when: [\"nhi.kind in [1, 'x{escaped}']\", \"duration('{escaped}') > x\"]\n    \
+         route: {{queue: q, priority: \"{escaped}\"}}\n"
+    );
+    let raw = playbook("p", "").replace("kind: p", "kind: p\u{200b}\u{2060}, kid: x\u{feff}");
+    let shown = shown_problems(&[&playbook("p", &rules), &raw], &[BASE]);
+    assert!(shown.contains("unknown priority `·]0;x·") && shown.contains("kid: x·"), "{shown}");
+    let is_hidden = |c: char| c != '\n' && !c.is_ascii_graphic() && hidden.contains(c);
+    assert!(!shown.contains(is_hidden), "{shown:?}");
 }

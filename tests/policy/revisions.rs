@@ -191,6 +191,30 @@ fn a_routed_alert_waits_only_for_what_failed_or_came_late() {
     }
 }
 
+/// Whatever it is unknown for: the rule would not have won with it.
+#[test]
+fn a_rule_that_asks_for_the_unknown_waits_for_what_it_asks_about() {
+    let asking = PLAYBOOK.replace(
+        "  - id: fixture",
+        "  - id: asking\n    when: ['unknown(vault.live)']\n    route: {queue: people, priority: low}\n  - id: fixture",
+    );
+    let policy = policy(&[&asking.replace("UNKNOWN", "next")], &[BOUNDARY]).unwrap();
+    let arrival = arrival(plain_alert());
+    for (rows, expected) in [
+        (facts_of(1, 0, 3), vec![("vault", Why::Conflict)]),
+        (facts_of(1, 0, 4), vec![("vault", Why::Stale)]),
+        (facts_of(1, 3, 3), vec![("vault", Why::Conflict)]),
+        (facts_of(1, 0, 1), vec![]),
+    ] {
+        let routed = ruled(&policy, &rows, &arrival);
+        let by_asking = (&*routed.rule, routed.reason) == ("asking", Reason::RuleMatched);
+        assert_eq!(by_asking, !expected.is_empty(), "{routed:?}");
+        let waiting = waits(&policy, &rows, &routed, NOW);
+        let waiting: Vec<_> = waiting.iter().map(|wait| (&*wait.enricher, wait.why)).collect();
+        assert_eq!(waiting, expected);
+    }
+}
+
 /// What a service said an hour ago and is being asked for again, as a table is not.
 #[test]
 fn a_routed_alert_waits_for_a_stale_answer_that_is_asked_for_again() {

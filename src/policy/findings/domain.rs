@@ -1,5 +1,3 @@
-use std::net::IpAddr;
-
 use crate::case::{Field, Millis, Type, Value};
 use crate::clause::{Atom, Orders, Pattern, Slot, Subject};
 
@@ -30,6 +28,8 @@ pub(super) struct Limits {
 
 /// LIMIT: patterns over one value; with more of them nothing is claimed about it.
 const PATTERNS_MAX: usize = 6;
+/// LIMIT: values times the tests of them; with more, nothing is claimed either.
+const ANSWERS_MAX: usize = 1 << 20;
 
 /// Every way in which the value of one slot can turn out for these atoms, all of which are about it
 /// alone. More ways than there really are never lead to a wrong claim, fewer would.
@@ -71,10 +71,16 @@ pub(super) fn cases(
         } else {
             return None;
         };
+        bounded(values.len(), atoms)?;
         values.iter().map(|value| tested(atoms, value)).collect()
     };
     cases.extend(present.into_iter().map(|found| Case { is_unknown: false, found }));
     Some(cases)
+}
+
+/// Errors: nothing when there are too many.
+fn bounded(values: usize, atoms: &[Atom<'_>]) -> Option<()> {
+    (values.checked_mul(atoms.len())? <= ANSWERS_MAX).then_some(())
 }
 
 fn tested(atoms: &[Atom<'_>], value: &Value<'_>) -> Vec<Found> {
@@ -85,40 +91,15 @@ fn tested(atoms: &[Atom<'_>], value: &Value<'_>) -> Vec<Found> {
 fn test(atom: &Atom<'_>, value: &Value<'_>) -> Found {
     match atom {
         Atom::Has(_) => Found::Holds(true),
-        Atom::Compare(_, orders, literal) => match order(value, literal) {
-            Some(order) => Found::Holds(orders.has(order)),
+        Atom::Compare(_, orders, literal) => {
+            orders.hold(value, literal).map_or(Found::Unknown, Found::Holds)
+        }
+        Atom::In(_, list) => Found::Holds(list.iter().any(|item| item == value)),
+        Atom::Pattern(_, pattern) => match value.text() {
+            Some(text) => pattern.fits(text).map_or(Found::Absent, Found::Holds),
             None => Found::Unknown,
         },
-        Atom::In(_, list) => Found::Holds(list.iter().any(|item| item == value)),
-        Atom::Pattern(_, pattern) => {
-            value.text().map_or(Found::Unknown, |text| fits(pattern, text))
-        }
         Atom::Constant(_) | Atom::Pair(..) | Atom::Other => Found::Unknown,
-    }
-}
-
-fn order(value: &Value<'_>, literal: &Value<'_>) -> Option<std::cmp::Ordering> {
-    match (value, literal) {
-        (Value::Int(value), Value::Int(literal))
-        | (Value::Duration(value), Value::Duration(literal))
-        | (Value::Time(Millis(value)), Value::Time(Millis(literal))) => Some(value.cmp(literal)),
-        (Value::Bool(value), Value::Bool(literal)) => Some(value.cmp(literal)),
-        (Value::Text(value), Value::Text(literal)) => Some(value.cmp(literal)),
-        _ => None,
-    }
-}
-
-fn fits(pattern: &Pattern<'_>, text: &str) -> Found {
-    match pattern {
-        Pattern::StartsWith(part) => Found::Holds(text.starts_with(part)),
-        Pattern::EndsWith(part) => Found::Holds(text.ends_with(part)),
-        Pattern::Contains(part) => Found::Holds(text.contains(part)),
-        // What a condition was compiled with compiles again.
-        Pattern::Matches(part) => regex::Regex::new(part)
-            .map_or(Found::Unknown, |pattern| Found::Holds(pattern.is_match(text))),
-        Pattern::Network(network) => text
-            .parse::<IpAddr>()
-            .map_or(Found::Absent, |ip| Found::Holds(network.contains(&ip.to_canonical()))),
     }
 }
 
@@ -161,6 +142,7 @@ fn numbers(atoms: &[Atom<'_>], is_age: bool, limits: &Limits) -> Option<Vec<i64>
 /// Of a time and of its age: what the clock says joins them, so that every pair is possible.
 fn times(atoms: &[Atom<'_>], limits: &Limits) -> Option<Vec<Vec<Found>>> {
     let (times, ages) = (numbers(atoms, false, limits)?, numbers(atoms, true, limits)?);
+    bounded(times.len().checked_mul(ages.len())?, atoms)?;
     let mut found = Vec::new();
     for time in &times {
         for age in &ages {
@@ -194,16 +176,19 @@ fn texts(slot: Slot, atoms: &[Atom<'_>], limits: &Limits) -> Option<Vec<Vec<Foun
     };
     let of = |text: &&str| tested(atoms, &Value::Text((*text).into()));
     if let Some(words) = words {
+        bounded(words.len(), atoms)?;
         return Some(words.iter().map(of).collect());
     }
+    // First, since with too many patterns the rest need not be matched with them.
+    let mut found = other_texts(atoms)?;
     let mut named: Vec<&str> = Vec::new();
     for literal in literals(atoms, false) {
         named.push(literal.text()?);
     }
     named.sort_unstable();
     named.dedup();
-    let mut found: Vec<Vec<Found>> = named.iter().map(of).collect();
-    found.extend(other_texts(atoms)?);
+    bounded(named.len(), atoms)?;
+    found.extend(named.iter().map(of));
     Some(found)
 }
 
@@ -307,5 +292,36 @@ pub(super) fn limits_of(slot: Slot, kinds: &[String], detectors: &[String]) -> L
         }
         Slot::Seen => Limits { least: Some(1), ..Limits::default() },
         _ => Limits::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_claimed_about_more_answers_than_are_looked_at() {
+        let slot = Slot::Fact { enricher: 0, field: 0 };
+        let orders = Orders { less: false, equal: true, greater: false };
+        let count = |tests: i64, of: Type, is_age: bool| {
+            let value = |number| match of {
+                Type::Int => Value::Int(number),
+                Type::Time if is_age => Value::Duration(number),
+                Type::Time => Value::Time(Millis(number)),
+                _ => Value::Text(number.to_string().into()),
+            };
+            let subject = Subject { slot, is_age };
+            let atoms: Vec<Atom<'_>> = (0..tests)
+                .map(|number| Atom::Compare(subject, orders, value(number * 9)))
+                .collect();
+            cases(slot, of, &atoms, &Limits::default()).map(|cases| cases.len())
+        };
+        // Unknown, absent, and a text that is none of them, as an address and as none.
+        assert_eq!(count(100, Type::Text, false), Some(2 + 100 + 2));
+        assert_eq!(count(100, Type::Int, false), Some(2 + 300));
+        assert_eq!(count(100, Type::Time, true), Some(2 + 300));
+        for (of, is_age) in [(Type::Text, false), (Type::Int, false), (Type::Time, true)] {
+            assert_eq!(count(1100, of, is_age), None, "{of:?}");
+        }
     }
 }

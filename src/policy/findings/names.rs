@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 
-use crate::clause::Slot;
 use crate::policy::{Layer, Outcome, Playbook, Policy};
 
 use super::limits::enrichers_of;
@@ -29,10 +28,7 @@ fn used(playbook: &Playbook) -> BTreeSet<usize> {
         playbook.rules.iter().flat_map(|rule| enrichers_of(&rule.when)).collect();
     for rule in &playbook.rules {
         if let Outcome::Suppress(suppression) = &rule.outcome {
-            used.extend(suppression.evidence.iter().filter_map(|each| match each.slot {
-                Slot::Fact { enricher, .. } => Some(enricher),
-                Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
-            }));
+            used.extend(suppression.evidence.iter().filter_map(|each| each.slot.enricher()));
         }
     }
     used

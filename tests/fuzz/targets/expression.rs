@@ -71,15 +71,30 @@ fuzz_target!(|text: &str| {
         return;
     };
     assert!(problems.is_empty(), "compiled with problems");
-    let verdict = eval(&clause, &|_| Value::Unknown(Why::Timeout));
+    let (unknown, absent) = (|_: Type| Value::Unknown(Why::Timeout), |_: Type| Value::Absent);
+    let verdict = eval(&clause, &unknown);
     // The counters stay unknown. What asks whether a fact is unknown is answered another way then.
     if verdict != Tri::Unknown && !clause.asks_for_unknown() {
-        assert_eq!(eval(&clause, &|_| Value::Absent), verdict, "{text}: unknown turned out absent");
+        assert_eq!(eval(&clause, &absent), verdict, "{text}: unknown turned out absent");
         assert_eq!(eval(&clause, &value), verdict, "{text}: unknown turned out known");
     }
     let mut again = Problems::default();
     let negated = compile(&format!("!({text})"), &at, &SCHEMA, &mut again);
     let Some(negated) = negated else { return };
-    let both = (eval(&clause, &value), eval(&negated, &value));
-    assert!(both != (Tri::True, Tri::True), "{text}: holds, and so does its negation");
+    // The counters stay unknown, here too.
+    let known = (eval(&clause, &value), eval(&negated, &value));
+    assert_eq!(known.1, opposite(known.0), "{text}: negated over values that are there");
+    if !clause.asks_for_unknown() {
+        assert_eq!(eval(&negated, &unknown), opposite(verdict), "{text}: negated over unknown");
+    }
+    let none = (eval(&clause, &absent), eval(&negated, &absent));
+    assert!(none != (Tri::True, Tri::True), "{text}: absence makes it and its negation true");
 });
+
+fn opposite(of: Tri) -> Tri {
+    match of {
+        Tri::True => Tri::False,
+        Tri::False => Tri::True,
+        Tri::Unknown => Tri::Unknown,
+    }
+}
