@@ -10,7 +10,7 @@ use super::super::ALONE;
 use super::super::kafka::{Kafka, skipped};
 use super::super::rig::wait_until;
 use super::reload::{are_on_all_chains, edit};
-use super::{PATIENCE, Process, Site, drains, says};
+use super::{PATIENCE, Process, Site, drains, ends, says};
 
 /// Two files of signatures: the policy is refused until both people have signed it.
 #[test]
@@ -57,6 +57,10 @@ fn a_policy_without_its_signatures_is_not_taken_up() {
     sign(&site, &directory, "sam");
     says(&process, &["is older than the active policy", "--activate"]);
     says(&intake, &["is older than the active policy", "--activate"]);
+    let (third, port) = site.config("s3", &format!("policy: {shared}\n"));
+    site.own("s3", "playbooks");
+    let (code, log) = ends(&mut Process::start(&third, "intake", port));
+    assert!(code == 1 && log.contains("is older than the active policy"), "{code}: {log}");
     assert!(are_on_all_chains(&site, &[1, 2]));
     a_half_is_not_taken_up_while_a_refusal_is_tried_again(&site, &directory, &process);
     a_key_that_becomes_valid_needs_no_change_of_a_file(&site, &directory, &process);
