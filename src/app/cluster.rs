@@ -123,9 +123,7 @@ impl Cluster {
             Ok(ids) => ids,
             Err(TopicIdError::NotSupported) => vec!["-".to_owned(); names.len()],
             Err(TopicIdError::Missing(topic)) => {
-                return Err(Failure::Ended(format!(
-                    "topic `{topic}` does not exist: run `tipstaff topics create`"
-                )));
+                return Err(Failure::missing(&topic));
             }
             Err(TopicIdError::Failed(doubt)) => return Err(Failure::Kafka(doubt)),
         };

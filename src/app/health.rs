@@ -78,7 +78,7 @@ impl Workers {
     }
 }
 
-/// What `/healthz` and `/readyz` say before there are workers: alive, and what is waited for.
+/// What the process answers on its own port, from before there are workers until its end.
 pub(super) struct Front {
     pub brokers: String,
     pub workers: OnceLock<Workers>,

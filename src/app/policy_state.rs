@@ -1,15 +1,14 @@
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::reload::tell_refused;
-use super::setup::InForce;
+use super::setup::{Failure, InForce};
 use crate::case::Millis;
-use crate::observe::{Metrics, PolicyMetrics};
+use crate::observe::{Metrics, PolicyMetrics, PolicyNames};
 use crate::pipeline::Active;
-use crate::policy::Policy;
+use crate::policy::{Mode, Playbook, Policy};
+use crate::text::Problem;
 
 /// Rules of one line in the log; the others are in the metrics.
 const IDLE_SHOWN: usize = 50;
@@ -17,6 +16,8 @@ const IDLE_SHOWN: usize = 50;
 /// What the policy of this process is, for `/policy`, `/readyz`, metrics and log.
 pub(super) struct PolicyState {
     in_force: InForce,
+    /// Only where there is triage do rules and shadows count.
+    rules: bool,
     metrics: PolicyMetrics,
     told: Mutex<Told>,
 }
@@ -31,48 +32,89 @@ struct Told {
     needs_restart: bool,
 }
 
+/// Why a whole set of files is not taken up.
+pub(super) enum Refusal {
+    Files(Vec<Problem>),
+    /// Nothing in the files.
+    Cluster(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Configuration(problems) => Self::Files(problems),
+            other => Self::Cluster(other),
+        }
+    }
+}
+
 impl PolicyState {
-    pub fn new(in_force: &InForce, metrics: &Metrics) -> Self {
+    pub fn new(in_force: &InForce, rules: bool, metrics: &Metrics) -> Self {
         let (in_force, metrics) = (in_force.clone(), metrics.policy.clone());
-        Self { in_force, metrics, told: Mutex::default() }
+        Self { in_force, rules, metrics, told: Mutex::default() }
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A policy is in force from now on; only where there is triage do its rules count.
-    pub fn begin(&self, active: &Active, at: Millis, rules: bool) {
-        let names = if rules { names(&active.policy) } else { BTreeSet::new() };
-        self.metrics.begin(active.generation, at, names);
+    /// Before a policy can rule, so that its first ruling is counted.
+    pub fn expect(&self, policy: &Policy) {
+        self.metrics.expect(&self.names(policy));
+    }
+
+    /// What is in force is so from now on.
+    pub fn begin(&self, at: Millis) {
+        let active = self.in_force.policy.get();
+        self.metrics.begin(active.generation, at, self.names(&active.policy));
         let mut told = self.told();
         told.activated_at = Some(at);
         told.newer = None;
     }
 
-    /// The files are right.
-    pub fn read(&self, is_other: bool) {
-        let was_refused = self.told().refused.take().is_some();
-        self.metrics.refused.set(0);
-        let result = if is_other { "applied" } else { "same" };
-        self.metrics.reloads.with_label_values(&[result]).inc();
-        if !is_other {
-            let again = if was_refused { " again" } else { "" };
-            info!("the files were read: they are{again} the policy in force");
-        }
+    /// Puts another policy in force; told only when it is.
+    pub fn put(&self, active: Active, at: Millis) {
+        self.expect(&active.policy);
+        self.in_force.policy.put(Arc::new(active));
+        self.begin(at);
+        self.accept("applied");
     }
 
-    /// The files are wrong, and what was in force stays. The same refusal is told once.
-    pub fn refuse(&self, problems: Vec<String>, at: Millis) {
+    /// The files were read, and are the policy in force.
+    pub fn same(&self) {
+        let again = if self.accept("same") { " again" } else { "" };
+        info!("the files were read: they are{again} the policy in force");
+    }
+
+    /// True when they were refused before.
+    fn accept(&self, result: &str) -> bool {
+        self.metrics.refused.set(0);
+        self.metrics.reloads.with_label_values(&[result]).inc();
+        self.told().refused.take().is_some()
+    }
+
+    /// What was in force stays, and nobody is to believe in a rule that is not. The same refusal is
+    /// told once.
+    pub fn refuse(&self, refusal: Refusal, at: Millis) {
+        let (what, problems): (_, Vec<String>) = match refusal {
+            Refusal::Files(problems) => {
+                ("are not right", problems.iter().map(ToString::to_string).collect())
+            }
+            Refusal::Cluster(failure) => ("can't be put in force", vec![failure.to_string()]),
+        };
         let mut told = self.told();
-        let is_known = told.refused.as_ref().is_some_and(|(_, known)| *known == problems);
-        if is_known {
-            return;
+        let since = match &told.refused {
+            Some((_, known)) if *known == problems => return,
+            Some((since, _)) => *since,
+            None => at,
+        };
+        warn!("the files have changed and {what}; the policy before them stays in force");
+        for problem in &problems {
+            warn!("{problem}");
         }
-        tell_refused(&problems);
         self.metrics.refused.set(1);
         self.metrics.reloads.with_label_values(&["refused"]).inc();
-        told.refused = Some((at, problems));
+        told.refused = Some((since, problems));
     }
 
     pub fn restart(&self, is_needed: bool) {
@@ -83,13 +125,14 @@ impl PolicyState {
         told.needs_restart = is_needed;
     }
 
+    /// A policy that nobody has stored is older than none.
     pub fn newest(&self, hash: &str, generation: i64, active: &Active) {
         self.metrics.newest_generation.set(generation);
         self.metrics.generation.set(active.generation);
-        let is_ours = hash == active.policy.hash;
+        let is_newer =
+            hash != active.policy.hash && active.generation > 0 && generation > active.generation;
         let mut told = self.told();
-        let newer =
-            (!is_ours && generation > active.generation).then(|| (hash.to_owned(), generation));
+        let newer = is_newer.then(|| (hash.to_owned(), generation));
         if let Some((hash, generation)) = newer.as_ref().filter(|_| told.newer != newer) {
             warn!(
                 policy = %hash, generation,
@@ -163,11 +206,9 @@ impl PolicyState {
         let active = self.in_force.policy.get();
         let is_idle =
             |(playbook, rule): &(String, String)| self.metrics.hits_of(playbook, rule).0 == 0;
-        let idle: Vec<String> = names(&active.policy)
-            .into_iter()
-            .filter(is_idle)
-            .map(|(playbook, rule)| format!("{playbook}/{rule}"))
-            .collect();
+        let rules = self.names(&active.policy).rules.into_iter();
+        let idle: Vec<String> =
+            rules.filter(is_idle).map(|(playbook, rule)| format!("{playbook}/{rule}")).collect();
         if idle.is_empty() {
             return;
         }
@@ -175,12 +216,22 @@ impl PolicyState {
         let shown = idle.into_iter().take(IDLE_SHOWN).collect::<Vec<_>>().join(", ");
         warn!(count, "{count} rule(s) gave no ruling since this process began: {shown}");
     }
+
+    fn names(&self, policy: &Policy) -> PolicyNames {
+        let playbooks = policy.playbooks().iter().filter(|_| self.rules);
+        let rules = playbooks.clone().flat_map(|playbook| {
+            playbook.rules.iter().map(|rule| (playbook.name.clone(), rule.id.clone()))
+        });
+        let shadows = playbooks.clone().filter(|playbook| may_shadow(playbook, policy));
+        let shadows = shadows.map(|playbook| playbook.name.clone());
+        PolicyNames { rules: rules.collect(), shadows: shadows.collect() }
+    }
 }
 
-fn names(policy: &Policy) -> BTreeSet<(String, String)> {
-    let playbooks = policy.playbooks().iter();
-    let rules = playbooks.flat_map(|playbook| {
-        playbook.rules.iter().map(|rule| (playbook.name.clone(), rule.id.clone()))
-    });
-    rules.collect()
+/// Beside a canary, the live one is a shadow for the identities that the canary rules.
+fn may_shadow(playbook: &Playbook, policy: &Policy) -> bool {
+    let is_beside = |other: &Playbook| {
+        other.mode == Mode::Canary && other.kinds.iter().any(|kind| playbook.kinds.contains(kind))
+    };
+    playbook.mode != Mode::Live || policy.playbooks().iter().any(is_beside)
 }

@@ -1,19 +1,21 @@
 //! Reads a changed policy again under running workers, whole or not at all.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::cluster::Cluster;
-use super::policies::{Back, Newest, activate};
-use super::policy_state::PolicyState;
+use super::policies::{Back, Newest, activate, generation};
+use super::policy_state::{PolicyState, Refusal};
 use super::run::{Options, Role};
 use super::setup::{Failure, InForce, Loaded};
 use super::signers::{signature_files, signers};
-use crate::config::{Checked, Files, Look, SERVICE_FILE, SigningConfig, load, stamp};
+use crate::audit::Signer;
+use crate::config::{Checked, File, Files, Look, SERVICE_FILE, SigningConfig, load, stamp};
 use crate::enrich::Enrichers;
 use crate::ingest::Admin;
 use crate::pipeline::{Active, Clock, Drain};
@@ -22,7 +24,8 @@ use crate::text::{At, Problem};
 /// Files are read when two looks in a row found them the same, so that none is read half written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NEWEST_EVERY: Duration = Duration::from_secs(10);
-/// What the cluster refused may be allowed later: a topic is created, a broker answers.
+/// What was refused may be right later, and no file need change for it: a topic is created, a
+/// broker answers, a key becomes valid.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -45,13 +48,14 @@ pub(super) struct Reloader {
     /// As they were read at the start.
     files: Files,
     signing: Option<SigningConfig>,
-    /// Of the policy in force.
-    bundle: Vec<(String, String)>,
+    /// Files by path, as they were set up at the start.
+    enricher_files: BTreeSet<(String, String)>,
     in_force: InForce,
     enrichers: Arc<Enrichers>,
     cluster: Cluster,
-    /// Nothing in a process that does not rule.
-    newest: Option<Newest>,
+    /// Whether this process rules, and so stores what it takes up.
+    rules: bool,
+    newest: Newest,
     state: Arc<PolicyState>,
     reload: Reload,
     clock: Clock,
@@ -59,30 +63,12 @@ pub(super) struct Reloader {
     read: Look,
     /// As they were at the last look.
     seen: Look,
+    /// A refusal may end without a change of any file.
     again: Option<Instant>,
 }
 
-/// What reading again came to.
-enum Outcome {
-    Applied,
-    Same,
-}
-
-/// Why it came to nothing.
-enum Refusal {
-    Files(Vec<Problem>),
-    /// Nothing in the files: it is tried again.
-    Cluster(Failure),
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Configuration(problems) => Self::Files(problems),
-            other => Self::Cluster(other),
-        }
-    }
-}
+/// A policy that is not the one in force, and who signed it.
+type Next = (Checked, Vec<Signer<'static>>);
 
 impl Reloader {
     /// Nothing where the files are inside the program, which never change.
@@ -93,16 +79,16 @@ impl Reloader {
         state: &Arc<PolicyState>,
     ) -> Result<Option<Self>, Failure> {
         let Some(directory) = loaded.directory.clone() else { return Ok(None) };
-        let rules = options.roles.contains(&Role::Triage);
-        let newest = rules.then(|| Newest::follow(&cluster)).transpose()?;
+        let newest = Newest::follow(&cluster)?;
         let mut reloader = Self {
             directory,
             files: loaded.files.clone(),
             signing: loaded.service()?.signing.clone(),
-            bundle: loaded.checked.bundle.clone(),
+            enricher_files: enricher_files(&loaded.checked.bundle),
             in_force: loaded.in_force.clone(),
             enrichers: Arc::clone(&loaded.enrichers),
             cluster,
+            rules: options.roles.contains(&Role::Triage),
             newest,
             state: Arc::clone(state),
             reload: options.reload.clone(),
@@ -111,10 +97,7 @@ impl Reloader {
             seen: Look::new(),
             again: None,
         };
-        let service = loaded
-            .files
-            .get(SERVICE_FILE)
-            .and_then(|file| Some((file.modified?, file.source.text.len() as u64)));
+        let service = loaded.files.get(SERVICE_FILE).and_then(File::stamp);
         reloader.read.insert(SERVICE_FILE.to_owned(), service);
         let signatures = reloader.look_at_signatures();
         reloader.read.extend(signatures);
@@ -133,7 +116,7 @@ impl Reloader {
                     asked = Instant::now();
                     self.look_at_newest();
                 }
-                if reported.elapsed() >= REPORT_EVERY && self.newest.is_some() {
+                if reported.elapsed() >= REPORT_EVERY {
                     reported = Instant::now();
                     self.state.report_idle_rules();
                 }
@@ -148,32 +131,39 @@ impl Reloader {
         paths.into_iter().map(|path| (path.display().to_string(), stamp(&path))).collect()
     }
 
-    fn look(&mut self) {
+    /// Whether all is as it was at the look before.
+    fn has_settled(&mut self) -> bool {
         let mut now = self.files.look(&self.directory);
         now.insert(SERVICE_FILE.to_owned(), stamp(&self.directory.join(SERVICE_FILE)));
         now.extend(self.look_at_signatures());
         let has_settled = now == self.seen;
         self.seen = now;
+        has_settled
+    }
+
+    fn look(&mut self) {
+        let has_settled = self.has_settled();
         let is_due = self.again.is_some_and(|at| at <= Instant::now());
-        let has_changed = has_settled && self.seen != self.read;
-        if !(self.reload.take() || is_due || has_changed) {
+        if !has_settled || !(self.reload.take() || is_due || self.seen != self.read) {
+            return;
+        }
+        let next = self.read_again();
+        if !self.has_settled() {
+            // Half of what was read may be of before, half of after.
+            self.again = Some(Instant::now());
             return;
         }
         self.read.clone_from(&self.seen);
         self.again = None;
         self.look_at_service_file();
-        match self.read_again() {
-            Ok(outcome) => self.state.read(matches!(outcome, Outcome::Applied)),
-            Err(refusal) => {
-                let problems = match refusal {
-                    Refusal::Files(problems) => problems.iter().map(ToString::to_string).collect(),
-                    Refusal::Cluster(failure) => {
-                        self.again = Some(Instant::now() + AGAIN_AFTER);
-                        vec![failure.to_string()]
-                    }
-                };
-                self.state.refuse(problems, (self.clock)());
-            }
+        let taken = match next {
+            Ok(None) => return self.state.same(),
+            Ok(Some(next)) => self.take_up(next),
+            Err(problems) => Err(Refusal::Files(problems)),
+        };
+        if let Err(refusal) = taken {
+            self.again = Some(Instant::now() + AGAIN_AFTER);
+            self.state.refuse(refusal, (self.clock)());
         }
     }
 
@@ -184,67 +174,63 @@ impl Reloader {
         self.state.restart(loaded != now.as_deref());
     }
 
-    /// INVARIANT (INV-7): the policy is stored before any worker can take it up, and nothing of a
-    /// set of files is used unless all of it can be.
-    fn read_again(&mut self) -> Result<Outcome, Refusal> {
+    /// Nothing when the files are the policy in force.
+    fn read_again(&self) -> Result<Option<Next>, Vec<Problem>> {
         let files = self.files.reread(&self.directory);
-        let checked = load(&files).map_err(Refusal::Files)?;
-        let active = self.in_force.policy.get();
-        if checked.policy_hash == active.policy.hash {
-            return Ok(Outcome::Same);
+        let checked = load(&files)?;
+        if checked.policy_hash == self.in_force.policy.get().policy.hash {
+            return Ok(None);
         }
-        let restart = self.needs_restart(&checked);
+        let restart = self.needs_restart(&files, &checked);
         if !restart.is_empty() {
-            return Err(Refusal::Files(restart));
+            return Err(restart);
         }
         let signing = self.signing.as_ref();
-        let signers = signers(&checked, signing, &self.directory, (self.clock)());
-        let signers = signers.map_err(Refusal::Files)?;
-        let generation = match &self.newest {
-            None => 0,
-            Some(_) => self.store(&checked, &active.policy.hash)?,
-        };
-        info!(policy = %checked.policy_hash, generation, "the files have changed: policy is stored");
-        let Checked { policy, pipelines, bundle, .. } = checked;
-        self.bundle = bundle;
-        self.in_force.pipelines.put(pipelines);
-        self.enrichers.rule_within(policy.least_ages_ms());
-        let active = Arc::new(Active { policy, generation, signers });
-        self.in_force.policy.put(Arc::clone(&active));
-        self.state.begin(&active, (self.clock)(), self.newest.is_some());
-        Ok(Outcome::Applied)
+        let signers = signers(&checked, signing, &self.directory, (self.clock)())?;
+        Ok(Some((checked, signers)))
     }
 
-    fn store(&self, checked: &Checked, in_force: &str) -> Result<i64, Failure> {
-        let admin = Admin::connect(&self.cluster.settings)?;
-        self.cluster.check_outputs(&admin, &checked.policy)?;
+    /// INVARIANT (INV-7): the policy is stored before any worker can take it up, and nothing of a
+    /// set of files is used unless all of it can be.
+    fn take_up(&self, (checked, signers): Next) -> Result<(), Refusal> {
+        let generation = self.generation(&checked)?;
+        info!(policy = %checked.policy_hash, generation, "the files have changed: their policy is taken up");
+        let Checked { policy, pipelines, .. } = checked;
+        self.in_force.pipelines.put(pipelines);
+        self.enrichers.rule_within(policy.least_ages_ms());
+        self.state.put(Active { policy, generation, signers }, (self.clock)());
+        Ok(())
+    }
+
+    /// Of what is stored, here or by those who rule.
+    fn generation(&self, checked: &Checked) -> Result<i64, Failure> {
         // Where signatures are required, to have changed a file is no authority to go back.
         let must_sign = self.signing.as_ref().is_some_and(|signing| signing.required > 0);
-        let back = if must_sign { Back::Never } else { Back::From(in_force) };
+        let active = self.in_force.policy.get();
+        let back = if must_sign { Back::Never } else { Back::From(&active.policy.hash) };
+        if !self.rules {
+            return generation(&self.cluster, &checked.policy_hash, back);
+        }
+        let admin = Admin::connect(&self.cluster.settings)?;
+        self.cluster.check_outputs(&admin, &checked.policy)?;
         activate(&self.cluster, &checked.policy_hash, &checked.bundle, back)
     }
 
     /// What a running process can't take up, each at the file that asks for it.
-    fn needs_restart(&self, checked: &Checked) -> Vec<Problem> {
+    fn needs_restart(&self, files: &Files, checked: &Checked) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut add = |path: &str, message: String| {
             let at = At { path: path.into(), line: 1, column: 1 };
             problems.push(Problem::new(at, message));
         };
-        let enrichers = |bundle: &[(String, String)]| -> Vec<(String, String)> {
-            let is_enricher = |(path, _): &&(String, String)| path.starts_with("enrichers/");
-            bundle.iter().filter(is_enricher).cloned().collect()
-        };
-        let (before, now) = (enrichers(&self.bundle), enrichers(&checked.bundle));
-        let is_changed = |file: &&(String, String)| !(before.contains(file) && now.contains(file));
-        let mut changed: Vec<&str> =
-            before.iter().chain(&now).filter(is_changed).map(|(path, _)| path.as_str()).collect();
-        changed.dedup();
+        let now = enricher_files(&checked.bundle);
+        let changed = self.enricher_files.symmetric_difference(&now);
+        let changed: BTreeSet<&str> = changed.map(|(path, _)| path.as_str()).collect();
         for path in changed {
-            add(
-                path,
-                "has changed, and enrichers are set up at a start: restart to use it".to_owned(),
-            );
+            let file = files.get(path).or_else(|| self.files.get(path));
+            let path = file.map_or(path, |file| &*file.source.path);
+            let message = "has changed, and enrichers are set up at a start: restart to use it";
+            add(path, message.to_owned());
         }
         let (old, new) = (self.in_force.pipelines.get(), &checked.pipelines);
         let topics = (old.topics(), new.topics());
@@ -261,8 +247,7 @@ impl Reloader {
 
     /// Another process may have stored a newer policy; which one rules is for each chain to say.
     fn look_at_newest(&mut self) {
-        let Some(newest) = &mut self.newest else { return };
-        match newest.look() {
+        match self.newest.look() {
             Err(failure) => tracing::debug!(reason = %failure, "the policies topic is not read"),
             Ok(None) => {}
             Ok(Some((hash, generation))) => {
@@ -278,10 +263,6 @@ impl Reloader {
     }
 }
 
-/// Says which file was refused, so that nobody believes in a rule that is not in force.
-pub(super) fn tell_refused(problems: &[String]) {
-    warn!("the files have changed and are not right; the policy before them stays in force");
-    for problem in problems {
-        warn!("{problem}");
-    }
+fn enricher_files(bundle: &[(String, String)]) -> BTreeSet<(String, String)> {
+    bundle.iter().filter(|(path, _)| path.starts_with("enrichers/")).cloned().collect()
 }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 use super::facts::Kept;
 use super::health::{Front, Workers, serve};
-use super::policies::{Back, activate};
+use super::policies::{Back, activate, generation};
 use super::policy_state::PolicyState;
 use super::reload::{Reload, Reloader};
 use super::setup::{Failure, InForce, Loaded};
@@ -91,15 +91,18 @@ pub fn start(
     let expected = cluster.expected(&admin)?;
     let checked = &loaded.checked;
     let mut running = Running { workers: Vec::new(), metrics, traces, drain };
-    if options.roles.contains(&Role::Triage) {
+    let (hash, back) =
+        (&checked.policy_hash, if options.activate { Back::Asked } else { Back::Never });
+    let generation = if options.roles.contains(&Role::Triage) {
         cluster.check_outputs(&admin, &checked.policy)?;
-        let back = if options.activate { Back::Asked } else { Back::Never };
-        let generation = activate(cluster, &checked.policy.hash, &checked.bundle, back)?;
-        info!(policy = %checked.policy.hash, generation, "policy is stored");
-        let current = &loaded.in_force.policy;
-        let (policy, signers) = (Arc::clone(&checked.policy), current.get().signers.clone());
-        current.put(Arc::new(Active { policy, generation, signers }));
-    }
+        activate(cluster, hash, &checked.bundle, back)?
+    } else {
+        generation(cluster, hash, back)?
+    };
+    info!(policy = %hash, generation, "the policy of the files has generation {generation}");
+    let current = &loaded.in_force.policy;
+    let (policy, signers) = (Arc::clone(&checked.policy), current.get().signers.clone());
+    current.put(Arc::new(Active { policy, generation, signers }));
     if options.roles.contains(&Role::Intake) {
         cluster.check_detectors(&admin, &checked.pipelines)?;
         running.spawn_intake(cluster, &loaded.in_force, &keys, options)?;
@@ -161,10 +164,8 @@ impl Running {
     ) -> Result<(), Failure> {
         let current = &loaded.in_force.policy;
         for number in 0..options.workers.triage {
-            let active = current.get();
             let terms = Terms {
-                policy: Arc::clone(&active.policy),
-                generation: active.generation,
+                active: current.get(),
                 topics: cluster.topics.clone(),
                 identity: Identity { instance: options.instance.clone() },
                 findings: cluster.findings,
@@ -289,7 +290,8 @@ pub fn run(
         Some(webhooks) => Box::new(webhooks.is_ready()),
         None => Box::new(|| true),
     };
-    let policy = Arc::new(PolicyState::new(&loaded.in_force, &metrics));
+    let rules = options.roles.contains(&Role::Triage);
+    let policy = Arc::new(PolicyState::new(&loaded.in_force, rules, &metrics));
     let state = Arc::clone(&policy);
     let enrichers = Arc::clone(&loaded.enrichers);
     let workers = OnceLock::new();
@@ -297,13 +299,11 @@ pub fn run(
     serve(&runtime, listener, loaded, (&metrics, &front));
     super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
-    let rules = options.roles.contains(&Role::Triage);
-    // Before the first ruling, so that its rule is counted.
-    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    state.expect(&loaded.checked.policy);
     let Some((cluster, running)) = started(place, loaded, &keys, options, shared)? else {
         return Ok(());
     };
-    state.begin(&loaded.in_force.policy.get(), (options.clock)(), rules);
+    state.begin((options.clock)());
     if let Some(reloader) = Reloader::new(cluster, loaded, options, &state)? {
         reloader.run(&drain);
     }

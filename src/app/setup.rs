@@ -32,6 +32,12 @@ pub enum Failure {
     Ended(String),
 }
 
+impl Failure {
+    pub(super) fn missing(topic: &str) -> Self {
+        Self::Ended(format!("topic `{topic}` does not exist: run `tipstaff topics create`"))
+    }
+}
+
 /// A configuration that was read and checked as a whole.
 pub struct Loaded {
     pub directory: Option<PathBuf>,
@@ -50,10 +56,8 @@ pub struct InForce {
 
 impl InForce {
     pub fn new(checked: &Checked) -> Self {
-        let policy = Arc::clone(&checked.policy);
-        let active = Active { policy, generation: 0, signers: Vec::new() };
-        let pipelines = Current::new(Arc::clone(&checked.pipelines));
-        Self { policy: Current::new(Arc::new(active)), pipelines }
+        let policy = Current::new(Active::unsigned(&checked.policy, 0));
+        Self { policy, pipelines: Current::new(Arc::clone(&checked.pipelines)) }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use ssh_key::authorized_keys::ConfigOpts;
-use ssh_key::{HashAlg, PublicKey, SshSig};
+use ssh_key::{HashAlg, LineEnding, PublicKey, SshSig};
 use tracing::warn;
 
 use crate::audit::Signer;
@@ -16,8 +16,10 @@ use crate::text::{At, Problem, Problems, Source};
 
 /// `ssh-keygen -Y sign -n tipstaff`: a signature made for anything else does not count.
 const NAMESPACE: &str = "tipstaff";
-/// Far more than any of these files needs.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Far more than a list of people needs.
+const PEOPLE_BYTES_MAX: u64 = 1024 * 1024;
+/// A signature takes less than 1 KiB.
+const SIGNATURE_BYTES_MAX: u64 = 16 * 1024;
 
 /// The people of an `allowed_signers` file.
 #[derive(Debug, Default)]
@@ -93,8 +95,8 @@ impl AllowedSigners {
         signature: &str,
         now: Millis,
     ) -> Result<Signer<'static>, String> {
-        let signed = SshSig::from_pem(signature.trim_end())
-            .map_err(|error| format!("is no signature of ssh-keygen: {error}"))?;
+        let no_signature = |error| format!("is no signature of ssh-keygen: {error}");
+        let signed = SshSig::from_pem(signature.trim_end()).map_err(no_signature)?;
         let print = signed.public_key().fingerprint(HashAlg::Sha256).to_string();
         if signed.namespace() != NAMESPACE {
             let found = signed.namespace();
@@ -115,6 +117,8 @@ impl AllowedSigners {
             .key
             .verify(NAMESPACE, statement.as_bytes(), &signed)
             .map_err(|_| format!("is by {person}, and not over this policy: another was signed"))?;
+        // Written again, so that nothing gets on record that was not verified.
+        let signature = signed.to_pem(LineEnding::LF).map_err(no_signature)?;
         Ok(Signer {
             person: Cow::Owned(person.clone()),
             key: Cow::Owned(print),
@@ -152,7 +156,6 @@ fn allowed(line: &str, at: &At) -> Result<(Vec<String>, Allowed), String> {
     let (options, key) = options_of(rest.trim());
     let key =
         PublicKey::from_openssh(key).map_err(|error| format!("no key can be read: {error}"))?;
-    let options = ConfigOpts::new(options).map_err(|_| "its options can't be read".to_owned())?;
     let algorithm = key.algorithm();
     let is_taken = matches!(
         algorithm,
@@ -166,21 +169,53 @@ fn allowed(line: &str, at: &At) -> Result<(Vec<String>, Allowed), String> {
             "keys of type {algorithm} are not taken: use ed25519 or ecdsa-sha2-nistp256, in a file or in a security key"
         ));
     }
-    let (mut for_us, mut after, mut before) = (true, None, None);
-    for option in options.iter() {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let value = value.trim_matches('"');
-        match name.to_ascii_lowercase().as_str() {
-            "namespaces" => for_us = value.split(',').any(|each| each == NAMESPACE || each == "*"),
-            "valid-after" => after = Some(time(value)?),
-            "valid-before" => before = Some(time(value)?),
-            "cert-authority" => {
-                return Err("certificates are not taken: name the key itself".to_owned());
-            }
+    let Limits { for_us, after, before } = limits(options)?;
+    Ok((names, Allowed { person, key, for_us, after, before, at: at.clone() }))
+}
+
+struct Limits {
+    for_us: bool,
+    after: Option<Millis>,
+    before: Option<Millis>,
+}
+
+/// `name="value"`, with commas between. Nothing is taken that OpenSSH would understand otherwise:
+/// there a pattern with `!` forbids what the others of its list allow.
+fn limits(options: &str) -> Result<Limits, String> {
+    let (mut namespaces, mut after, mut before) = (None, None, None);
+    let mut rest = Some(options).filter(|options| !options.is_empty());
+    while let Some(text) = rest {
+        if text.split(',').next().is_some_and(|flag| flag.eq_ignore_ascii_case("cert-authority")) {
+            return Err("certificates are not taken: name the key itself".to_owned());
+        }
+        let broken = || format!("an option is written `name=\"value\"`, and this is not: `{text}`");
+        let (name, quoted) = text.split_once("=\"").ok_or_else(broken)?;
+        let (value, more) = quoted.split_once('"').ok_or_else(broken)?;
+        rest = match more.strip_prefix(',') {
+            None if more.is_empty() => None,
+            next => Some(next.ok_or_else(broken)?),
+        };
+        let slot = match name.to_ascii_lowercase().as_str() {
+            "namespaces" => &mut namespaces,
+            "valid-after" => &mut after,
+            "valid-before" => &mut before,
             other => return Err(format!("unknown option `{other}`")),
+        };
+        if slot.replace(value).is_some() {
+            return Err(format!("`{name}` stands here twice"));
         }
     }
-    Ok((names, Allowed { person, key, for_us, after, before, at: at.clone() }))
+    if namespaces.is_some_and(|value: &str| value.contains(['*', '?', '!', '\\'])) {
+        return Err("a namespace is named in full here, without patterns; without `namespaces` \
+             a key may sign for all of them"
+            .to_owned());
+    }
+    let for_us = namespaces.is_none_or(|value| value.split(',').any(|each| each == NAMESPACE));
+    let (after, before) = (after.map(time).transpose()?, before.map(time).transpose()?);
+    if after.zip(before).is_some_and(|(after, before)| before <= after) {
+        return Err("`valid-before` is not after `valid-after`".to_owned());
+    }
+    Ok(Limits { for_us, after, before })
 }
 
 /// What stands in front of the key's type, up to a space that is not in quotes.
@@ -227,7 +262,7 @@ pub(super) fn signers(
 ) -> Result<Vec<Signer<'static>>, Vec<Problem>> {
     let Some(config) = config else { return Ok(Vec::new()) };
     let mut problems = Problems::default();
-    let allowed = read(&directory.join(&config.allowed_signers))
+    let allowed = read(&directory.join(&config.allowed_signers), PEOPLE_BYTES_MAX)
         .map(|source| AllowedSigners::read(&source, &mut problems));
     let allowed = match allowed {
         Ok(allowed) if problems.is_empty() => allowed,
@@ -238,7 +273,7 @@ pub(super) fn signers(
     let mut signers: BTreeMap<String, Signer<'static>> = BTreeMap::new();
     for path in signature_files(config, directory) {
         let at = At { path: path.display().to_string().into(), line: 1, column: 1 };
-        let signer = read(&path).map_err(|problem| problem.message);
+        let signer = read(&path, SIGNATURE_BYTES_MAX).map_err(|problem| problem.message);
         match signer.and_then(|source| allowed.signer(&statement, &source.text, now)) {
             Ok(signer) => drop(signers.entry(signer.person.to_string()).or_insert(signer)),
             Err(why) => problems.add(&at, format!("does not count: it {why}")),
@@ -270,17 +305,18 @@ pub(super) fn signature_files(config: &SigningConfig, directory: &Path) -> Vec<P
     paths
 }
 
-fn read(path: &Path) -> Result<Source, Problem> {
-    let name = path.display().to_string();
-    let text = match fs::metadata(path) {
-        Ok(about) if about.len() > FILE_BYTES_MAX => {
-            Err("cannot be read: it is too large".to_owned())
-        }
-        Ok(_) => {
-            fs::read_to_string(path).map_err(|error| format!("cannot be read: {}", error.kind()))
-        }
-        Err(error) => Err(format!("cannot be read: {}", error.kind())),
+fn read(path: &Path, bytes_max: u64) -> Result<Source, Problem> {
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text));
+    let why = match file {
+        Ok(_) if text.len() as u64 > bytes_max => Some(ErrorKind::FileTooLarge),
+        Ok(_) => None,
+        Err(error) => Some(error.kind()),
     };
+    let name = path.display().to_string();
     let at = At { path: name.as_str().into(), line: 1, column: 1 };
-    text.map(|text| Source::new(name.as_str(), text)).map_err(|message| Problem::new(at, message))
+    match why {
+        Some(why) => Err(Problem::new(at, format!("cannot be read: {why}"))),
+        None => Ok(Source::new(name, text)),
+    }
 }

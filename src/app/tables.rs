@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::run::system_clock;
 use super::setup::Loaded;
-use crate::config::{EnricherConfig, Files, Stamp, stamp};
+use crate::config::{EnricherConfig, File, Files, Stamp, stamp};
 use crate::enrich::Enrichers;
 use crate::normalize::Pipelines;
 use crate::observe::Metrics;
@@ -75,14 +75,10 @@ impl Watch {
     /// What was loaded at the start is taken to be what is there now; what changed in between is
     /// found by its time.
     fn watched(&self, (table, files): (Table, Vec<String>)) -> Watched {
-        let read: Vec<Stamp> = files.iter().map(|name| self.loaded_as(name)).collect();
+        let read: Vec<Stamp> =
+            files.iter().map(|name| self.files.get(name).and_then(File::stamp)).collect();
         let into = matches!(table, Table::Aliases).then(|| self.pipelines.get());
         Watched { table, files, seen: read.clone(), read, into }
-    }
-
-    fn loaded_as(&self, name: &str) -> Stamp {
-        let file = self.files.get(name)?;
-        Some((file.modified?, file.source.text.len() as u64))
     }
 
     fn stamp(&self, name: &str) -> Stamp {

@@ -226,6 +226,9 @@ pub struct Shadow<'a> {
     pub priority: Option<Priority>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub action: Option<Text<'a>>,
+    /// What the boundary would have refused, where `rule` is the fallback for it.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub blocked: Option<Blocked<'a>>,
     /// The first thing in which it is not the fate: `fate`, `action`, `queue`, `priority` or
     /// `reason`; nothing when both are the same.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
@@ -245,7 +248,8 @@ impl<'a> Shadow<'a> {
             Ruling::Suppress(_) | Ruling::DeadLetter(_) => (None, None),
         };
         let (playbook, rule) = (shadow.playbook, shadow.rule);
-        Self { playbook, rule, fate, reason, queue, priority, action, differs }
+        let blocked = shadow.blocked.into_iter().next();
+        Self { playbook, rule, fate, reason, queue, priority, action, blocked, differs }
     }
 }
 

@@ -47,12 +47,12 @@ fn status(config: &Config) -> Result<ExitCode, Failure> {
 
 fn lines(answer: &Value) -> Vec<String> {
     let list = |name: &str| answer[name].as_array().map_or(&[][..], Vec::as_slice);
-    let mut lines = vec![format!(
-        "policy {}, generation {}, in force here since {}",
-        plain(&answer["hash"]),
-        answer["generation"],
-        plain(&answer["activated_at"])
-    )];
+    let since = match &answer["activated_at"] {
+        Value::Null => "not in force yet: the process waits for Kafka".to_owned(),
+        since => format!("in force here since {}", plain(since)),
+    };
+    let (hash, generation) = (plain(&answer["hash"]), &answer["generation"]);
+    let mut lines = vec![format!("policy {hash}, generation {generation}, {since}")];
     for signer in list("signers") {
         lines.push(format!(
             "signed by {} with {}",

@@ -209,6 +209,12 @@ impl Page {
             let said = words.collect::<Vec<_>>().join(", ");
             let (rule, reason) = (plain(&shadow["rule"]), plain(&shadow["reason"]));
             self.pair(&plain(&shadow["playbook"]), &format!("{said} (rule {rule}, {reason})"));
+            let blocked = &shadow["blocked"];
+            if blocked.is_object() {
+                let words = ["action", "rule", "why"].map(|name| plain(&blocked[name]));
+                let [action, rule, why] = words;
+                self.pair("", &format!("not permitted: {action} (rule {rule}), {why}"));
+            }
         }
     }
 

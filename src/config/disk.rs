@@ -110,8 +110,7 @@ impl Files {
     /// The same of what was read.
     pub fn looked(&self) -> Look {
         let files = self.iter().filter(|(name, _)| is_policy(name));
-        let stamp = |file: &File| Some((file.modified?, file.source.text.len() as u64));
-        files.map(|(name, file)| (name.to_owned(), stamp(file))).collect()
+        files.map(|(name, file)| (name.to_owned(), file.stamp())).collect()
     }
 
     /// Some of them, as they are now.
@@ -146,6 +145,13 @@ impl Files {
     fn cannot_read(&mut self, path: &Path, why: impl std::fmt::Display) {
         let at = At { path: shown(path).into(), line: 1, column: 1 };
         self.unread.push(Problem::new(at, format!("cannot be read: {why}")));
+    }
+}
+
+impl File {
+    /// As it was when it was read.
+    pub fn stamp(&self) -> Stamp {
+        Some((self.modified?, self.source.text.len() as u64))
     }
 }
 

@@ -14,6 +14,6 @@ pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
-pub use policy::PolicyMetrics;
+pub use policy::{Names as PolicyNames, PolicyMetrics};
 pub use topics::TopicMetrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

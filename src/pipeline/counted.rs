@@ -26,18 +26,16 @@ impl Counted {
         }
     }
 
-    /// Facts as the rulings of a batch have them.
-    pub fn saw(&mut self, policy: &Policy, cases: &[Case<'_>], now: Millis) {
-        for case in cases {
-            let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival else { continue };
-            let ages = policy.ages(alert);
-            self.facts.resize(self.facts.len().max(case.facts.len()), [0; FACTS]);
-            for (index, (row, counts)) in case.facts.iter().zip(&mut self.facts).enumerate() {
-                let Some(row) = row else { continue };
-                let why = unknown(row, ages.get(index).copied().flatten(), now);
-                let place = place(why.map_or(row.state, FactState::Unknown));
-                counts.get_mut(place).into_iter().for_each(|count| *count += 1);
-            }
+    /// Facts as a first ruling has them.
+    pub fn saw(&mut self, policy: &Policy, case: &Case<'_>, now: Millis) {
+        let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival else { return };
+        let ages = policy.ages(alert);
+        self.facts.resize(self.facts.len().max(case.facts.len()), [0; FACTS]);
+        for (index, (row, counts)) in case.facts.iter().zip(&mut self.facts).enumerate() {
+            let Some(row) = row else { continue };
+            let why = unknown(row, ages.get(index).copied().flatten(), now);
+            let place = place(why.map_or(row.state, FactState::Unknown));
+            counts.get_mut(place).into_iter().for_each(|count| *count += 1);
         }
     }
 

@@ -35,3 +35,9 @@ pub struct Active {
     pub generation: i64,
     pub signers: Vec<Signer<'static>>,
 }
+
+impl Active {
+    pub fn unsigned(policy: &Arc<Policy>, generation: i64) -> Arc<Self> {
+        Arc::new(Self { policy: Arc::clone(policy), generation, signers: Vec::new() })
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::current::Active;
 use super::names::{Identity, Topics};
 use super::outbox::Outbox;
 use super::tally::Tally;
@@ -27,8 +28,7 @@ const SNAPSHOT_EVERY: u64 = 8192;
 
 /// What every ruling of a worker is made with.
 pub struct Terms {
-    pub policy: Arc<Policy>,
-    pub generation: i64,
+    pub active: Arc<Active>,
     pub topics: Topics,
     pub identity: Identity,
     /// Whether each ruling is written as an OCSF finding, too.
@@ -151,7 +151,7 @@ impl Lane {
             Body::Alert(alert) => Some(alert.as_ref()),
             Body::Unreadable(_) => None,
         };
-        let group = alert.and_then(|alert| group(&terms.policy, alert));
+        let group = alert.and_then(|alert| group(terms.policy(), alert));
         let counters = self.state.counters(&arrival.alert_id, group, now);
         let decision = ruled(terms, arrival, case, &counters, now);
         self.tally.ruled(&decision, now);
@@ -163,7 +163,7 @@ impl Lane {
         record.pipeline = (!arrival.pipeline.is_empty()).then(|| Cow::Borrowed(&*arrival.pipeline));
         record.alert = alert.map(Cow::Borrowed);
         record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
-        record.waits = waits(&terms.policy, &case.facts, &decision, now);
+        record.waits = waits(terms.policy(), &case.facts, &decision, now);
         record.counters = Some(counters.clone());
         record.policy = Some(terms.policy_ref(&self.state));
         record.ruling = Some(Cow::Borrowed(&decision));
@@ -195,7 +195,7 @@ impl Lane {
         };
         let counters = &waiting.counters;
         let inputs = Inputs { arrival, facts: &case.facts, counters, now };
-        let ruled = catch_unwind(AssertUnwindSafe(|| revise(&terms.policy, &inputs, &revised)));
+        let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));
         let decision = ruled.ok()?;
         self.tally.ruled(&decision, now);
         let Body::Alert(alert) = &arrival.body else { return None };
@@ -210,7 +210,7 @@ impl Lane {
             pipeline: Some(Cow::Borrowed(&*arrival.pipeline)),
             alert: Some(Cow::Borrowed(alert.as_ref())),
             facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
-            waits: waits(&terms.policy, &case.facts, &decision, now),
+            waits: waits(terms.policy(), &case.facts, &decision, now),
             counters: Some(counters.clone()),
             policy: Some(terms.policy_ref(&self.state)),
             ruling: Some(Cow::Borrowed(&decision)),
@@ -298,15 +298,20 @@ pub(super) fn follow_again(terms: &Terms, stored: &[u8], out: &mut Outbox<'_>) {
 }
 
 impl Terms {
+    pub fn policy(&self) -> &Policy {
+        &self.active.policy
+    }
+
     /// INVARIANT (INV-7): a ruling names the policy that its chain is under.
     fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
-        let hash = &self.policy.hash;
+        let hash = &self.policy().hash;
         debug_assert!(
             state.policy().is_none_or(|(active, _)| active == hash),
             "INV-7: a ruling under a policy that its chain is not under"
         );
         // The same policy may have been stored again by another process, under a newer generation.
-        let generation = state.policy().map_or(self.generation, |(_, generation)| generation);
+        let generation =
+            state.policy().map_or(self.active.generation, |(_, generation)| generation);
         PolicyRef { hash: Cow::Borrowed(hash), generation, signers: Vec::new() }
     }
 }
@@ -324,7 +329,7 @@ fn ruled<'r>(
     now: Millis,
 ) -> Decision<'r> {
     let inputs = Inputs { arrival, facts: &case.facts, counters, now };
-    match catch_unwind(AssertUnwindSafe(|| decide(&terms.policy, &inputs))) {
+    match catch_unwind(AssertUnwindSafe(|| decide(terms.policy(), &inputs))) {
         Ok(decided) => decided.decision,
         Err(_) => dead_letter(Unreadable {
             reason: Reason::RuleFailed,

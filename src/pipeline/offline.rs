@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::current::Active;
 use super::lane::{Case, Lane, Terms};
 use super::names::{Identity, Topics};
 use super::outbox::Outbox;
@@ -23,8 +24,7 @@ pub fn offline(
     now: Millis,
 ) -> Vec<Vec<u8>> {
     let terms = Terms {
-        policy: Arc::clone(policy),
-        generation: 0,
+        active: Active::unsigned(policy, 0),
         topics: Topics::new("offline", 1),
         identity: Identity { instance: "offline".to_owned() },
         findings: false,

@@ -140,7 +140,7 @@ impl Triage {
             };
             let is_over = is_over(waiting, now)
                 || (waiting.standing.is_held && open.lane.waits().held() > HELD_MAX);
-            let known = (self.terms.policy.as_ref(), &**alert, &*case.facts);
+            let known = (self.terms.policy(), &**alert, &*case.facts);
             let Some((why, changed)) = cause(known, waiting, now, is_over) else { continue };
             match open.lane.revise(&self.terms, waiting, case, (why, &changed), (now, out)) {
                 Some(ruled) => self.counted.revisions.push((why, ruled)),

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::case::{Decision, Millis};
+use crate::case::{Blocked, Decision, Millis};
 use crate::observe::PolicyMetrics;
 
 /// What the open transaction did with each rule and each playbook in shadow; told to the metrics
@@ -29,15 +29,13 @@ struct Compared {
 impl Tally {
     /// A ruling that stands in a record of this time.
     pub(super) fn ruled(&mut self, decision: &Decision<'_>, at: Millis) {
-        // Of what the boundary refused, the rule that was true.
-        let rule = decision.blocked.first().map_or(&decision.rule, |blocked| &blocked.rule);
-        self.hit(&decision.playbook, rule, at);
+        self.hit(&decision.playbook, asked(&decision.rule, decision.blocked.first()), at);
     }
 
     /// What playbooks in shadow would have ruled on an alert that has its first ruling.
     pub(super) fn compared(&mut self, decision: &Decision<'_>, at: Millis) {
         for shadow in &decision.shadow {
-            self.hit(&shadow.playbook, &shadow.rule, at);
+            self.hit(&shadow.playbook, asked(&shadow.rule, shadow.blocked.as_ref()), at);
             let live = decision.fate.name();
             let differs = shadow.differs.as_deref().unwrap_or("no");
             let known = self.shadows.iter_mut().find(|(known, _)| {
@@ -81,10 +79,12 @@ impl Tally {
         }
         for (compared, count) in self.shadows.drain(..) {
             let Compared { playbook, live, shadow, differs } = &compared;
-            metrics
-                .shadows
-                .with_label_values(&[playbook.as_str(), live, shadow, differs])
-                .inc_by(count);
+            metrics.compared([playbook, live, shadow, differs], count);
         }
     }
+}
+
+/// Of what the boundary refused, the rule that was true.
+fn asked<'d>(rule: &'d str, blocked: Option<&'d Blocked<'_>>) -> &'d str {
+    blocked.map_or(rule, |blocked| &blocked.rule)
 }

@@ -41,8 +41,6 @@ pub struct Expected {
 pub struct Triage {
     pub(super) terms: Terms,
     current: Current<Active>,
-    /// What of it was taken up; the terms are of it.
-    active: Arc<Active>,
     has_news: bool,
     pub(super) enrichers: Arc<Enrichers>,
     lookup: Duration,
@@ -72,12 +70,9 @@ impl Triage {
         clock: Clock,
         (metrics, traces): (Metrics, Traces),
     ) -> Self {
-        let (policy, generation) = (Arc::clone(&terms.policy), terms.generation);
-        let active = Arc::new(Active { policy, generation, signers: Vec::new() });
         Self {
+            current: Current::new(Arc::clone(&terms.active)),
             terms,
-            current: Current::new(Arc::clone(&active)),
-            active,
             has_news: false,
             enrichers,
             lookup,
@@ -100,12 +95,10 @@ impl Triage {
     /// True when there is something newer than what was taken up.
     fn take_up(&mut self) -> bool {
         let newest = self.current.get();
-        if Arc::ptr_eq(&newest, &self.active) {
+        if Arc::ptr_eq(&newest, &self.terms.active) {
             return false;
         }
-        self.terms.policy = Arc::clone(&newest.policy);
-        self.terms.generation = newest.generation;
-        self.active = newest;
+        self.terms.active = newest;
         self.has_news = true;
         true
     }
@@ -222,7 +215,8 @@ impl Triage {
 
     /// A chain goes from one policy to the next on record, and never back to an older generation.
     fn activation(&self, state: &State, partition: i32) -> Result<Option<Record<'static>>, String> {
-        let (hash, generation) = (&self.terms.policy.hash, self.terms.generation);
+        let Active { policy, generation, signers } = &*self.terms.active;
+        let (hash, generation) = (&policy.hash, *generation);
         match state.policy() {
             Some((known, stored)) if known == hash && stored >= generation => return Ok(None),
             Some((known, newer)) if newer > generation => {
@@ -233,7 +227,7 @@ impl Triage {
             _ => {}
         }
         info!(partition, policy = %hash, generation, "policy is active on the chain");
-        let (hash, signers) = (Cow::Owned(hash.clone()), self.active.signers.clone());
+        let (hash, signers) = (Cow::Owned(hash.clone()), signers.clone());
         let policy = PolicyRef { hash, generation, signers };
         Ok(Some(Record { policy: Some(policy), ..self.blank(Kind::Policy) }))
     }
@@ -348,7 +342,6 @@ impl Stage for Triage {
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
         self.traced.looked_up(started.elapsed());
         let now = (self.clock)();
-        self.counted.saw(&self.terms.policy, &cases, now);
         for (place, (message, case)) in batch.messages.iter().zip(&cases).enumerate() {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
@@ -359,7 +352,10 @@ impl Stage for Triage {
             out.traced(self.traced.alert(place, at));
             match open.lane.rule(&self.terms, case, now, out) {
                 Fate::Duplicate => self.counted.duplicates += 1,
-                Fate::Ruled(ruled) => self.counted.add(ruled),
+                Fate::Ruled(ruled) => {
+                    self.counted.add(ruled);
+                    self.counted.saw(self.terms.policy(), case, now);
+                }
             }
             let waited = now.since(case.received_at).max(0);
             self.counted.ages_seconds.push(waited as f64 / 1000.0);
@@ -383,7 +379,7 @@ impl Stage for Triage {
             open.lane.tally.tell(&self.metrics.policy);
         }
         drop(std::mem::take(&mut self.traced));
-        self.counted.tell(&self.terms.policy, &self.metrics);
+        self.counted.tell(self.terms.policy(), &self.metrics);
     }
 }
 
@@ -405,7 +401,7 @@ pub fn look_up(terms: &Terms, enrichers: &Enrichers, cases: &mut [Case<'_>], dea
     for (place, case) in cases.iter().enumerate() {
         if let Some(Arrival { body: Body::Alert(alert), .. }) = &case.arrival {
             asking.push(place);
-            wanted.push((alert.as_ref(), terms.policy.wanted(alert)));
+            wanted.push((alert.as_ref(), terms.policy().wanted(alert)));
         }
     }
     let found = enrichers.facts(&wanted, deadline);

@@ -32,7 +32,7 @@ use tipstaff::enrich::{
     Answer, BoxFuture, Cached, Changes, Enrichers, Failure, Found, Lookup, Remote, Sourced,
 };
 use tipstaff::observe::Metrics;
-use tipstaff::pipeline::{Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Terms, Topics, look_up};
 use tipstaff::text::Source;
 use tokio::sync::Semaphore;
 
@@ -147,8 +147,7 @@ struct Run {
 impl Bench {
     fn new(checked: &Checked, enrichers: Enrichers) -> Self {
         let terms = Terms {
-            policy: Arc::clone(&checked.policy),
-            generation: 1,
+            active: Active::unsigned(&checked.policy, 1),
             topics: Topics::new("bench", 1),
             identity: Identity { instance: "bench".to_owned() },
             findings: false,

@@ -1,7 +1,6 @@
 //! Where the time of one alert goes, on one thread and without a broker.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tipstaff::audit::{Appended, Chain, Record, finding, outputs, record_hash};
@@ -9,7 +8,7 @@ use tipstaff::case::{Arrival, Counters, Id, Millis};
 use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
 use tipstaff::normalize::{partition_key, partition_of};
-use tipstaff::pipeline::{Case, Identity, Lane, Outbox, Sent, Terms, Topics, look_up};
+use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Sent, Terms, Topics, look_up};
 
 use crate::load::{Load, PARTITIONS};
 
@@ -32,8 +31,7 @@ pub struct Shape {
 
 pub fn terms(load: &Load, topics: Topics) -> Terms {
     Terms {
-        policy: Arc::clone(&load.loaded.checked.policy),
-        generation: 1,
+        active: Active::unsigned(&load.loaded.checked.policy, 1),
         topics,
         identity: Identity { instance: "bench".to_owned() },
         findings: false,
@@ -143,7 +141,7 @@ impl<'l> Micro<'l> {
             times.sort();
             times[ROUNDS / 2].as_nanos() as f64 / count as f64
         };
-        let (now, policy) = (self.load.now, &self.terms.policy);
+        let (now, policy) = (self.load.now, self.terms.policy());
         let map = timed(&mut || self.time_map());
         let write = timed(&mut || self.time_write());
         let parse = timed(&mut || {

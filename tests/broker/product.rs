@@ -10,6 +10,7 @@ mod remade;
 mod repairs;
 mod services;
 mod setup;
+mod signatures;
 mod tables;
 mod topic_tables;
 

@@ -49,6 +49,10 @@ fn a_signature_counts_for_its_person_namespace_time_and_statement_alone() {
         assert_eq!(signer.person, "dana@example.com");
         assert!(signer.key.starts_with("SHA256:") && signer.signature == SIGNATURE.trim_end());
     }
+    // What nobody verified is not on record.
+    let noted = format!("a note that is no part of it\n{}", SIGNATURE.replace('\n', "\r\n"));
+    let signer_of = allowed(&of("")).unwrap().signer(STATEMENT, &noted, now).unwrap();
+    assert_eq!(signer_of.signature, SIGNATURE.trim_end());
     for (options, statement, why) in [
         ("", "tipstaff policy 1\nhash 01\n", "is by dana@example.com, and not over this policy"),
         ("namespaces=\"git\"", STATEMENT, "which is not allowed for namespace `tipstaff`"),
@@ -71,7 +75,11 @@ fn an_allowed_signers_file_says_what_is_wrong_with_it() {
     let text = format!(
         "dana@example.com {PUBLIC}\nsam@example.com {PUBLIC}\n*@example.com {PUBLIC}\nkim {PUBLIC}\n\
          lee cert-authority {PUBLIC}\nalex valid-after=\"soon\" {PUBLIC}\nmax\nrob ssh-ed25519 AAAA\n\
-         ann colour=\"red\" {PUBLIC}\ndana@example.com,kim {PUBLIC}\n"
+         ann colour=\"red\" {PUBLIC}\ndana@example.com,kim {PUBLIC}\n\
+         dana@example.com namespaces=\"!tipstaff,*\" {PUBLIC}\n\
+         dana@example.com valid-after=\"20260101\",valid-after=\"20270101\" {PUBLIC}\n\
+         dana@example.com valid-after=\"20260101\",valid-before=\"20260101\" {PUBLIC}\n\
+         dana@example.com namespaces=tipstaff {PUBLIC}\n"
     );
     let problems = allowed(&text).unwrap_err();
     for (problem, expected) in problems.iter().zip([
@@ -84,10 +92,14 @@ fn an_allowed_signers_file_says_what_is_wrong_with_it() {
         "allowed_signers:8:1: no key can be read",
         "allowed_signers:9:1: unknown option `colour`",
         "allowed_signers:10:1: these names are of different people in the lines before",
+        "allowed_signers:11:1: a namespace is named in full here, without patterns",
+        "allowed_signers:12:1: `valid-after` stands here twice",
+        "allowed_signers:13:1: `valid-before` is not after `valid-after`",
+        "allowed_signers:14:1: an option is written `name=\"value\"`, and this is not: `namespaces=tips",
     ]) {
         assert!(problem.starts_with(expected), "{problem}");
     }
-    assert_eq!(problems.len(), 9, "{problems:#?}");
+    assert_eq!(problems.len(), 13, "{problems:#?}");
 }
 
 /// Someone with a key of their own, made by `ssh-keygen`.
@@ -131,6 +143,68 @@ impl Person {
         assert!(made.status.success(), "{made:?}");
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(signed, to).unwrap();
+    }
+}
+
+/// Nothing counts here that `ssh-keygen -Y verify` would refuse; less than there does.
+#[test]
+fn an_option_never_allows_more_than_it_does_for_ssh_keygen() {
+    let folder = folder("signing_options");
+    let Some(dana) = Person::new(&folder, "dana@example.com", "ed25519") else { return };
+    let signature = folder.join("signature");
+    dana.sign(STATEMENT, "tipstaff", &signature);
+    let public = std::fs::read_to_string(dana.key.with_extension("pub")).unwrap();
+    let people = folder.join("people");
+    let for_ssh_keygen = |signature: &Path| {
+        let statement = std::fs::File::open(dana.key.with_extension("statement")).unwrap();
+        let mut verify = Command::new("ssh-keygen");
+        verify.args(["-Y", "verify", "-n", "tipstaff", "-I", dana.name, "-f"]).arg(&people);
+        verify.arg("-s").arg(signature).stdin(statement).output().unwrap().status.success()
+    };
+    let signature_text = std::fs::read_to_string(&signature).unwrap();
+    let now = tipstaff::app::system_clock()();
+    for (options, counts, counts_there) in [
+        ("", true, true),
+        ("namespaces=\"tipstaff\"", true, true),
+        ("NameSpaces=\"git,tipstaff\",valid-after=\"20200101\"", true, true),
+        ("valid-after=\"20200101\",valid-before=\"20990101\"", true, true),
+        ("namespaces=\"*\"", false, true),
+        ("namespaces=\"tip????f\"", false, true),
+        ("namespaces=\"git\\\",tipstaff\"", false, true),
+        ("namespaces=\"!tipstaff,*\"", false, false),
+        ("namespaces=\"*,!tipstaff\"", false, false),
+        ("namespaces=\"tipstaff,!tip*\"", false, false),
+        ("namespaces=\"git, tipstaff\"", false, false),
+        ("namespaces=\"git\"", false, false),
+        ("namespaces=\"\"", false, false),
+        ("namespaces=tipstaff", false, false),
+        ("namespaces", false, false),
+        ("namespaces=\"tipstaff\",", false, false),
+        ("namespaces=\"tipstaff", false, false),
+        ("namespaces=\"tipstaff\"valid-after=\"20200101\"", false, false),
+        ("namespaces=\"tipstaff\",namespaces=\"tipstaff\"", false, false),
+        ("valid-after=\"20990101\",valid-after=\"20200101\"", false, false),
+        ("valid-before=\"20200101\",valid-before=\"20990101\"", false, false),
+        ("valid-after=\"20200102\",valid-before=\"20200101\"", false, false),
+        ("valid-after=\"20990101\"", false, false),
+        ("valid-before=\"20200101\"", false, false),
+        ("colour=\"red\"", false, false),
+    ] {
+        let line = format!("{} {options} {public}", dana.name);
+        std::fs::write(&people, &line).unwrap();
+        let signer = allowed(&line).ok();
+        let signer = signer.and_then(|all| all.signer(STATEMENT, &signature_text, now).ok());
+        assert_eq!(
+            (signer.is_some(), for_ssh_keygen(&signature)),
+            (counts, counts_there),
+            "{line}"
+        );
+        assert!(counts_there || !counts, "{line}");
+        if let Some(signer) = signer {
+            let recorded = folder.join("recorded");
+            std::fs::write(&recorded, format!("{}\n", signer.signature)).unwrap();
+            assert!(for_ssh_keygen(&recorded), "{}", signer.signature);
+        }
     }
 }
 
@@ -202,6 +276,9 @@ fn a_policy_is_started_when_two_people_signed_it_and_not_before() {
     sam.sign("something else", "tipstaff", &at("sam.sig"));
     let other = of("is by sam@example.com, and not over this policy: another was signed");
     refused(&[&other, &by("dana@example.com")]);
+    let junk = "x".repeat(16 * 1024 + 1);
+    std::fs::write(at("sam.sig"), junk).unwrap();
+    refused(&[&of("cannot be read: file too large"), &by("dana@example.com")]);
     sam.sign(&statement, "tipstaff", &at("sam.sig"));
 
     let mut command = program(&["run", "--config", &configuration]);
@@ -216,7 +293,9 @@ fn a_policy_is_started_when_two_people_signed_it_and_not_before() {
         std::thread::sleep(Duration::from_millis(100));
     };
     let lines: Vec<&str> = status.out.lines().collect();
-    assert!(lines[0].starts_with(&format!("policy {hash}, generation 0")), "{}", status.out);
+    let waits =
+        format!("policy {hash}, generation 0, not in force yet: the process waits for Kafka");
+    assert_eq!(lines[0], waits);
     assert!(lines[1].starts_with("signed by dana@example.com with SHA256:"), "{}", status.out);
     assert!(lines[2].starts_with("signed by sam@example.com with SHA256:"), "{}", status.out);
     assert!(status.out.contains("0  never since it began      a/r"), "{}", status.out);

@@ -1,14 +1,13 @@
 //! Every alert leaves as a Detection Finding that the published OCSF schema allows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tipstaff::audit::{Appended, Chain, FINDINGS, Kind, Record, finding, record_hash};
 use tipstaff::case::{Alert, FIELDS, Field, Millis, Ruling, Type};
 use tipstaff::correlate::State;
-use tipstaff::pipeline::{Case, Identity, Lane, Outbox, Sent, Terms, Topics, look_up};
+use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Sent, Terms, Topics, look_up};
 
 use super::schema::Schema;
 use super::*;
@@ -266,8 +265,7 @@ fn the_judge_sees_what_is_wrong() {
 fn findings_are_sent_with_their_rulings_and_follow_from_the_records_alone() {
     let loaded = shipped();
     let terms = |findings| Terms {
-        policy: Arc::clone(&loaded.checked.policy),
-        generation: 1,
+        active: Active::unsigned(&loaded.checked.policy, 1),
         topics: Topics::new("offline", 1),
         identity: Identity { instance: "test".to_owned() },
         findings,

@@ -13,7 +13,7 @@ use tipstaff::audit::{
 use tipstaff::case::{Arrival, Millis};
 use tipstaff::correlate::State;
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
-use tipstaff::pipeline::{Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Terms, Topics, look_up};
 
 use super::{now, shipped};
 
@@ -21,8 +21,7 @@ const CHAIN: &str = "test/offline.decisions/0/0";
 
 pub(super) fn terms(loaded: &Loaded) -> Terms {
     Terms {
-        policy: Arc::clone(&loaded.checked.policy),
-        generation: 1,
+        active: Active::unsigned(&loaded.checked.policy, 1),
         topics: Topics::new("offline", 1),
         identity: Identity { instance: "test".to_owned() },
         findings: false,

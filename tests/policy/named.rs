@@ -351,7 +351,7 @@ fn stop_and_severity_and_expiry_hold_back_suppressions() {
 
 #[test]
 fn shadow_playbooks_are_tried_and_change_nothing() {
-    let shadow = PLAYBOOK
+    let shadow_text = PLAYBOOK
         .split("tests:")
         .next()
         .unwrap()
@@ -359,7 +359,7 @@ fn shadow_playbooks_are_tried_and_change_nothing() {
         .replace("playbook: exposed-key", "playbook: candidate");
     let live = "playbook: live\ntitle: t\nowner: o\nmode: live\non: {kind: exposed_key}\n\
                 rules: [{id: all, route: {queue: q, priority: low}}]\n";
-    let policy = policy(&[&shadow, live], &[BOUNDARY]).unwrap();
+    let policy = policy(&[&shadow_text, live], &[BOUNDARY]).unwrap();
     let situation = Situation::new(plain_alert(), live_facts());
     let decided = situation.decide(&policy);
     assert!(decided.permit.is_none());
@@ -371,6 +371,14 @@ fn shadow_playbooks_are_tried_and_change_nothing() {
     );
     assert_eq!(shadow.differs.as_deref(), Some("fate"));
     assert_eq!(shadow.action.as_deref(), Some("disable-key"), "{shadow:?}");
+    assert_eq!(shadow.blocked, None);
+    let stopped = format!("{BOUNDARY}stop: true\n");
+    let stopped = super::support::policy(&[&shadow_text, live], &[&stopped]).unwrap();
+    let shadow = situation.decide(&stopped).decision.shadow.remove(0);
+    assert_eq!((&*shadow.rule, shadow.reason), ("otherwise", Reason::BoundaryRefused));
+    let blocked = shadow.blocked.unwrap();
+    assert_eq!((&*blocked.action, &*blocked.rule), ("disable-key", "live"));
+    assert!(blocked.why.contains("stop"), "{blocked:?}");
     assert_eq!(policy.wanted(&plain_alert()), [REGISTRY, OWNER, VAULT]);
 }
 

@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::super::ALONE;
-use super::super::kafka::{Kafka, skipped};
+use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
 use super::super::settings;
 use super::{PATIENCE, Process, Site, drains, findings, publish, says};
 
 const CANDIDATE: &str = "playbook: candidate\ntitle: t\nowner: o\nmode: shadow\non: {kind: exposed_key}\nrules:\n\
+    - {id: asks, on_unknown: route, when: ['detector == \"gitleaks\"'], escalate: {action: disable-key, \
+    rollback: enable-key, expires: 1h, queue: cicd-response, priority: critical}}\n\
     - {id: all, route: {queue: cicd-response, priority: critical}}\n";
 
 #[test]
@@ -39,6 +40,7 @@ fn a_policy_that_changes_is_taken_up_whole_under_traffic_or_not_at_all() {
     what_needs_a_restart_is_refused_whole(&mut traffic, [&pipelines, &enrichers], &process);
     changed_back_it_is_newer_still(&mut traffic, &playbooks, &process);
     killed_between_storing_and_activation(&mut traffic, &playbooks, &mut process);
+    a_shadow_that_goes_leaves_nothing(&mut traffic, &playbooks, &process);
 
     site.rulings(traffic.sent, &process);
     every_ruling_is_under_its_chain_s_policy(&site);
@@ -84,7 +86,7 @@ fn generations(site: &Site) -> BTreeMap<i32, Vec<i64>> {
     found
 }
 
-fn are_on_all_chains(site: &Site, wanted: &[i64]) -> bool {
+pub fn are_on_all_chains(site: &Site, wanted: &[i64]) -> bool {
     let found = generations(site);
     found.len() == 2 && found.values().all(|each| each == wanted)
 }
@@ -94,7 +96,7 @@ fn page(process: &Process, path: &str) -> String {
 }
 
 /// The value of the one line of the metrics that begins so and has all of `labels`.
-fn metric(process: &Process, name: &str, labels: &[&str]) -> Option<i64> {
+pub fn metric(process: &Process, name: &str, labels: &[&str]) -> Option<i64> {
     let text = page(process, "/metrics");
     let line = text
         .lines()
@@ -102,7 +104,7 @@ fn metric(process: &Process, name: &str, labels: &[&str]) -> Option<i64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-fn edit(file: &Path, from: &str, to: &str) {
+pub fn edit(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
     let new = file.with_extension("new");
@@ -150,6 +152,15 @@ fn a_wrong_file_changes_nothing_and_says_so(
     let status = traffic.site.verb(&["policy", "status"], "r1");
     assert_eq!(status.code, Some(1));
     assert!(status.out.contains("THE FILES ARE REFUSED"), "{status:?}");
+    // Wrong in another way, but since then.
+    let since = || {
+        serde_json::from_str::<Value>(&page(process, "/policy")).unwrap()["refused"]["since"]
+            .clone()
+    };
+    let first = since();
+    fs::write(&file, before.replacen("owner:", "oowner:", 1)).unwrap();
+    says(process, &["boundary.yaml:", "unknown key `oowner`"]);
+    assert!(first.is_string() && since() == first, "{first} {}", since());
     // By signal, at once, and again no other.
     fs::write(&file, before).unwrap();
     process.signal("-HUP");
@@ -182,12 +193,16 @@ fn shadows_are_ruled_beside_the_fate(
             (&"candidate".into(), &"critical".into(), &"priority".into()),
             "{ruling:#}"
         );
+        let rules = (&shadow["rule"], &shadow["blocked"]["rule"]);
+        assert_eq!(rules, (&"all".into(), &"asks".into()), "{ruling:#}");
         assert_ne!(ruling["ruling"]["fate"]["route"]["priority"], "critical", "never the fate");
     }
     let counted = || metric(process, name, &labels).unwrap_or(0);
     let expected = i64::try_from(shadowed.len()).unwrap();
     assert!(wait_until(PATIENCE, || counted() == expected), "{} of {expected}", counted());
-    assert_eq!(metric(process, "tipstaff_rule_hits_total", &labels[..1]), Some(counted()));
+    // What the boundary would refuse counts for the rule that asked.
+    let hits = |rule| metric(process, "tipstaff_rule_hits_total", &[labels[0], rule]);
+    assert_eq!((hits("rule=\"asks\""), hits("rule=\"all\"")), (Some(counted()), Some(0)));
 }
 
 /// A queue without a topic: in force once the topic is there.
@@ -199,6 +214,7 @@ fn what_the_cluster_lacks_is_tried_again(
     let site = traffic.site;
     let file = playbooks.join("candidate.yaml");
     edit(&file, "queue: cicd-response", "queue: new-queue");
+    says(process, &["the files have changed and can't be put in force"]);
     says(process, &["cases.new-queue", "run `tipstaff topics create`"]);
     traffic.send();
     assert!(are_on_all_chains(site, &[1, 2, 3]));
@@ -240,17 +256,19 @@ fn what_needs_a_restart_is_refused_whole(
             enrichers.join("owner/enricher.yaml"),
             "title: Who",
             "title: Whoever",
-            "enrichers are set up at a start: restart to use it",
+            "owner/enricher.yaml:1:1: has changed, and enrichers are set up at a start: restart to use it",
         ),
         (
             pipelines.join("gitleaks/pipeline.yaml"),
             "topic: alerts.gitleaks",
             "topic: alerts.elsewhere",
-            "restart to change what is read",
+            "topic `alerts.elsewhere` is to be read: restart to change what is read",
         ),
     ] {
         edit(&file, from, to);
-        says(process, &[why]);
+        says(process, &[file.to_str().unwrap(), why]);
+        let told = process.log().lines().filter(|line| line.contains(why)).count();
+        assert_eq!(told, 1, "{}", process.log());
         traffic.send();
         edit(&file, to, from);
         assert!(is_refused(0), "{}", process.log());
@@ -298,6 +316,22 @@ fn killed_between_storing_and_activation(
     });
 }
 
+fn a_shadow_that_goes_leaves_nothing(
+    traffic: &mut Traffic<'_>,
+    playbooks: &Path,
+    process: &Process,
+) {
+    let has_any = || page(process, "/metrics").contains("playbook=\"candidate\"");
+    let compared =
+        || metric(process, "tipstaff_shadow_rulings_total", &["playbook=\"candidate\""]).is_some();
+    traffic.until("compared", process, compared);
+    fs::remove_file(playbooks.join("candidate.yaml")).unwrap();
+    traffic.until("without it", process, || !has_any());
+    traffic.send();
+    traffic.site.rulings(traffic.sent, process);
+    assert!(!has_any() && !page(process, "/policy").contains("candidate"));
+}
+
 fn every_ruling_is_under_its_chain_s_policy(site: &Site) {
     let mut active: BTreeMap<i32, Value> = BTreeMap::new();
     let mut rulings: BTreeMap<String, usize> = BTreeMap::new();
@@ -312,81 +346,6 @@ fn every_ruling_is_under_its_chain_s_policy(site: &Site) {
         }
     }
     assert!(rulings.len() >= 5, "rulings under too few policies: {rulings:?}");
-}
-
-/// Two files of signatures: the policy is refused until both people have signed it.
-#[test]
-fn a_policy_without_its_signatures_is_not_taken_up() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if Command::new("ssh-keygen").arg("-?").output().is_err() {
-        return skipped("there is no ssh-keygen");
-    }
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "signed", 2);
-    site.create("");
-    let (directory, port) = site.config("s1", "policy: {allowed_signers: people, required: 2}\n");
-    let playbooks = site.own("s1", "playbooks");
-    let people: String = ["dana", "sam"].map(|name| public(&directory, name)).concat();
-    fs::write(directory.join("people"), people).unwrap();
-    sign(&site, &directory, "dana");
-    sign(&site, &directory, "sam");
-    let mut process = Process::start(&directory, "intake,triage", port);
-    site.wait_ready(&mut process);
-    edit(&playbooks.join("exposed-key.yaml"), "title: A key", "title: One key");
-    says(&process, &["must be signed by 2 of the allowed signers, and is by nobody"]);
-    says(&process, &["dana.sig:1:1: does not count: it is by dana, and not over this policy"]);
-    sign(&site, &directory, "dana");
-    says(&process, &["must be signed by 2 of the allowed signers, and is by dana"]);
-    assert!(are_on_all_chains(&site, &[1]));
-    sign(&site, &directory, "sam");
-    assert!(wait_until(PATIENCE, || are_on_all_chains(&site, &[1, 2])), "{}", process.log());
-    for record in site.records("policy") {
-        let signers = record["policy"]["signers"].as_array().unwrap();
-        let people: Vec<&str> =
-            signers.iter().map(|signer| signer["person"].as_str().unwrap()).collect();
-        assert_eq!(people, ["dana", "sam"]);
-        assert!(signers[0]["signature"].as_str().unwrap().contains("SSH SIGNATURE"));
-    }
-    // Changed back, signatures and all: only a person at the start may go back.
-    edit(&playbooks.join("exposed-key.yaml"), "title: One key", "title: A key");
-    sign(&site, &directory, "dana");
-    sign(&site, &directory, "sam");
-    says(&process, &["is older than the active policy", "--activate"]);
-    assert!(are_on_all_chains(&site, &[1, 2]));
-    drains(&mut process);
-}
-
-fn key(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.key"))
-}
-
-fn public(directory: &Path, name: &str) -> String {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
-        .arg(key(directory, name))
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let public = fs::read_to_string(directory.join(format!("{name}.key.pub"))).unwrap();
-    format!("{name} {public}")
-}
-
-fn sign(site: &Site, directory: &Path, name: &str) {
-    let statement = site.verb(&["policy", "bundle"], "s1");
-    assert_eq!(statement.code, Some(0), "{statement:?}");
-    let file = directory.join(name);
-    let signature = directory.join(format!("{name}.sig"));
-    fs::write(&file, statement.out).unwrap();
-    fs::remove_file(&signature).ok();
-    let key = key(directory, name);
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", "tipstaff", "-f"])
-        .args([&key, &file])
-        .status()
-        .unwrap();
-    assert!(made.success());
-    fs::create_dir_all(directory.join("signatures")).unwrap();
-    fs::rename(signature, directory.join("signatures").join(format!("{name}.sig"))).unwrap();
 }
 
 /// Two processes with different files: the newest generation rules the chains it is on, and the other

@@ -52,6 +52,17 @@ fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
     let is_counted = || process.get("/metrics").is_some_and(|(_, page)| page.contains(conflicts));
     assert!(wait_until(PATIENCE, is_counted), "{conflicts}");
 
+    // The alert once more is a duplicate, whose facts no first ruling rests on.
+    let alert = read_topic(&settings(&site.bootstrap), &site.topic("alerts")).remove(0);
+    publish(&site.bootstrap, &[(&site.topic("alerts"), alert.0, Some(alert.2))]);
+    let duplicates = || {
+        process
+            .get("/metrics")
+            .is_some_and(|(_, page)| page.contains("tipstaff_duplicate_alerts_total 1"))
+    };
+    assert!(wait_until(PATIENCE, duplicates), "{}", process.log());
+    assert!(is_counted(), "{conflicts}");
+
     process.kill();
     process.resume();
     site.wait_ready(&mut process);
