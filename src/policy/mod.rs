@@ -25,7 +25,7 @@ mod prove;
 use std::collections::BTreeSet;
 
 use crate::case::{Alert, Id};
-use crate::clause::{Schema, Slot};
+use crate::clause::Schema;
 
 pub use action::Action;
 pub use boundary::{
@@ -141,9 +141,7 @@ impl Policy {
         let required = layers
             .flat_map(|layer| [&layer.require_escalate, &layer.require_suppress])
             .flat_map(|require| &require.facts)
-            .filter(
-                |(name, _)| matches!(name.slot, Slot::Fact { enricher: of, .. } if of == enricher),
-            )
+            .filter(|(name, _)| name.slot.enricher() == Some(enricher))
             .map(|(_, age_ms)| Some(*age_ms));
         let ages = playbooks.chain(required).chain([of(&self.boundary.max_age_ms)]);
         ages.flatten().min()
