@@ -29,6 +29,7 @@ pub(super) fn facts_of(
         for (key, node) in fields.rest() {
             fact(key, node, &mut drafts, schema, problems);
         }
+        fields.finish(problems);
     }
     let rows = drafts.into_iter().zip(&schema.enrichers).map(|(draft, shape)| {
         let known_as_of = match draft.state {
