@@ -1,17 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Config, say};
-use crate::app::{Failure, Loaded, system_clock};
-use crate::config::{Files, load};
-use crate::policy::{
-    ANY_OTHER, Change, Comparison, Need, Policy, Proof, Row, Vocabulary, compare, prove,
-};
-use crate::text::{Data, Problems, Source, read};
+use super::{Config, against, say};
+use crate::app::{Failure, system_clock};
+use crate::config::load;
+use crate::policy::{ANY_OTHER, Change, Comparison, Need, Proof, Row, Vocabulary, compare, prove};
 
 #[derive(Subcommand)]
 pub(super) enum BoundaryVerb {
@@ -24,7 +21,7 @@ pub(super) struct Prove {
     #[command(flatten)]
     config: Config,
     /// Also say what changed against another boundary: a file, which stands for the layer of its
-    /// name, or a configuration directory
+    /// name, or a directory of a configuration or of playbooks
     #[arg(long, value_name = "FILE|DIR")]
     against: Option<PathBuf>,
     /// Exit with 1 if anything is allowed that the other boundary refuses
@@ -59,7 +56,8 @@ impl Prove {
         let proof = prove(&policy.bounds()).map_err(too_large)?;
         let changes = match &self.against {
             Some(path) => {
-                let other = other(path, &loaded)?;
+                let other = load(&against::files(path, &loaded)?);
+                let other = other.map_err(Failure::Configuration)?.policy;
                 Some(compare(&other.bounds(), &policy.bounds()).map_err(too_large)?)
             }
             None => None,
@@ -76,47 +74,6 @@ impl Prove {
         let fails = self.no_widening && is_wider;
         Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
-}
-
-/// Another configuration, or this one with the layer of the file's name exchanged.
-fn other(path: &Path, loaded: &Loaded) -> Result<std::sync::Arc<Policy>, Failure> {
-    let files = if path.is_dir() {
-        Files::read(path)
-    } else {
-        let unread = |error| Failure::Usage(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(unread)?;
-        let source = Source::new(path.display().to_string(), text);
-        let layers = &loaded.checked.policy.boundary().layers;
-        let name = layer_name(&source)?;
-        let Some(layer) = layers.iter().find(|layer| layer.name == name) else {
-            let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
-            let names = names.join(", ");
-            let message = format!("{}: no layer is called `{name}`: {names}", path.display());
-            return Err(Failure::Usage(message));
-        };
-        let mut files = loaded.files.clone();
-        let place = files.iter().find(|(_, file)| file.source.path == layer.at.path);
-        let place = place.map(|(place, _)| place.to_owned());
-        place.into_iter().for_each(|place| files.insert(&place, source.clone(), None));
-        files
-    };
-    Ok(load(&files).map_err(Failure::Configuration)?.policy)
-}
-
-fn layer_name(source: &Source) -> Result<String, Failure> {
-    let mut problems = Problems::default();
-    let node = read(source, &mut problems);
-    let name = node.as_ref().and_then(|node| match &node.data {
-        Data::Map(entries) => entries.iter().find(|(key, _)| key.text() == Some("boundary")),
-        _ => None,
-    });
-    if let Some(name) = name.and_then(|(_, value)| value.text()) {
-        return Ok(name.to_owned());
-    }
-    if let Some(node) = node {
-        problems.add(&node.at, "a boundary says `boundary: <name>` first");
-    }
-    Err(Failure::Configuration(problems.into_sorted()))
 }
 
 /// What holds for every boundary.

@@ -4,6 +4,7 @@
 //! `check --deny` found something), 64 the configuration or the command line is wrong and nothing
 //! was started.
 
+mod against;
 mod boundary;
 mod check;
 mod decide;

@@ -196,8 +196,15 @@ fn pattern(node: &Node, problems: &mut Problems) -> Option<Pattern> {
 
 fn table(node: &Node, problems: &mut Problems) -> Vec<(String, String)> {
     let Some(mut fields) = Fields::of(node, "`table`", problems) else { return Vec::new() };
-    let rows = fields.rest();
-    rows.into_iter().filter_map(|(from, to)| Some((plain(from)?, plain(to)?))).collect()
+    let mut text = |node: &Node| {
+        let text = plain(node);
+        if text.is_none() {
+            problems.add(&node.at, format!("`table` is of texts, not of {}", node.kind()));
+        }
+        text
+    };
+    let rows = fields.rest().into_iter();
+    rows.filter_map(|(from, to)| text(from).zip(text(to))).collect()
 }
 
 fn constant(node: &Node, of: Type, problems: &mut Problems) -> Option<Value<'static>> {

@@ -4,7 +4,7 @@ use crate::text::{At, Problems};
 
 use super::hours::Hours;
 use super::obligations::Obligations;
-use super::read::{Reference, ToQueue};
+use super::read::{Reference, ToQueue, enrichers_of};
 
 /// What no playbook can exceed: layers of which every one must agree (INV-5).
 #[derive(Debug)]
@@ -170,12 +170,11 @@ fn fits(pattern: &str, text: &str) -> bool {
 impl Layer {
     /// Enrichers whose facts this layer reads.
     pub(super) fn enrichers(&self) -> impl Iterator<Item = usize> {
-        let clauses = self.deny.iter().flat_map(|deny| deny.when.clauses());
-        let named = clauses.flat_map(|clause| clause.names().iter().map(|name| name.slot));
+        let named = self.deny.iter().flat_map(|deny| enrichers_of(&deny.when));
         let required = self.require_escalate.facts.iter().chain(&self.require_suppress.facts);
         let context = self.environment.iter().chain(&self.tier);
         let referred = required.map(|(fact, _)| fact).chain(context).map(|fact| fact.slot);
-        named.chain(referred).filter_map(Slot::enricher)
+        named.chain(referred.filter_map(Slot::enricher))
     }
 }
 

@@ -1,6 +1,8 @@
 use crate::case::Millis;
 use crate::text::{Node, Problems};
 
+use super::read::one_or_more;
+
 /// When something may be done, in UTC: `mon-fri 08:00-18:00`, or the times alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hours {
@@ -70,12 +72,8 @@ fn minute_of(text: &str) -> Option<i64> {
 
 /// One text or a list: each must hold.
 pub(super) fn hours(node: &Node, problems: &mut Problems) -> Vec<Hours> {
-    let items = match &node.data {
-        crate::text::Data::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
     let mut found = Vec::new();
-    for item in items {
+    for item in one_or_more(node, "the list of `hours`", problems) {
         match item.text().and_then(Hours::parse) {
             Some(hours) => found.push(hours),
             None => {

@@ -7,7 +7,7 @@ use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;
 use super::read::{
-    Reference, ToQueue, declared, max_ages, one_of, owner, reference, refuse_unknown,
+    Reference, ToQueue, declared, max_ages, one_of, one_or_more, owner, reference, refuse_unknown,
     require_duration, require_name, strings, to_queue,
 };
 
@@ -113,13 +113,18 @@ impl Reader<'_> {
     }
 
     fn protected(&mut self, fields: &mut Fields<'_>, id: String) -> Option<Protected> {
-        let nhi = strings(fields, "nhi", self.problems);
-        let credential = strings(fields, "credential", self.problems);
-        if nhi.is_empty() && credential.is_empty() {
+        let mut patterns = |key: &'static str| {
+            let node = fields.get(key)?;
+            one_or_more(node, &format!("`{key}`"), self.problems);
+            Some(strings(fields, key, self.problems))
+        };
+        let (nhi, credential) = (patterns("nhi"), patterns("credential"));
+        if nhi.is_none() && credential.is_none() {
             let message = "an entry of `protected` names an `nhi` or a `credential`, or both";
             self.problems.add(&fields.at, message);
         }
         let why = fields.require_text("why", self.problems)?.to_owned();
+        let (nhi, credential) = (nhi.unwrap_or_default(), credential.unwrap_or_default());
         Some(Protected { label: String::new(), id, nhi, credential, why })
     }
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use crate::text::{Data, Fields, Node, Problems};
+use crate::text::{Fields, Node, Problems};
 
 use super::hours::{Hours, hours};
-use super::read::require_name;
+use super::read::{one_or_more, require_name};
 
 /// What containment has to see to before it acts. Triage can hold none of it: it looks at one alert
 /// at a time and acts on nothing, so it writes them into the permit.
@@ -85,12 +85,8 @@ pub(super) fn obligations(node: &Node, problems: &mut Problems) -> Obligations {
 
 /// One role and how many of it, or a list: all of them must approve.
 fn approvals(node: &Node, problems: &mut Problems) -> BTreeMap<String, i64> {
-    let items = match &node.data {
-        Data::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
     let mut found = BTreeMap::new();
-    for item in items {
+    for item in one_or_more(node, "`approvals`", problems) {
         let Some(mut fields) = Fields::of(item, "`approvals`", problems) else { continue };
         let role = require_name(&mut fields, "role", problems);
         fields.require("count", problems);

@@ -111,6 +111,15 @@ pub(super) fn strings(
     fields.texts(key, problems).into_iter().map(|(text, _)| text.to_owned()).collect()
 }
 
+/// One item, or a list of them. A restriction that is there is no empty one (INV-5).
+pub(super) fn one_or_more<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> &'n [Node] {
+    let Data::List(items) = &node.data else { return std::slice::from_ref(node) };
+    if items.is_empty() {
+        problems.add(&node.at, format!("{what} is empty: name one, or leave it out"));
+    }
+    items
+}
+
 pub(super) fn reference(
     path: &str,
     at: &At,
@@ -135,6 +144,12 @@ pub(super) fn refuse_unknown(when: &Condition, why: &str, problems: &mut Problem
 pub(super) fn owner(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
     let code = Code::NoOwner.id();
     problems.under(code, |problems| fields.require_text("owner", problems).map(str::to_owned))
+}
+
+/// The enrichers whose facts a condition reads.
+pub(super) fn enrichers_of(when: &Condition) -> impl Iterator<Item = usize> {
+    let clauses = when.clauses().into_iter();
+    clauses.flat_map(|clause| clause.names().iter().filter_map(|name| name.slot.enricher()))
 }
 
 /// The enrichers that a mapping as for [`max_ages`] names, and where.

@@ -40,6 +40,7 @@ impl TestFacts {
             for (key, node) in fields.rest() {
                 fact(key, node, &mut answers, schema, problems);
             }
+            fields.finish(problems);
         }
         Self { answers, as_of }
     }

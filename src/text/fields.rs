@@ -3,8 +3,30 @@ use super::{At, Data, Node, Problems};
 /// Reads the keys of one mapping; whatever is left over when it is finished is an unknown key.
 pub struct Fields<'n> {
     pub at: At,
-    entries: Vec<(&'n Node, &'n Node, bool)>,
+    entries: Vec<Entry<'n>>,
     asked: Vec<&'static str>,
+}
+
+struct Entry<'n> {
+    key: &'n Node,
+    value: &'n Node,
+    is_used: bool,
+    /// It is said already that nothing stands there.
+    is_told: bool,
+}
+
+impl Entry<'_> {
+    fn is_empty(&self) -> bool {
+        self.value.data == Data::Null
+    }
+
+    /// INVARIANT (INV-5): who forgot the value did not mean that there is none.
+    fn tell_empty(&mut self, problems: &mut Problems) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            let name = self.key.text().unwrap_or("?");
+            problems.add(&self.key.at, format!("`{name}` has no value: write one, or no `{name}`"));
+        }
+    }
 }
 
 impl<'n> Fields<'n> {
@@ -14,27 +36,36 @@ impl<'n> Fields<'n> {
             problems.add(&node.at, format!("{what} must be a mapping, not {}", node.kind()));
             return None;
         };
-        let entries = entries.iter().map(|(key, value)| (key, value, false)).collect();
-        Some(Self { at: node.at.clone(), entries, asked: Vec::new() })
+        let entries = entries.iter();
+        let entries =
+            entries.map(|(key, value)| Entry { key, value, is_used: false, is_told: false });
+        Some(Self { at: node.at.clone(), entries: entries.collect(), asked: Vec::new() })
     }
 
-    pub fn get(&mut self, key: &'static str) -> Option<&'n Node> {
+    fn entry(&mut self, key: &'static str) -> Option<&mut Entry<'n>> {
         self.asked.push(key);
-        for (name, value, used) in &mut self.entries {
-            if name.text() == Some(key) {
-                *used = true;
-                return Some(*value).filter(|node| node.data != Data::Null);
-            }
-        }
-        None
+        let entry = self.entries.iter_mut().find(|entry| entry.key.text() == Some(key))?;
+        entry.is_used = true;
+        Some(entry)
+    }
+
+    /// Nothing when the key is absent, or has no value, which is a problem by the end.
+    pub fn get(&mut self, key: &'static str) -> Option<&'n Node> {
+        self.entry(key).filter(|entry| !entry.is_empty()).map(|entry| entry.value)
     }
 
     pub fn require(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'n Node> {
-        let found = self.get(key);
-        if found.is_none() {
-            problems.add(&self.at, format!("`{key}` is missing"));
+        match self.entry(key) {
+            Some(entry) if entry.is_empty() => {
+                entry.tell_empty(problems);
+                None
+            }
+            Some(entry) => Some(entry.value),
+            None => {
+                problems.add(&self.at, format!("`{key}` is missing"));
+                None
+            }
         }
-        found
     }
 
     pub fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'n str> {
@@ -98,26 +129,31 @@ impl<'n> Fields<'n> {
 
     /// The entries not asked for by name, for mappings whose keys the user chooses.
     pub fn rest(&mut self) -> Vec<(&'n Node, &'n Node)> {
-        let left = self.entries.iter_mut().filter(|(_, _, used)| !*used);
-        left.map(|(key, value, used)| {
-            *used = true;
-            (*key, *value)
+        let left = self.entries.iter_mut().filter(|entry| !entry.is_used);
+        left.map(|entry| {
+            (entry.is_used, entry.is_told) = (true, true);
+            (entry.key, entry.value)
         })
         .collect()
     }
 
-    /// Every key nobody asked for is a problem, with the nearest known key named, or all of them.
-    pub fn finish(self, problems: &mut Problems) {
-        for (key, _, used) in &self.entries {
-            if *used {
+    /// Every key that has no value is a problem, and every key nobody asked for, with the nearest
+    /// known key named, or all of them.
+    pub fn finish(mut self, problems: &mut Problems) {
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in &mut entries {
+            if entry.is_used && entry.is_empty() {
+                entry.tell_empty(problems);
+            }
+            if entry.is_used {
                 continue;
             }
-            let name = key.text().unwrap_or("?");
+            let name = entry.key.text().unwrap_or("?");
             let hint = match suggestion(name, self.asked.iter().copied()) {
                 hint if hint.is_empty() => self.known(),
                 hint => hint,
             };
-            problems.add(&key.at, format!("unknown key `{name}`{hint}"));
+            problems.add(&entry.key.at, format!("unknown key `{name}`{hint}"));
         }
     }
 
@@ -172,6 +208,27 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_without_a_value_is_told_once_and_counts_as_none() {
+        let source = crate::text::Source::new("f.yaml", "a:\nb: ~\nc: null\nd: 1\n");
+        let mut problems = Problems::default();
+        let node = crate::text::read(&source, &mut problems).unwrap();
+        let mut fields = Fields::of(&node, "it", &mut problems).unwrap();
+        assert!(fields.get("a").is_none() && fields.require("b", &mut problems).is_none());
+        assert!(fields.require("e", &mut problems).is_none());
+        assert_eq!(fields.rest().len(), 2, "what is read by name of the user tells it itself");
+        fields.finish(&mut problems);
+        let told: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "f.yaml:1:1: `a` has no value: write one, or no `a`",
+                "f.yaml:1:1: `e` is missing",
+                "f.yaml:2:1: `b` has no value: write one, or no `b`",
+            ]
+        );
+    }
 
     #[test]
     fn near_words_are_suggested_and_far_ones_are_not() {

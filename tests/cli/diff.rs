@@ -403,7 +403,12 @@ fn what_can_not_be_compared_is_told() {
     std::fs::write(bench.folder.join("cut.tsv"), "0\t1\t{\"v\":1}\n").unwrap();
     std::fs::write(bench.folder.join("empty"), "").unwrap();
     for (against, from, code, told) in [
-        ("nowhere", "records.ndjson", WRONG, "`--against nowhere` is no directory and no hash"),
+        (
+            "nowhere",
+            "records.ndjson",
+            WRONG,
+            "`--against nowhere` is no file, no directory and no hash",
+        ),
         ("old", "nothing.tsv", WRONG, "nothing.tsv: there is no such file, and no cluster"),
         ("old", "cut.tsv", WRONG, "cut.tsv: partition 0, offset 1: not a record of this version"),
         ("0123456789abcdef", "records.ndjson", WRONG, "this needs a broker"),

@@ -13,6 +13,7 @@ mod asked;
 mod combine;
 mod examples;
 mod files;
+mod probes;
 mod schemas;
 mod service;
 mod services;

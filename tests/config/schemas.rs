@@ -16,7 +16,7 @@ use crate::yaml::{node, written};
 const STRANGE: &str = "~~~~~~~~~~~~~~~~~~~~~~~~";
 
 /// Each has every key that its kind of file can have, or together they have.
-fn every_key() -> Vec<(&'static str, String)> {
+pub fn every_key() -> Vec<(&'static str, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/every_key");
     let mut found = Vec::new();
     for (kind, _) in SCHEMAS {
@@ -31,13 +31,13 @@ fn every_key() -> Vec<(&'static str, String)> {
     found
 }
 
-fn schema(kind: &str) -> Value {
+pub fn schema(kind: &str) -> Value {
     let (_, text) = SCHEMAS.iter().find(|(name, _)| *name == kind).unwrap();
     serde_json::from_str(text).unwrap()
 }
 
 /// What the loader says about a file of this kind, among shipped files of the other kinds.
-fn problems(kind: &str, text: &str) -> Vec<String> {
+pub fn problems(kind: &str, text: &str) -> Vec<String> {
     if kind == "tipstaff" {
         let mut problems = Problems::default();
         ServiceConfig::read(&Source::new("tipstaff.yaml", text), &mut problems);
@@ -63,7 +63,7 @@ fn problems(kind: &str, text: &str) -> Vec<String> {
 }
 
 /// A mapping or value inside a file: the index of each entry or item on the way to it.
-type Place = Vec<usize>;
+pub type Place = Vec<usize>;
 
 /// The schemas that a place may have, without references and alternatives.
 fn alternatives<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Value> {
@@ -79,7 +79,7 @@ fn alternatives<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Value> {
 }
 
 /// Schemas of the entries of a mapping with this key.
-fn of_key<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+pub fn of_key<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     let named = schema["properties"].get(key);
     let by_pattern = || {
         let patterns = schema["patternProperties"].as_object()?;
@@ -149,16 +149,17 @@ fn objects<'s>(root: &'s Value, schema: &'s Value, found: &mut BTreeMap<usize, &
     }
 }
 
-/// The file with something done at a place.
-fn changed(node: &Node, place: &[usize], change: &dyn Fn(&mut Node)) -> String {
-    fn at<'n>(node: &'n mut Node, place: &[usize]) -> &'n mut Node {
-        let Some((first, rest)) = place.split_first() else { return node };
-        match &mut node.data {
-            Data::Map(entries) => at(&mut entries[*first].1, rest),
-            Data::List(items) => at(&mut items[*first], rest),
-            other => panic!("{other:?} holds nothing"),
-        }
+fn at<'n>(node: &'n mut Node, place: &[usize]) -> &'n mut Node {
+    let Some((first, rest)) = place.split_first() else { return node };
+    match &mut node.data {
+        Data::Map(entries) => at(&mut entries[*first].1, rest),
+        Data::List(items) => at(&mut items[*first], rest),
+        other => panic!("{other:?} holds nothing"),
     }
+}
+
+/// The file with something done at a place.
+pub fn changed(node: &Node, place: &[usize], change: &dyn Fn(&mut Node)) -> String {
     let mut node = node.clone();
     change(at(&mut node, place));
     written(&node)
@@ -196,6 +197,25 @@ fn every_key_file_is_right() {
         assert_eq!(problems(kind, &text), Vec::<String>::new(), "{kind}\n{text}");
         assert_eq!(problems(kind, &written(&node(&text))), Vec::<String>::new(), "{kind}");
     }
+}
+
+#[test]
+fn the_file_with_every_key_of_a_boundary_has_them_all() {
+    let (_, text) = every_key().into_iter().find(|(kind, _)| *kind == "boundary").unwrap();
+    let (root, node) = (schema("boundary"), node(&text));
+    let mut visited = Visited::default();
+    visited.visit(&root, &root, &node, &Vec::new());
+    let mut wrong = Vec::new();
+    for (of, places) in visited.objects.values() {
+        let mut unseen = names(&of["properties"]);
+        for place in places {
+            let mut whole = node.clone();
+            let Data::Map(entries) = &at(&mut whole, place).data else { panic!("no mapping") };
+            unseen.retain(|name| entries.iter().all(|(key, _)| key.text() != Some(name)));
+        }
+        wrong.extend((!unseen.is_empty()).then(|| format!("{unseen:?} of {of}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What the loader asked for in the mappings that one schema is about.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use tipstaff::case::{Alert, Body, Decision, Field, Millis, Reason, Ruling, Tri, Value, Why};
-use tipstaff::clause::{Clause, Scope};
+use tipstaff::clause::{Clause, Part, Scope};
 use tipstaff::policy::{Code, Finding, Playbook, Policy, Rule, findings};
 
 use crate::choices::{Choices, choices, config};
@@ -62,15 +62,17 @@ fn atom(choices: &mut Choices) -> String {
     }
 }
 
+fn always(choices: &mut Choices) -> String {
+    let one = atom(choices);
+    format!("({one}) || !({one})")
+}
+
 fn expression(choices: &mut Choices) -> String {
     match choices.below(6) {
         0 => format!("({}) || {}", atom(choices), atom(choices)),
         1 => format!("({}) && {}", atom(choices), atom(choices)),
         2 => format!("!({})", atom(choices)),
-        3 => {
-            let one = atom(choices);
-            format!("({one}) || !({one})")
-        }
+        3 => always(choices),
         _ => atom(choices),
     }
 }
@@ -79,6 +81,12 @@ fn part(choices: &mut Choices) -> String {
     match choices.below(6) {
         0 => format!("{{any: ['{}', '{}']}}", expression(choices), expression(choices)),
         1 => format!("{{not: ['{}', '{}']}}", expression(choices), expression(choices)),
+        2 => format!(
+            "{{any: [{{not: {{any: ['!({})', '{}']}}}}, '{}']}}",
+            always(choices),
+            atom(choices),
+            atom(choices)
+        ),
         _ => format!("'{}'", expression(choices)),
     }
 }
@@ -201,6 +209,22 @@ fn wins(decision: &Decision<'_>, rule: &Rule) -> bool {
         || decision.blocked.iter().any(|blocked| blocked.rule == rule.id)
 }
 
+/// Of all that must hold, the part that the clause is in.
+fn joined<'p>(part: &'p Part, clause: &Clause) -> Option<&'p Part> {
+    let holds = |part: &Part| match part {
+        Part::Clause(each) => std::ptr::eq(each, clause),
+        Part::All(_) | Part::Any(_) => joined(part, clause).is_some(),
+    };
+    match part {
+        Part::All(parts) => parts.iter().find(|part| holds(part)).map(|part| match part {
+            Part::All(_) => joined(part, clause).unwrap_or(part),
+            Part::Any(_) | Part::Clause(_) => part,
+        }),
+        Part::Any(parts) => parts.iter().any(holds).then_some(part),
+        Part::Clause(_) => None,
+    }
+}
+
 fn at<'p>(rule: &'p Rule, finding: &Finding) -> &'p Clause {
     rule.when.clauses().into_iter().find(|clause| clause.at == finding.at).expect("a clause")
 }
@@ -224,6 +248,12 @@ fn check(policy: &Policy, found: &[Finding], finding: &Finding, situation: &Situ
                 open.map(|name| scope.read(name.slot)).any(|v| matches!(v, Value::Unknown(_)));
             let expected = if open { [Tri::True, Tri::Unknown] } else { [Tri::True; 2] };
             assert!(expected.contains(&clause.eval(&scope)), "{}", told());
+            if finding.message.ends_with("the others say nothing")
+                && clause.eval(&scope) == Tri::True
+            {
+                let whole = joined(rule.when.root(), clause).expect("its alternatives");
+                assert_eq!(whole.eval(&scope), Tri::True, "{}", told());
+            }
         }
         Code::NeverHelps if !finding.message.starts_with("alternative") => {
             let both = rule.when.eval(&scope).and(at(rule, finding).eval(&scope));
@@ -347,6 +377,57 @@ fn what_is_unknown_only_for_want_of_a_value_still_denies() {
 }
 
 const BOUNDARY: &str = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n";
+
+fn told(playbook: &str, layers: &str, code: Code) -> Vec<String> {
+    let policy = policy(&[playbook], &[&format!("{BOUNDARY}{layers}")]).unwrap();
+    let found = findings(&policy).into_iter().filter(|finding| finding.code == code);
+    found.map(|finding| finding.message).collect()
+}
+
+fn playbook_of(rules: &str) -> String {
+    format!(
+        "playbook: p\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+         facts: {{owner: {{max_age: 1h}}}}\nrules:\n{rules}  - id: otherwise\n    route: {{queue: q, priority: low}}\n"
+    )
+}
+
+#[test]
+fn an_enricher_that_the_boundary_reads_is_used() {
+    let playbook = playbook_of("");
+    let deny = "deny: [{id: d, of: any, when: ['owner.tier == \"1\"'], why: no}]\n";
+    assert_eq!(told(&playbook, deny, Code::Unused), Vec::<String>::new());
+    let [idle] = &told(&playbook, "", Code::Unused)[..] else { panic!("one finding") };
+    assert!(idle.starts_with("`owner` is declared, and neither a rule nor the boundary reads it"));
+}
+
+#[test]
+fn the_others_say_nothing_only_beside_an_alternative_that_settles_it() {
+    let always = "severity == \"low\" || severity != \"low\" || !has(severity)";
+    let settles = "is always true, and with it the others say nothing";
+    for (when, expected) in [
+        (format!("{{any: ['{always}', 'event.count > 1']}}"), settles),
+        (
+            format!("{{any: ['event.count > 1', {{any: ['{always}', 'event.count > 2']}}]}}"),
+            settles,
+        ),
+        (
+            format!(
+                "{{any: ['event.count > 1', {{not: {{any: ['!({always})', 'event.count > 2']}}}}]}}"
+            ),
+            "is always true, whatever the alert",
+        ),
+        (
+            format!("{{not: ['event.count > 1', {{any: ['!({always})', 'event.count > 2']}}]}}"),
+            "is always true, whatever the alert",
+        ),
+    ] {
+        let rule =
+            format!("  - id: r\n    when: [{when}]\n    route: {{queue: q, priority: high}}\n");
+        let found = told(&playbook_of(&rule), "", Code::AlwaysTrue);
+        let [message] = &found[..] else { panic!("{when}: {found:#?}") };
+        assert!(message.ends_with(expected), "{when}: {message}");
+    }
+}
 
 #[test]
 fn what_is_claimed_of_rules_and_clauses_is_so() {

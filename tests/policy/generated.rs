@@ -99,15 +99,65 @@ pub fn playbook(choices: &mut Choices) -> String {
     )
 }
 
-/// One more, that is no base.
-pub fn added_layer(choices: &mut Choices) -> String {
-    layer(choices, 9)
-}
-
 /// The base and up to two layers more. Without `pass_unknown`.
 pub fn boundaries(choices: &mut Choices) -> Vec<String> {
     let more = choices.below(3);
     (0..=more).map(|index| layer(choices, index)).collect()
+}
+
+/// The same with denials of every form and with ages.
+pub fn rich_boundaries(choices: &mut Choices) -> Vec<String> {
+    let more = choices.below(3);
+    (0..=more).map(|index| rich_layer(choices, index)).collect()
+}
+
+/// One more, that is no base.
+pub fn added_layer(choices: &mut Choices) -> String {
+    rich_layer(choices, 9)
+}
+
+fn rich_layer(choices: &mut Choices, index: usize) -> String {
+    let mut text = layer(choices, index);
+    if choices.chance(2) {
+        let enricher = *choices.one(&["owner", "registry", "vault"]);
+        text.push_str(&format!("facts: {{{enricher}: {{max_age: 30m}}}}\n"));
+    }
+    if !text.contains("\ndeny: ") {
+        let denials: Vec<String> = (0..=choices.below(2)).map(|of| denial(choices, of)).collect();
+        text.push_str(&format!("deny: [{}]\n", denials.join(", ")));
+    }
+    text
+}
+
+fn denial(choices: &mut Choices, index: usize) -> String {
+    let of = *choices.one(&["suppress", "escalate", "any"]);
+    let parts: Vec<String> = (0..=choices.below(2)).map(|_| denied(choices, 0)).collect();
+    format!("{{id: d-{index}, of: {of}, when: [{}], why: no}}", parts.join(", "))
+}
+
+/// What only a boundary's own denials say here: of time, and by pattern.
+const DENIED: [&str; 8] = [
+    "owner.tier == \"2\" && now < timestamp(\"2026-01-01T00:00:00Z\")",
+    "owner.environment == \"prod\" && now < timestamp(\"2026-01-01T00:00:00Z\")",
+    "now >= timestamp(\"2026-01-01T00:00:00Z\")",
+    "now < timestamp(\"2026-01-01T00:00:00Z\")",
+    "now - vault.used_at < duration(\"1h\")",
+    "age(vault.used_at) > duration(\"1h\")",
+    "owner.tier.startsWith(\"1\")",
+    "owner.environment in [\"dev\", \"prod\"]",
+];
+
+fn denied(choices: &mut Choices, depth: usize) -> String {
+    let one = |choices: &mut Choices| {
+        if choices.chance(2) { (*choices.one(&DENIED)).to_owned() } else { atom(choices) }
+    };
+    match choices.below(if depth < 2 { 7 } else { 4 }) {
+        0 => format!("'{} && {}'", one(choices), one(choices)),
+        1 => format!("'{} || {}'", one(choices), one(choices)),
+        2 | 3 => format!("'{}'", one(choices)),
+        4 => format!("{{not: [{}, {}]}}", denied(choices, depth + 1), denied(choices, depth + 1)),
+        _ => format!("{{any: [{}, {}]}}", denied(choices, depth + 1), denied(choices, depth + 1)),
+    }
 }
 
 fn layer(choices: &mut Choices, index: usize) -> String {

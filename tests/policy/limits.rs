@@ -180,6 +180,32 @@ fn mistakes_in_limits_stand_at_their_place() {
             "boundary1.yaml:4:9: unknown key `route`; known here: escalate, suppress",
         ),
         (
+            "hours: {escalate: []}",
+            "boundary1.yaml:4:19: the list of `hours` is empty: name one, or leave it out",
+        ),
+        (
+            "obligations: {hours: []}",
+            "boundary1.yaml:4:22: the list of `hours` is empty: name one, or leave it out",
+        ),
+        (
+            "obligations: {approvals: []}",
+            "boundary1.yaml:4:26: `approvals` is empty: name one, or leave it out",
+        ),
+        (
+            "protected: [{id: p, nhi: [], credential: [k], why: w}]",
+            "boundary1.yaml:4:26: `nhi` is empty: name one, or leave it out",
+        ),
+        ("stop:", "boundary1.yaml:4:1: `stop` has no value: write one, or no `stop`"),
+        ("deny: null", "boundary1.yaml:4:1: `deny` has no value: write one, or no `deny`"),
+        (
+            "allow: [{id: a, actions: [disable-key], kinds: }]",
+            "boundary1.yaml:4:41: `kinds` has no value: write one, or no `kinds`",
+        ),
+        (
+            "require: {escalate: {sources: ~}}",
+            "boundary1.yaml:4:22: `sources` has no value: write one, or no `sources`",
+        ),
+        (
             "obligations: {approvals: [{role: a, count: 1}, {role: a, count: 2}]}",
             "boundary1.yaml:4:48: this role is there already",
         ),

@@ -22,6 +22,7 @@ mod problems;
 mod named;
 mod revisions;
 mod replayed;
+mod proved;
 mod proof;
 mod limits;
 mod claims;

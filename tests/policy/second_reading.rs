@@ -29,7 +29,7 @@ fn holds(node: &Node, key: &str, value: Option<&str>) -> bool {
 }
 
 /// `None` is unknown. Facts older than an hour are, as every generated playbook says.
-pub fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
+fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
     let tipstaff::case::Body::Alert(alert) = &situation.arrival.body else { panic!("an alert") };
     if let Some(field) = field_named(path) {
         return Some(alert.get(field).clone());
@@ -50,7 +50,7 @@ pub fn look_up(situation: &Situation, path: &str) -> Option<Value<'static>> {
 }
 
 /// Whether a generated atom is surely false.
-pub fn surely_false(situation: &Situation, atom: &str) -> bool {
+fn surely_false(situation: &Situation, atom: &str) -> bool {
     if let Some(path) = atom.strip_prefix("has(") {
         return look_up(situation, path.trim_end_matches(')')) == Some(Value::Absent);
     }

@@ -141,8 +141,16 @@ pub const ACTIONS: &[&str] = &[
 ];
 
 pub fn policy(playbooks: &[&str], boundaries: &[&str]) -> Result<Policy, Vec<String>> {
+    policy_over(schema(), playbooks, boundaries)
+}
+
+pub fn policy_over(
+    schema: Schema,
+    playbooks: &[&str],
+    boundaries: &[&str],
+) -> Result<Policy, Vec<String>> {
     let mut problems = Problems::default();
-    let compiled = compiled(playbooks, boundaries, &mut problems);
+    let compiled = compiled(schema, playbooks, boundaries, &mut problems);
     assert_eq!(compiled.is_some(), problems.is_empty());
     compiled.ok_or_else(|| lines(problems))
 }
@@ -150,13 +158,18 @@ pub fn policy(playbooks: &[&str], boundaries: &[&str]) -> Result<Policy, Vec<Str
 /// As the command line shows them.
 pub fn shown_problems(playbooks: &[&str], boundaries: &[&str]) -> String {
     let mut problems = Problems::default();
-    compiled(playbooks, boundaries, &mut problems);
+    compiled(schema(), playbooks, boundaries, &mut problems);
     let shown: Vec<String> =
         problems.into_sorted().iter().map(|problem| format!("{problem:#}\n")).collect();
     shown.join("\n")
 }
 
-fn compiled(playbooks: &[&str], boundaries: &[&str], problems: &mut Problems) -> Option<Policy> {
+fn compiled(
+    schema: Schema,
+    playbooks: &[&str],
+    boundaries: &[&str],
+    problems: &mut Problems,
+) -> Option<Policy> {
     let sources = |name: &str, texts: &[&str]| -> Vec<Source> {
         let numbered = texts.iter().enumerate();
         numbered.map(|(i, text)| Source::new(format!("{name}{}.yaml", i + 1), *text)).collect()
@@ -165,7 +178,7 @@ fn compiled(playbooks: &[&str], boundaries: &[&str], problems: &mut Problems) ->
         &sources("playbook", playbooks),
         &sources("boundary", boundaries),
         &sources("action", ACTIONS),
-        schema(),
+        schema,
         problems,
     )
 }

@@ -27,8 +27,8 @@ use crate::replay::{Progress, Report, Stored, compare, compare_ruled};
 pub(super) struct Diff {
     #[command(flatten)]
     config: Config,
-    /// What to compare with: a configuration's directory, a directory of playbooks, or the hash of
-    /// a policy that the cluster has stored
+    /// What to compare with: a directory of a configuration or of playbooks, a boundary's file,
+    /// which stands for the layer of its name, or the hash of a policy that the cluster has stored
     #[arg(long, value_name = "OLD")]
     against: String,
     /// Records: a file that `verify --export` or `decide` wrote, or a topic; or native events to

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::source::Lazy;
 use crate::app::{Failure, Loaded, load_files, stored_policy};
 use crate::case::Millis;
+use crate::cli::against::files;
 use crate::config::{Files, load};
 use crate::policy::Policy;
 
@@ -25,21 +26,17 @@ pub(super) struct Sides {
 
 impl Sides {
     pub fn new(against: &str, new: &Loaded, cluster: &mut Lazy<'_>) -> Result<Self, Failure> {
-        let directory = Path::new(against);
+        let path = Path::new(against);
         let is_hash = against.len() >= 8 && against.bytes().all(|b| b.is_ascii_hexdigit());
-        let old_files = if directory.is_dir() {
-            if is_playbooks(directory) {
-                new.files.with_playbooks(directory)
-            } else {
-                Files::read(directory)
-            }
+        let old_files = if path.exists() {
+            files(path, new)?
         } else if is_hash {
             let bundle = stored_policy(cluster.get()?, against)?;
             new.files.with_bundle(&new.checked.bundle, bundle)
         } else {
             let message = format!(
-                "`--against {against}` is no directory and no hash of a policy: give a configuration, \
-                 its playbooks, or at least 8 digits of a hash"
+                "`--against {against}` is no file, no directory and no hash of a policy: give a \
+                 configuration, its playbooks or boundary, or at least 8 digits of a hash"
             );
             return Err(Failure::Usage(message));
         };
@@ -64,10 +61,6 @@ impl Sides {
     pub fn load_old(&self, new: &Loaded, now: Millis) -> Result<Loaded, Failure> {
         load_files(self.old_files.clone(), new.directory.as_deref(), now)
     }
-}
-
-fn is_playbooks(directory: &Path) -> bool {
-    directory.join("boundary.yaml").exists() && !directory.join("playbooks").exists()
 }
 
 fn differing(old: &[(String, String)], new: &[(String, String)]) -> BTreeSet<String> {

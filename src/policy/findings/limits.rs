@@ -1,5 +1,6 @@
 use crate::case::{SEVERITIES, duration_text};
-use crate::clause::{Condition, Slot};
+use crate::clause::Condition;
+use crate::policy::read::enrichers_of;
 use crate::policy::{
     Allow, Boundary, Deny, Escalation, Layer, Of, Outcome, Playbook, Policy, Reference, Rule,
     Suppression,
@@ -96,15 +97,6 @@ fn few_sources(boundary: &Boundary, rule: &Rule) -> Option<String> {
         layer.require_escalate.sources,
         enrichers.len()
     ))
-}
-
-pub(super) fn enrichers_of(when: &Condition) -> impl Iterator<Item = usize> {
-    let clauses = when.clauses().into_iter();
-    let slots = clauses.flat_map(|clause| clause.names().iter().map(|name| name.slot));
-    slots.filter_map(|slot| match slot {
-        Slot::Fact { enricher, .. } => Some(enricher),
-        Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
-    })
 }
 
 /// LIMIT: combinations of the layers' rows that are looked at; with more, nothing is claimed.

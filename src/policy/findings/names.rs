@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use crate::policy::{Layer, Outcome, Playbook, Policy};
+use crate::policy::read::enrichers_of;
+use crate::policy::{Boundary, Layer, Outcome, Playbook, Policy};
 
-use super::limits::enrichers_of;
 use super::{Code, Finding};
 
 pub(super) fn of_playbook(policy: &Policy, index: usize, playbook: &Playbook) -> Vec<Finding> {
@@ -12,11 +12,12 @@ pub(super) fn of_playbook(policy: &Policy, index: usize, playbook: &Playbook) ->
             format!("playbook `{}` has no test: nobody sees what a change does", playbook.name);
         found.push(Finding { at: playbook.at.clone(), code: Code::NoTest, message });
     }
-    let used = used(playbook);
-    for (enricher, at) in playbook.declared.iter().filter(|(index, _)| !used.contains(index)) {
+    let (used, bounding) = (used(playbook), read_by(policy.boundary()));
+    let is_idle = |index: &usize| !used.contains(index) && !bounding.contains(index);
+    for (enricher, at) in playbook.declared.iter().filter(|(index, _)| is_idle(index)) {
         let name = policy.schema().enrichers.get(*enricher).map_or("?", |shape| &*shape.name);
         let message = format!(
-            "`{name}` is declared and no rule reads it: it is looked up for every alert and only shown in the case"
+            "`{name}` is declared, and neither a rule nor the boundary reads it: it is looked up for every alert and only shown in the case"
         );
         found.push(Finding { at: at.clone(), code: Code::Unused, message });
     }
@@ -34,10 +35,15 @@ fn used(playbook: &Playbook) -> BTreeSet<usize> {
     used
 }
 
+/// With a stricter age in a playbook, the boundary reads them by that one.
+fn read_by(boundary: &Boundary) -> BTreeSet<usize> {
+    boundary.layers.iter().flat_map(Layer::enrichers).collect()
+}
+
 pub(super) fn of_boundary(policy: &Policy) -> Vec<Finding> {
     let boundary = policy.boundary();
     let mut found = Vec::new();
-    let read: BTreeSet<usize> = boundary.layers.iter().flat_map(Layer::enrichers).collect();
+    let read = read_by(boundary);
     for (enricher, at) in boundary.layers.iter().flat_map(|layer| &layer.declared) {
         if !read.contains(enricher) {
             let name = policy.schema().enrichers.get(*enricher).map_or("?", |shape| &*shape.name);

@@ -1,5 +1,5 @@
 use crate::case::Value;
-use crate::clause::{Atom, Clause, Condition, Schema, Slot, Subject, Tree};
+use crate::clause::{Atom, Clause, Condition, Part, Schema, Slot, Subject, Tree};
 use crate::policy::{OnUnknown, Playbook, Policy, Rule};
 use crate::text::{At, suggestion};
 
@@ -103,6 +103,19 @@ fn reading<'p>(rule: &'p Rule, space: &mut Space<'p>) -> Read<'p> {
     let required = required.into_iter().map(|clause| (clause, space.formula(clause.tree())));
     let required = required.collect();
     Read { rule, whole: space.condition(&rule.when), required, alternatives }
+}
+
+/// Clauses of which each by itself makes true what they are alternatives of.
+fn settle<'p>(part: &'p Part, is_alternative: bool, found: &mut Vec<&'p Clause>) {
+    let mut each = |parts: &'p [Part], is_alternative| {
+        parts.iter().for_each(|part| settle(part, is_alternative, found));
+    };
+    match part {
+        Part::Any(parts) => each(parts, is_alternative || parts.len() > 1),
+        Part::All(parts) if !is_alternative || parts.len() == 1 => each(parts, is_alternative),
+        Part::Clause(clause) if is_alternative => found.push(clause),
+        Part::All(_) | Part::Clause(_) => {}
+    }
 }
 
 /// The alternatives that `||` joins.
@@ -229,6 +242,8 @@ impl<'p> Reader<'p> {
             }
             kept.remove(index);
         }
+        let mut settling = Vec::new();
+        settle(of.rule.when.root(), false, &mut settling);
         for (clause, place, formula) in &of.alternatives {
             let which = place.map_or_else(
                 || format!("`{}`", clause.text),
@@ -237,10 +252,16 @@ impl<'p> Reader<'p> {
             if self.is_always_true(formula) {
                 // A clause with such an alternative is always true by itself and was told.
                 if place.is_none() {
+                    let settles = settling.iter().any(|each| std::ptr::eq(*each, *clause));
+                    let what = if settles {
+                        "and with it the others say nothing"
+                    } else {
+                        "whatever the alert"
+                    };
                     self.add(
                         Code::AlwaysTrue,
                         &clause.at,
-                        format!("{which} is always true, and with it the others say nothing"),
+                        format!("{which} is always true, {what}"),
                     );
                 }
             } else if self.space.is_nowhere(&[(&of.whole, Truths::TRUE), (formula, Truths::TRUE)]) {

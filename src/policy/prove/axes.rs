@@ -18,8 +18,8 @@ pub(super) enum At {
 
 #[derive(Debug)]
 pub(super) struct Axis {
-    pub slot: Slot,
-    path: String,
+    /// Where it stands may differ between the boundaries that are compared.
+    pub path: String,
     pub values: Vec<At>,
     /// Whether a condition looks at the texts in a way that no list of them stands for.
     pub is_open: bool,
@@ -46,14 +46,14 @@ impl Axes {
     pub(super) fn new(judges: &[&Judge<'_>]) -> Self {
         let mut axes: Vec<Axis> = Vec::new();
         for (slot, path) in judges.iter().flat_map(|judge| judge.listed()) {
-            if axes.iter().any(|axis| axis.slot == slot) {
+            if axes.iter().any(|axis| axis.path == path) {
                 continue;
             }
             let mut texts: Vec<String> =
                 known_words(slot).iter().map(|w| (*w).to_owned()).collect();
             let mut is_open = false;
-            for judge in judges {
-                let (named, open) = judge.texts_of(slot);
+            let told = judges.iter().filter_map(|judge| Some(judge.texts_of(judge.slot(&path)?)));
+            for (named, open) in told {
                 is_open |= open;
                 for text in named {
                     if !texts.contains(&text) {
@@ -63,10 +63,10 @@ impl Axes {
             }
             let mut values: Vec<At> = texts.into_iter().map(At::Text).collect();
             values.extend([At::Other, At::Absent]);
-            if matches!(slot, Slot::Fact { .. }) {
+            if slot.enricher().is_some() {
                 values.push(At::Unknown);
             }
-            axes.push(Axis { slot, path, values, is_open });
+            axes.push(Axis { path, values, is_open });
         }
         Self(axes)
     }

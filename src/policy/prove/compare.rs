@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::axes::{Axes, combinations};
+use super::hearing::Hearing;
 use super::judge::Judge;
 use super::rows::{Point, Reach, merged};
 use super::{Bounds, Need, TooLarge, Vocabulary, asks, consents};
@@ -33,9 +34,10 @@ pub fn compare(old: &Bounds<'_>, new: &Bounds<'_>) -> Result<Comparison, TooLarg
         let (before, after) = (Judge::new(*old, &ask), Judge::new(*new, &ask));
         let axes = Axes::new(&[&before, &after]);
         found.vocabulary.insert(ask.name().to_owned(), axes.vocabulary());
+        let (before, after) = (Hearing::new(&before, &axes), Hearing::new(&after, &axes));
         let (mut wider, mut narrower) = (Vec::new(), Vec::new());
         for point in combinations(&axes, ask.name())? {
-            let (was, is) = (before.reach(&axes, &point), after.reach(&axes, &point));
+            let (was, is) = (before.reach(&point), after.reach(&point));
             wider.extend(gained(&point, was.as_ref(), is.as_ref(), WIDER));
             narrower.extend(gained(&point, is.as_ref(), was.as_ref(), NARROWER));
         }

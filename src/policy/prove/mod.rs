@@ -11,6 +11,7 @@ mod axes;
 mod vocabulary;
 mod world;
 mod judge;
+mod hearing;
 mod rows;
 mod compare;
 
@@ -25,6 +26,7 @@ use crate::clause::Schema;
 
 use super::{Action, Boundary};
 use axes::{Axes, combinations};
+use hearing::Hearing;
 use judge::{Ask, Judge};
 use rows::{Reach, merged};
 
@@ -88,22 +90,23 @@ pub struct TooLarge {
 /// Errors: there are too many combinations to try.
 pub fn prove(bounds: &Bounds<'_>) -> Result<Proof, TooLarge> {
     let (mut reachable, mut vocabulary) = (Vec::new(), Vocabulary::new());
-    for ask in asks(&[bounds]) {
-        let judge = Judge::new(*bounds, &ask);
-        let axes = Axes::new(&[&judge]);
+    let asks = asks(&[bounds]);
+    let judges: Vec<Judge<'_>> = asks.iter().map(|ask| Judge::new(*bounds, ask)).collect();
+    for judge in &judges {
+        let name = judge.ask.name();
+        let axes = Axes::new(&[judge]);
+        let hearing = Hearing::new(judge, &axes);
         let mut found = Vec::new();
-        for point in combinations(&axes, ask.name())? {
-            found.extend(judge.reach(&axes, &point).map(|reach| (point, reach)));
+        for point in combinations(&axes, name)? {
+            found.extend(hearing.reach(&point).map(|reach| (point, reach)));
         }
-        vocabulary.insert(ask.name().to_owned(), axes.vocabulary());
+        vocabulary.insert(name.to_owned(), axes.vocabulary());
         let rows = merged(found).into_iter();
-        reachable.extend(rows.map(|(sets, reach)| row(&ask, &axes, &sets, reach)));
+        reachable.extend(rows.map(|(sets, reach)| row(judge.ask, &axes, &sets, reach)));
     }
     let layers = &bounds.boundary.layers;
-    let open = layers.iter().flat_map(|layer| &layer.deny).filter(|deny| {
-        let mut asks = asks(&[bounds]).into_iter();
-        asks.any(|ask| ask.meets(deny) && Judge::new(*bounds, &ask).is_open(deny))
-    });
+    let denials = layers.iter().flat_map(|layer| &layer.deny);
+    let open = denials.filter(|deny| judges.iter().any(|judge| judge.is_open(deny)));
     Ok(Proof {
         layers: layers.iter().map(|layer| layer.name.clone()).collect(),
         stopped: layers.iter().filter(|layer| layer.stop).map(|layer| layer.name.clone()).collect(),
