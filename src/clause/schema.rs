@@ -14,7 +14,7 @@ pub(super) static OTHERS: [Other; 3] = [
         path: "counters.seen",
         slot: Slot::Seen,
         of: Type::Int,
-        about: "alerts of this group so far, this one included; needs `group`",
+        about: "alerts of this case so far, this one included; needs `group`",
     },
     Other {
         path: "counters.first_seen",

@@ -6,6 +6,7 @@
 
 mod against;
 mod boundary;
+mod cases;
 mod check;
 mod decide;
 mod demo;
@@ -18,6 +19,7 @@ mod map;
 mod policy;
 mod schema;
 mod screen;
+mod suppressions;
 mod test;
 mod verify;
 
@@ -78,6 +80,11 @@ enum Verb {
     /// What the boundary allows, whatever the playbooks say
     #[command(subcommand)]
     Boundary(boundary::BoundaryVerb),
+    /// What the queues hold, case by case
+    #[command(subcommand)]
+    Cases(cases::CasesVerb),
+    /// What is silenced: by which rule, on what evidence, how often and until when
+    Suppressions(suppressions::Suppressions),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -162,6 +169,8 @@ pub fn main() -> ExitCode {
         Verb::Policy(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
+        Verb::Cases(verb) => verb.run(),
+        Verb::Suppressions(suppressions) => suppressions.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

@@ -4,8 +4,13 @@
 //! Everything is bounded; what is dropped is dropped at snapshot records only, so that a fold from
 //! genesis and one from a snapshot are equal at every record.
 
+mod budgets;
+mod cases;
+mod telling;
 mod state;
 mod waiting;
 
+pub use cases::{Case, Cases, Had};
 pub use state::State;
+pub use telling::News;
 pub use waiting::{Waiting, Waits};

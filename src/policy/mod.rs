@@ -24,7 +24,7 @@ mod prove;
 
 use std::collections::BTreeSet;
 
-use crate::case::{Alert, Id};
+use crate::case::{Alert, BreakOut, Field, Grouping};
 use crate::clause::Schema;
 
 pub use action::Action;
@@ -58,13 +58,6 @@ pub struct Policy {
     actions: Vec<Action>,
     tests: Vec<TestCase>,
     routing: Routing,
-}
-
-/// The episode an alert belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grouping {
-    pub id: Id,
-    pub window_ms: i64,
 }
 
 impl Policy {
@@ -130,7 +123,12 @@ impl Policy {
     /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never
     /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
-        self.live(alert)?.grouping(alert)
+        // What is no alert is no part of a problem.
+        self.live(alert).filter(|_| alert.text(Field::NotAnAlert).is_none())?.grouping(alert)
+    }
+
+    pub fn break_out(&self, alert: &Alert<'_>) -> Option<BreakOut> {
+        self.live(alert)?.break_out()
     }
 
     /// By enricher, the least age that a playbook or the boundary asks of its answers.

@@ -290,6 +290,8 @@ fn counters_of(
     let mut counters = Counters {
         case_id: id_of("case", &[b"test"]),
         window_ms: grouping.as_ref().map_or(0, |grouping| grouping.window_ms),
+        also: grouping.as_ref().and_then(|grouping| grouping.also.clone()),
+        suppressed: 0,
         group: grouping.map(|grouping| grouping.id),
         seen: 1,
         first_seen: now,

@@ -95,7 +95,12 @@ pub(super) fn for_each_ruling(
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
             see(step, &turn, &inputs, &decision);
-            state.count(&counters, turn.now);
+            let alert = match &turn.arrival.body {
+                Body::Alert(alert) => Some(&**alert),
+                Body::Unreadable(_) => None,
+            };
+            state.count(&counters, alert, turn.now);
+            alert.into_iter().for_each(|alert| state.spend(alert, &decision, turn.now));
         }
     }
 }
@@ -111,12 +116,12 @@ fn by<'p>(policy: &'p Policy, test: &TestCase, turn: &Turn<'_>) -> Option<&'p Pl
 }
 
 fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {
-    let grouping = match &turn.arrival.body {
-        Body::Alert(alert) => by.and_then(|playbook| playbook.grouping(alert)),
+    let alert = match &turn.arrival.body {
+        Body::Alert(alert) => Some(&**alert),
         Body::Unreadable(_) => None,
     };
-    let group = grouping.map(|grouping| (grouping.id, grouping.window_ms));
-    state.counters(&turn.arrival.alert_id, group, turn.now)
+    let grouping = alert.and_then(|alert| by?.grouping(alert));
+    state.counters(&turn.arrival.alert_id, alert, grouping, turn.now)
 }
 
 fn differences(step: &Step, expect: &Expect, decision: &Decision<'_>) -> Vec<Difference> {

@@ -162,6 +162,8 @@ impl<'l> Micro<'l> {
         let counters = Counters {
             case_id: Id::default(),
             group: Some("x".to_owned()),
+            also: None,
+            suppressed: 0,
             seen: 1,
             first_seen: now,
             window_ms: 1000,

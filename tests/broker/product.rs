@@ -1,5 +1,6 @@
 //! The product as its operators meet it: the real binary on a real broker, one promise at a time.
 
+mod cases;
 mod chains;
 mod input;
 pub mod late;

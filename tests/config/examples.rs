@@ -31,6 +31,8 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
         case_id: id_of("case", &[b"example"]),
         window_ms: group.as_ref().map_or(0, |group| group.window_ms),
         group: group.map(|group| group.id),
+        also: None,
+        suppressed: 0,
         seen: 1,
         first_seen: now(),
     };

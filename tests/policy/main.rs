@@ -20,6 +20,7 @@ mod bounds;
 mod language;
 mod problems;
 mod named;
+mod grouped;
 mod revisions;
 mod replayed;
 mod proved;

@@ -117,6 +117,8 @@ pub fn counters(seen: i64) -> Counters {
     Counters {
         case_id: id_of("case", &[b"1"]),
         group: Some(id_of("group", &[b"1"])),
+        also: None,
+        suppressed: 0,
         seen,
         first_seen: NOW,
         window_ms: 60_000,

@@ -9,6 +9,7 @@
     reason = "a test"
 )]
 
+mod cases;
 mod chain_model;
 
 use std::collections::BTreeMap;

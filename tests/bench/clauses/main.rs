@@ -172,6 +172,8 @@ impl Bench {
         let counters = Counters {
             case_id: id_of("case", &[b"1"]),
             group: Some(id_of("group", &[b"1"])),
+            also: None,
+            suppressed: 0,
             seen: 1,
             first_seen: NOW,
             window_ms: 60_000,

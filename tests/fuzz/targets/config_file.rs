@@ -88,6 +88,8 @@ fuzz_target!(|input: &str| {
     let counters = Counters {
         case_id: id_of("case", &[b"1"]),
         group: None,
+        also: None,
+        suppressed: 0,
         seen: 1,
         first_seen: now,
         window_ms: 60_000,
