@@ -1,18 +1,16 @@
 use serde_json::{Value, json};
 
-use super::super::ALONE;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::reload::{edit, metric};
-use super::{GITLEAKS, PATIENCE, Site, drains, finding, publish};
+use super::{GITLEAKS, PATIENCE, Site, drains, finding};
 
 /// Thirty findings of one key are one case of which people are told three times; nobody takes it up,
 /// and they are told a fourth time, once, whatever is killed in between.
 #[test]
 fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "cases", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "cases");
     site.create("");
     let (directory, port) = site.config("c1", "");
     let playbook = site.own("c1", "playbooks").join("exposed-key.yaml");
@@ -25,7 +23,7 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     let mut process = super::Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
     let same: Vec<_> = (0..30).map(|_| (GITLEAKS, 0, Some(finding(7)))).collect();
-    publish(&site.bootstrap, &same);
+    site.publish(&same);
     let rulings = site.rulings(30, &process);
     let told: Vec<&Value> = rulings.iter().map(|ruling| &ruling["told"]["changed"]).collect();
     let told: Vec<&&Value> = told.iter().filter(|changed| !changed.is_null()).collect();
@@ -55,10 +53,7 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     assert_eq!(others.out, "no case\n");
     assert_eq!(site.records("timer").len(), 1, "once");
 
-    publish(
-        &site.bootstrap,
-        &[(GITLEAKS, 0, Some(b"[]".to_vec())), (GITLEAKS, 0, Some(b"[]".to_vec()))],
-    );
+    site.publish(&[(GITLEAKS, 0, Some(b"[]".to_vec())), (GITLEAKS, 0, Some(b"[]".to_vec()))]);
     site.rulings(32, &process);
     let shown = site.verb(&["suppressions", "--json"], "c1");
     let rows: Vec<Value> =
