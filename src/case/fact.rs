@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Id, Millis, Type, Value, Why};
+use super::{Id, Millis, Reading, Type, Value, Why};
 
 /// What one lookup gives: known with its values, absent, or unknown with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +99,9 @@ pub struct Counters {
     pub first_seen: Millis,
     /// The episode ends when this long passes without an alert.
     pub window_ms: i64,
+    /// What the ruling's playbooks see of their windows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub windows: Vec<Reading>,
 }
 
 /// One row for each enricher of the policy, by its index; nothing where the playbook asks for none.

@@ -15,6 +15,7 @@ mod ruling;
 mod revision;
 mod taxonomy;
 mod techniques;
+mod window;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use decimal::Decimal;
@@ -33,3 +34,6 @@ pub use taxonomy::{
 };
 pub use time::{Millis, duration_text, parse_duration};
 pub use value::{Tri, Type, Value, Why};
+pub use window::{
+    Baseline, Count, Glimpse, Look, Mark, Reading, Sighting, Spans, WindowId, WindowValue,
+};

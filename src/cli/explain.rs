@@ -363,7 +363,7 @@ fn saw(seen: &Looked<'_>) -> String {
     if let Some(age_ms) = seen.age_ms {
         text.push_str(&format!(", {} old", age_text(age_ms)));
     }
-    if let Some(detail) = seen.detail {
+    if let Some(detail) = &seen.detail {
         text.push_str(&format!(" ({detail})"));
     }
     text

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::waiting::{Waiting, Waits};
+use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{Counters, Id, Millis};
+use crate::case::{Counters, Id, Millis, Sighting};
 
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
 /// which leaves out what it finds on the alerts topic.
@@ -20,6 +21,7 @@ pub struct State {
     recent_set: HashSet<Arc<str>>,
     groups: HashMap<Id, Group>,
     waits: Waits,
+    windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
 }
@@ -48,6 +50,8 @@ struct Written {
     recent: Vec<Id>,
     groups: Vec<Group>,
     waiting: Vec<Waiting>,
+    #[serde(default)]
+    windows: windows::Written,
     policy: Option<(String, i64)>,
 }
 
@@ -69,6 +73,7 @@ impl State {
                 seen: known.seen + 1,
                 first_seen: known.first_seen,
                 window_ms,
+                windows: Vec::new(),
             },
             None => Counters {
                 case_id: crate::case::id_of("case", &[alert_id.as_bytes()]),
@@ -76,6 +81,7 @@ impl State {
                 seen: 1,
                 first_seen: at,
                 window_ms,
+                windows: Vec::new(),
             },
         }
     }
@@ -88,6 +94,10 @@ impl State {
     /// Rulings that are made again when their facts are known or their time is over.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     pub fn records_since_snapshot(&self) -> u64 {
@@ -127,6 +137,11 @@ impl State {
         self.groups.insert(id.clone(), group);
     }
 
+    /// What it adds to windows.
+    pub fn see(&mut self, sightings: &[Sighting]) {
+        self.windows.add(sightings);
+    }
+
     fn prune(&mut self, at: Millis) {
         self.groups.retain(|_, group| !group.is_over(at));
         if self.groups.len() > GROUPS_MAX {
@@ -152,6 +167,7 @@ impl Folded for State {
                     self.count(counters, record.at);
                 }
                 self.waits.apply(record, hash);
+                self.windows.add(&record.windows);
             }
             Kind::Revision => self.waits.apply(record, hash),
             Kind::Policy | Kind::Genesis => {
@@ -162,6 +178,7 @@ impl Folded for State {
             Kind::Snapshot => {
                 self.prune(record.at);
                 self.waits.prune(record.at);
+                self.windows.prune();
                 self.records_since_snapshot = 0;
             }
             Kind::Timer => self.waits.end(record),
@@ -181,6 +198,7 @@ impl Folded for State {
     fn snapshot(&mut self, at: Millis) -> String {
         self.prune(at);
         self.waits.prune(at);
+        self.windows.prune();
         let mut groups: Vec<Group> = self.groups.values().cloned().collect();
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         let written = Written {
@@ -188,6 +206,7 @@ impl Folded for State {
             recent: self.recent.iter().map(ToString::to_string).collect(),
             groups,
             waiting: self.waits.iter().cloned().collect(),
+            windows: self.windows.written(),
             policy: self.policy.clone(),
         };
         serde_json::to_string(&written).unwrap_or_default()
@@ -201,6 +220,7 @@ impl Folded for State {
             recent,
             groups: written.groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
             waits: Waits::of(written.waiting),
+            windows: Windows::restore(written.windows),
             policy: written.policy,
             records_since_snapshot: 0,
         })

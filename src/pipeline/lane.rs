@@ -152,7 +152,9 @@ impl Lane {
             Body::Unreadable(_) => None,
         };
         let group = alert.and_then(|alert| group(terms.policy(), alert));
-        let counters = self.state.counters(&arrival.alert_id, group, now);
+        let mut counters = self.state.counters(&arrival.alert_id, group, now);
+        let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
+        (counters.windows, record.windows) = self.state.windows().look(looks);
         let decision = ruled(terms, arrival, case, &counters, now);
         self.tally.ruled(&decision, now);
         self.tally.compared(&decision, now);

@@ -293,6 +293,7 @@ fn counters_of(
         group: grouping.map(|grouping| grouping.id),
         seen: 1,
         first_seen: now,
+        windows: Vec::new(),
     };
     if let Some(mut fields) = node.and_then(|node| Fields::of(node, "`counters`", problems)) {
         counters.seen = fields.int("seen", problems).unwrap_or(counters.seen);

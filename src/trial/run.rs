@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::case::{Because, Body, Counters, Decision, Ruling, Tri};
+use crate::case::{Because, Body, Counters, Decision, Ruling, Sighting, Tri};
 use crate::clause::Scope;
 use crate::correlate::State;
 use crate::decide::{Inputs, Unwatched, Watch, watched};
@@ -90,12 +90,14 @@ pub(super) fn for_each_ruling(
     for step in &test.steps {
         for turn in step.turns(policy.schema()) {
             let by = by(policy, test, &turn);
-            let counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let mut counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let sightings = windowed(policy, by, &turn, &state, &mut counters);
             let (arrival, facts) = (&turn.arrival, &turn.facts);
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
             see(step, &turn, &inputs, &decision);
             state.count(&counters, turn.now);
+            state.see(&sightings);
         }
     }
 }
@@ -108,6 +110,23 @@ fn by<'p>(policy: &'p Policy, test: &TestCase, turn: &Turn<'_>) -> Option<&'p Pl
         (Body::Alert(_), Mode::Canary | Mode::Shadow) => Some(playbook),
         (Body::Unreadable(_), _) => None,
     }
+}
+
+/// What the alert adds to windows.
+fn windowed(
+    policy: &Policy,
+    by: Option<&Playbook>,
+    turn: &Turn<'_>,
+    state: &State,
+    counters: &mut Counters,
+) -> Vec<Sighting> {
+    let looks = match &turn.arrival.body {
+        Body::Alert(alert) => policy.looks(alert, turn.now, by),
+        Body::Unreadable(_) => Vec::new(),
+    };
+    let (readings, sightings) = state.windows().look(looks);
+    counters.windows = readings;
+    sightings
 }
 
 fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {

@@ -26,3 +26,4 @@ mod proved;
 mod proof;
 mod limits;
 mod claims;
+mod windows;

@@ -10,6 +10,7 @@
 )]
 
 mod chain_model;
+mod windows;
 
 use std::collections::BTreeMap;
 

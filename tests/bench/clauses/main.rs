@@ -65,6 +65,7 @@ fn schema() -> Schema {
             shape("threat", &[("score", Type::Decimal)]),
             shape("usage", &[("callers", Type::Int)]),
         ],
+        windows: vec![],
     }
 }
 
@@ -175,6 +176,7 @@ impl Bench {
             seen: 1,
             first_seen: NOW,
             window_ms: 60_000,
+            windows: vec![],
         };
         let bench = Self {
             arrival,
