@@ -187,6 +187,21 @@ impl fmt::Display for Glimpse {
 }
 
 impl Glimpse {
+    /// As if a part of what was in it had been dropped.
+    pub fn forget(&mut self, spans: &Spans) {
+        for count in self.distinct.iter_mut().chain([&mut self.count]) {
+            if let Count::Exactly(at_least) = *count {
+                *count = Count::AtLeast { at_least };
+            }
+        }
+        for then in &mut self.then {
+            *then = then.filter(|then| *then);
+        }
+        let within_ms = spans.within_ms;
+        let unknown = |over_ms| Baseline { events: None, within_ms, over_ms };
+        self.baseline = spans.baseline_ms.map(unknown);
+    }
+
     fn value(&self, of: WindowValue) -> Value<'static> {
         let time = |at: Option<Millis>| at.map(Value::Time);
         let none = || if self.count.is_exact() { Value::Absent } else { FORGOTTEN };

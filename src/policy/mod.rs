@@ -19,6 +19,7 @@ mod layer;
 mod routing;
 mod test_expect;
 mod test_facts;
+mod test_windows;
 mod test_case;
 mod compile;
 mod prove;

@@ -20,7 +20,7 @@ pub struct Window {
     by: Vec<Field>,
     distinct: Vec<Field>,
     pub(super) then: Vec<Then>,
-    spans: Spans,
+    pub(super) spans: Spans,
 }
 
 /// What may come after something that was counted.

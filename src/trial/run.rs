@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::case::{Because, Body, Counters, Decision, Ruling, Sighting, Tri};
+use crate::case::{Because, Body, Counters, Decision, Ruling, Sighting, Spans, Tri, WindowId};
 use crate::clause::Scope;
 use crate::correlate::State;
 use crate::decide::{Inputs, Unwatched, Watch, watched};
@@ -92,6 +92,7 @@ pub(super) fn for_each_ruling(
             let by = by(policy, test, &turn);
             let mut counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
             let sightings = windowed(policy, by, &turn, &state, &mut counters);
+            forget(&step.forgotten, &mut counters);
             let (arrival, facts) = (&turn.arrival, &turn.facts);
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
@@ -127,6 +128,15 @@ fn windowed(
     let (readings, sightings) = state.windows().look(looks);
     counters.windows = readings;
     sightings
+}
+
+fn forget(forgotten: &[(WindowId, Spans)], counters: &mut Counters) {
+    for reading in &mut counters.windows {
+        let spans = forgotten.iter().find(|(window, _)| *window == reading.window);
+        if let Some(((_, spans), seen)) = spans.zip(reading.seen.as_mut()) {
+            seen.forget(spans);
+        }
+    }
 }
 
 fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {

@@ -76,7 +76,10 @@ fn what_is_wrong_with_a_window_is_told_where_it_stands() {
 fn a_name_of_a_window_is_typed_and_mended() {
     for (when, expected) in [
         ("seen.cuont > 1", "window `seen` has no `seen.cuont`, did you mean `seen.count`?"),
-        ("seen.distinct.nhi_id > 1", "did you mean `seen.distinct.source_ip`?"),
+        (
+            "seen.distinct.nhi_id > 1",
+            "window `seen` has no `seen.distinct.nhi_id`: seen.count, seen.first",
+        ),
         ("seen.count == \"1\"", "int can't be compared with text"),
         ("seen.first > 1", "time can't be compared with int"),
         ("sen.count > 1", "unknown name `sen.count`, did you mean `seen.count`?"),
@@ -326,7 +329,7 @@ fn where_an_alert_is_placed() {
 #[test]
 fn tests_of_a_playbook_fill_its_windows_for_real() {
     let rules = "  - id: r\n    when: ['seen.count >= 3']\n    route: {queue: r, priority: high}\n";
-    let tests = "tests:\n  - name: n\n    now: 2026-01-01T00:00:00Z\n    alert: {nhi.id: x}\n    alerts:\n      - {times: 2, every: 1m, expect: {route: q}}\n      - {at: 1m, expect: {route: r}}\n      - {at: 14m, expect: {route: q}}\n";
+    let tests = "tests:\n  - name: n\n    now: 2026-01-01T00:00:00Z\n    alert: {nhi.id: x}\n    alerts:\n      - {times: 2, every: 1m, expect: {route: q}}\n      - {at: 1m, expect: {route: r}}\n      - {at: 16m, expect: {route: q}}\n";
     let policy = policy(&[&(playbook(SEEN, rules) + tests)], &[BASE]).unwrap();
     let outcomes = run_tests(&policy, |_, _| true);
     assert!(outcomes[0].passed(), "{outcomes:?}");

