@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::case::{Alert, Counters, Decision, Id, Millis, Origin, Revised, Told, Wait};
+use crate::case::{Alert, Counters, Decision, Id, Millis, Origin, Revised, Sighting, Told, Wait};
 
 pub const VERSION: u32 = 1;
 
@@ -148,6 +148,9 @@ pub struct Record<'a> {
     pub waits: Vec<Wait<'a>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub counters: Option<Counters>,
+    /// What the alert adds to windows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub windows: Vec<Sighting>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<PolicyRef<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
@@ -374,6 +377,7 @@ impl<'a> Record<'a> {
             facts: Vec::new(),
             waits: Vec::new(),
             counters: None,
+            windows: Vec::new(),
             policy: None,
             ruling: None,
             told: None,

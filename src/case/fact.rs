@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Field, Id, Millis, Type, Value, Why};
+use super::{Field, Id, Millis, Reading, Type, Value, Why};
 
 /// What one lookup gives: known with its values, absent, or unknown with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +105,9 @@ pub struct Counters {
     /// Alerts of the same detector that playbooks suppressed in this hour, before this one.
     #[serde(skip_serializing_if = "is_none", default)]
     pub suppressed: i64,
+    /// What the ruling's playbooks see of their windows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub windows: Vec<Reading>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -16,6 +16,7 @@ mod revision;
 mod told;
 mod taxonomy;
 mod techniques;
+mod window;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use decimal::Decimal;
@@ -37,3 +38,6 @@ pub use taxonomy::{
 pub use time::{Millis, duration_text, parse_duration};
 pub use told::{CaseState, Change, Spread, Told};
 pub use value::{Tri, Type, Value, Why};
+pub use window::{
+    Baseline, Count, Glimpse, Look, Mark, Reading, Sighting, Spans, WindowId, WindowValue,
+};

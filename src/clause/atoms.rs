@@ -89,7 +89,20 @@ impl PartialEq for Pattern<'_> {
 impl Orders {
     /// Nothing where the two can't be compared, or one of them is not there.
     pub fn hold(self, left: &Value<'_>, right: &Value<'_>) -> Option<bool> {
-        View::of(left).order(View::of(right)).map(|order| self.has(order))
+        self.settle(View::of(left).orders(View::of(right))?)
+    }
+
+    /// Whether it holds for all that is possible, or for none; nothing where it depends.
+    pub(super) fn settle(self, possible: Self) -> Option<bool> {
+        let Self { less, equal, greater } = possible;
+        let each = [(less, self.less), (equal, self.equal), (greater, self.greater)];
+        let mut answers = each.into_iter().filter(|(is_possible, _)| *is_possible);
+        let (_, first) = answers.next()?;
+        answers.all(|(_, holds)| holds == first).then_some(first)
+    }
+
+    pub(super) fn only(order: Ordering) -> Self {
+        Self { less: order.is_lt(), equal: order.is_eq(), greater: order.is_gt() }
     }
 
     pub fn has(self, order: Ordering) -> bool {
@@ -105,7 +118,7 @@ impl Orders {
         Self { less: self.greater, equal: self.equal, greater: self.less }
     }
 
-    fn of(relation: Relation) -> Self {
+    pub(super) fn of(relation: Relation) -> Self {
         let (less, equal, greater) = match relation {
             Relation::Equal => (false, true, false),
             Relation::NotEqual => (true, false, true),

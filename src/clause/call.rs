@@ -65,9 +65,10 @@ impl Check<'_> {
                 self.name(argument, path).map(|(slot, _)| Given::Name(slot))
             }
             (Takes::Fact, Node::Name(path)) => match self.name(argument, path)? {
-                (slot @ Slot::Fact { .. }, _) => Some(Given::Name(slot)),
+                (slot, _) if slot.can_be_unknown() => Some(Given::Name(slot)),
                 _ => {
-                    let message = format!("only a fact is ever unknown: write !has({path})");
+                    let message =
+                        format!("only a fact or a window is ever unknown: write !has({path})");
                     self.mistake(argument, message);
                     None
                 }

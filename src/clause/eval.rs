@@ -12,7 +12,7 @@ use crate::text::At;
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;
-use super::{Name, Scope, Slot};
+use super::{Name, Orders, Scope, Slot};
 
 /// One compiled condition, with the words it was written in.
 #[derive(Debug, Clone)]
@@ -211,6 +211,7 @@ impl Test {
                 compare(left.read(scope), *relation, right.read(scope))
             }
             Self::In(of, list) => match of.read(scope) {
+                View::AtLeast(_) => Found::Unknown,
                 value if value.is_present() => {
                     Found::Holds(list.iter().any(|item| View::of(item) == value))
                 }
@@ -279,8 +280,12 @@ fn missing(value: View<'_>) -> Found {
 #[inline]
 fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
     let Some(order) = left.order(right) else {
-        let is_absent = left == View::Absent || right == View::Absent;
-        return if is_absent { Found::Absent } else { Found::Unknown };
+        if left == View::Absent || right == View::Absent {
+            return Found::Absent;
+        }
+        let possible = left.orders(right);
+        let settled = possible.and_then(|possible| Orders::of(relation).settle(possible));
+        return settled.map_or(Found::Unknown, Found::Holds);
     };
     Found::Holds(match relation {
         Relation::Equal => order == Ordering::Equal,

@@ -28,7 +28,7 @@ pub use condition::{Condition, Part};
 pub use eval::Clause;
 pub(crate) use eval::json;
 pub use reference::reference;
-pub use schema::{Name, Schema, Slot};
+pub use schema::{Name, Schema, Slot, WindowShape};
 pub use scope::Scope;
 
 /// Longest condition read. LIMIT: bounds the tokens, and with them the work of one `check`.

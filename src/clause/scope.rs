@@ -1,4 +1,6 @@
-use crate::case::{Alert, Counters, FactRow, FactState, Facts, Millis, Value, Why};
+use crate::case::{
+    Alert, Counters, FactRow, FactState, Facts, Glimpse, Millis, Reading, Value, Why, WindowId,
+};
 
 use super::Slot;
 use super::view::View;
@@ -25,6 +27,10 @@ impl<'s> Scope<'s> {
             Slot::Now => Value::Time(self.now),
             Slot::Seen => self.counter(|counters| Value::Int(counters.seen)),
             Slot::FirstSeen => self.counter(|counters| Value::Time(counters.first_seen)),
+            Slot::Window { id, of } => match self.reading(id) {
+                Some(reading) => reading.value(of),
+                None => Value::Unknown(Why::NotRecorded),
+            },
         }
     }
 
@@ -37,12 +43,7 @@ impl<'s> Scope<'s> {
                 self.fact(enricher, field).map_or(View::Unknown, View::of)
             }
             Slot::Now => View::Time(self.now.0),
-            Slot::Seen | Slot::FirstSeen => match self.read(slot) {
-                Value::Int(seen) => View::Int(seen),
-                Value::Time(time) => View::Time(time.0),
-                Value::Absent => View::Absent,
-                _ => View::Unknown,
-            },
+            Slot::Seen | Slot::FirstSeen | Slot::Window { .. } => View::of_copied(&self.read(slot)),
         }
     }
 
@@ -68,7 +69,19 @@ impl<'s> Scope<'s> {
     pub fn row(&self, slot: Slot) -> Option<&'s FactRow> {
         match slot {
             Slot::Fact { enricher, .. } => self.facts.get(enricher)?.as_deref(),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } | Slot::Now => None,
+        }
+    }
+
+    fn reading(&self, id: WindowId) -> Option<&'s Reading> {
+        self.counters?.windows.iter().find(|reading| reading.window == id)
+    }
+
+    /// The window that a value is of.
+    pub fn glimpse(&self, slot: Slot) -> Option<&'s Glimpse> {
+        match slot {
+            Slot::Window { id, .. } => self.reading(id)?.seen.as_ref(),
+            _ => None,
         }
     }
 

@@ -348,6 +348,7 @@ mod tests {
             group: Some(format!("g{n}")),
             also: None,
             suppressed: 0,
+            windows: Vec::new(),
             seen: 1,
             first_seen: Millis(i64::try_from(n).unwrap_or(0)),
             window_ms,

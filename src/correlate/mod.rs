@@ -1,6 +1,7 @@
 //! What triage remembers between alerts: a fold over the chain's records and nothing else.
 //!
-//! In: records, in order. Out: whether an origin was ruled before, and how often a group was seen.
+//! In: records, in order. Out: whether an origin was ruled before, how often a group was seen, and
+//! what windows hold.
 //! Everything is bounded; what is dropped is dropped at snapshot records only, so that a fold from
 //! genesis and one from a snapshot are equal at every record.
 
@@ -9,8 +10,10 @@ mod cases;
 mod telling;
 mod state;
 mod waiting;
+mod windows;
 
 pub use cases::{Case, Cases, Had};
 pub use state::State;
 pub use telling::News;
 pub use waiting::{Waiting, Waits};
+pub use windows::{BASELINE_STEPS, STEPS, Windows};

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, opened_by};
 use super::waiting::{Waiting, Waits};
+use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis};
+use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting};
 
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
 /// which leaves out what it finds on the alerts topic.
@@ -20,6 +21,7 @@ pub struct State {
     cases: Cases,
     budgets: Budgets,
     waits: Waits,
+    windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
 }
@@ -32,6 +34,7 @@ struct Written<'s> {
     cases: Vec<&'s Case>,
     budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<&'s Waiting>,
+    windows: windows::Written,
     policy: &'s Option<(String, i64)>,
 }
 
@@ -44,6 +47,8 @@ struct Read {
     cases: Vec<Case>,
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
+    #[serde(default)]
+    windows: windows::Written,
     policy: Option<(String, i64)>,
 }
 
@@ -78,6 +83,7 @@ impl State {
             first_seen: known.map_or(at, |case| case.first_seen),
             window_ms,
             suppressed: alert.map_or(0, |alert| self.budgets.spent(alert, at)),
+            windows: Vec::new(),
         }
     }
 
@@ -93,6 +99,10 @@ impl State {
     /// Rulings that are made again when their facts are known or their time is over.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     pub fn records_since_snapshot(&self) -> u64 {
@@ -115,6 +125,7 @@ impl State {
         self.waits.prune(at);
         self.cases.prune(at, &self.waits);
         self.budgets.prune(at);
+        self.windows.prune();
     }
 
     /// What an alert that is ruled at this time leaves behind.
@@ -125,6 +136,11 @@ impl State {
     /// What its ruling leaves behind.
     pub fn spend(&mut self, alert: &Alert<'_>, decision: &Decision<'_>, at: Millis) {
         self.budgets.spend(alert, decision, at);
+    }
+
+    /// What it adds to windows.
+    pub fn see(&mut self, sightings: &[Sighting]) {
+        self.windows.add(sightings);
     }
 }
 
@@ -144,6 +160,7 @@ impl Folded for State {
                 }
                 self.budgets.apply(record);
                 self.waits.apply(record, hash);
+                self.windows.add(&record.windows);
             }
             Kind::Revision => self.waits.apply(record, hash),
             Kind::Policy | Kind::Genesis => {
@@ -178,6 +195,7 @@ impl Folded for State {
             cases: self.cases.written(),
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
+            windows: self.windows.written(),
             policy: &self.policy,
         };
         serde_json::to_string(&written).unwrap_or_default()
@@ -192,6 +210,7 @@ impl Folded for State {
             cases: Cases::of(written.cases),
             budgets: Budgets::of(written.budgets),
             waits: Waits::of(written.waiting),
+            windows: Windows::restore(written.windows),
             policy: written.policy,
             records_since_snapshot: 0,
         })

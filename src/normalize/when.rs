@@ -288,7 +288,11 @@ impl Subject {
                     Value::Bool(is) => Some(is.to_string()),
                     Value::Time(time) => Some(time.to_string()),
                     Value::Decimal(number) => Some(number.to_string()),
-                    Value::Absent | Value::Unknown(_) | Value::Duration(_) | Value::List(_) => None,
+                    Value::Absent
+                    | Value::Unknown(_)
+                    | Value::AtLeast(_)
+                    | Value::Duration(_)
+                    | Value::List(_) => None,
                 };
                 (test.holds(value.is_present(), text.as_deref()), None)
             }

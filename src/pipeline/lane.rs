@@ -150,7 +150,9 @@ impl Lane {
             Body::Unreadable(_) => None,
         };
         let group = alert.and_then(|alert| terms.policy().group(alert));
-        let counters = self.state.counters(&arrival.alert_id, alert, group, now);
+        let mut counters = self.state.counters(&arrival.alert_id, alert, group, now);
+        let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
+        (counters.windows, record.windows) = self.state.windows().look(looks);
         let decision = ruled(terms, arrival, case, &counters, now);
         self.tally.ruled(&decision, now);
         self.tally.compared(&decision, now);

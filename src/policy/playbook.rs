@@ -8,6 +8,7 @@ use super::read::{
     ToQueue, declared, max_ages, one_of, owner, require_duration, require_name, strings,
 };
 use super::rule::{Names, Outcome, Rule, rule};
+use super::windows::{Window, windows, with_windows};
 
 #[derive(Debug)]
 pub struct Playbook {
@@ -34,6 +35,7 @@ pub struct Playbook {
     pub(super) on_at: At,
     /// The enrichers under `facts`, and where they stand.
     pub(super) declared: Vec<(usize, At)>,
+    pub(super) windows: Vec<Window>,
     group: Option<Group>,
     /// There exactly in canary mode.
     canary: Option<Canary>,
@@ -77,6 +79,10 @@ impl Playbook {
         self.canary.as_ref().is_some_and(|canary| canary.has(&self.name, alert))
     }
 
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
     /// The same for all playbooks that group by the same fields: one problem is one case, whichever
     /// rules it.
     pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
@@ -109,7 +115,7 @@ impl Group {
 }
 
 /// An empty text is no key: it would merge strangers.
-fn key(value: &Value<'_>) -> Option<Vec<u8>> {
+pub(super) fn key(value: &Value<'_>) -> Option<Vec<u8>> {
     match value {
         Value::Text(text) if text.is_empty() => None,
         Value::Text(text) => Some(text.as_bytes().to_vec()),
@@ -118,7 +124,7 @@ fn key(value: &Value<'_>) -> Option<Vec<u8>> {
         }
         Value::Bool(flag) => Some(vec![u8::from(*flag)]),
         Value::Decimal(number) => Some(number.to_string().into_bytes()),
-        Value::Absent | Value::Unknown(_) | Value::List(_) => None,
+        Value::Absent | Value::Unknown(_) | Value::AtLeast(_) | Value::List(_) => None,
     }
 }
 
@@ -141,6 +147,8 @@ pub(super) fn playbook<'n>(
     let max_age_ms = max_ages(facts, schema, problems);
     let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
+    let windows = windows(fields.get("windows"), source, schema, problems);
+    let schema = &with_windows(schema, &windows);
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let (rules, written) = rules(&mut fields, &names, problems);
     let tests = fields.list("tests", problems);
@@ -167,6 +175,7 @@ pub(super) fn playbook<'n>(
             rules,
             at,
             on_at,
+            windows,
             canary,
             group: match group {
                 Some(group) => Some(group?),

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::case::{Because, Body, Counters, Decision, Ruling, Tri};
+use crate::case::{Because, Body, Counters, Decision, Ruling, Sighting, Spans, Tri, WindowId};
 use crate::clause::Scope;
 use crate::correlate::State;
 use crate::decide::{Inputs, Unwatched, Watch, watched};
@@ -90,7 +90,9 @@ pub(super) fn for_each_ruling(
     for step in &test.steps {
         for turn in step.turns(policy.schema()) {
             let by = by(policy, test, &turn);
-            let counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let mut counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let sightings = windowed(policy, by, &turn, &state, &mut counters);
+            forget(&step.forgotten, &mut counters);
             let (arrival, facts) = (&turn.arrival, &turn.facts);
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
@@ -101,6 +103,7 @@ pub(super) fn for_each_ruling(
             };
             state.count(&counters, alert, turn.now);
             alert.into_iter().for_each(|alert| state.spend(alert, &decision, turn.now));
+            state.see(&sightings);
         }
     }
 }
@@ -112,6 +115,32 @@ fn by<'p>(policy: &'p Policy, test: &TestCase, turn: &Turn<'_>) -> Option<&'p Pl
         (Body::Alert(alert), Mode::Live) => policy.without_canary(alert),
         (Body::Alert(_), Mode::Canary | Mode::Shadow) => Some(playbook),
         (Body::Unreadable(_), _) => None,
+    }
+}
+
+/// What the alert adds to windows.
+fn windowed(
+    policy: &Policy,
+    by: Option<&Playbook>,
+    turn: &Turn<'_>,
+    state: &State,
+    counters: &mut Counters,
+) -> Vec<Sighting> {
+    let looks = match &turn.arrival.body {
+        Body::Alert(alert) => policy.looks(alert, turn.now, by),
+        Body::Unreadable(_) => Vec::new(),
+    };
+    let (readings, sightings) = state.windows().look(looks);
+    counters.windows = readings;
+    sightings
+}
+
+fn forget(forgotten: &[(WindowId, Spans)], counters: &mut Counters) {
+    for reading in &mut counters.windows {
+        let spans = forgotten.iter().find(|(window, _)| *window == reading.window);
+        if let Some(((_, spans), seen)) = spans.zip(reading.seen.as_mut()) {
+            seen.forget(spans);
+        }
     }
 }
 

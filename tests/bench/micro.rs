@@ -167,6 +167,7 @@ impl<'l> Micro<'l> {
             seen: 1,
             first_seen: now,
             window_ms: 1000,
+            windows: vec![],
         };
         let decided = timed(&mut || {
             let began = Instant::now();

@@ -30,6 +30,7 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
     let counters = Counters {
         case_id: id_of("case", &[b"example"]),
         window_ms: group.as_ref().map_or(0, |group| group.window_ms),
+        windows: vec![],
         group: group.map(|group| group.id),
         also: None,
         suppressed: 0,

@@ -27,3 +27,4 @@ mod proved;
 mod proof;
 mod limits;
 mod claims;
+mod windows;

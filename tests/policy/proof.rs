@@ -43,7 +43,7 @@ fn other_schema() -> Schema {
     enrichers.push(EnricherShape { name: "inventory".into(), provides });
     enrichers.reverse();
     enrichers.iter_mut().for_each(|shape| shape.provides.reverse());
-    Schema { enrichers }
+    Schema { enrichers, ..Schema::default() }
 }
 
 fn is_automated(decided: &Decided<'_>) -> bool {

@@ -30,6 +30,7 @@ pub fn schema() -> Schema {
             shape("vault", &[("live", Type::Bool), ("used_at", Type::Time), ("roles", Type::List)]),
             shape("threat", &[("score", Type::Decimal), ("every", Type::Duration)]),
         ],
+        windows: vec![],
     }
 }
 
@@ -122,6 +123,7 @@ pub fn counters(seen: i64) -> Counters {
         seen,
         first_seen: NOW,
         window_ms: 60_000,
+        windows: vec![],
     }
 }
 

@@ -85,6 +85,7 @@ fn ruling(offset: i64) -> Record<'static> {
         seen: 1,
         first_seen: Millis(0),
         window_ms: 5,
+        windows: vec![],
     };
     Record {
         alert_id: Some(id),

@@ -93,6 +93,7 @@ fuzz_target!(|input: &str| {
         seen: 1,
         first_seen: now,
         window_ms: 60_000,
+        windows: vec![],
     };
     let inputs = Inputs { arrival: &arrival, facts: &facts, counters: &counters, now };
     std::hint::black_box(decide(&checked.policy, &inputs));
