@@ -1,15 +1,14 @@
 use std::cmp::Ordering;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use crate::case::Value;
 
-use super::Slot;
 use super::eval::{Clause, Op, Test, TextTest, within};
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;
+use super::{Expression, Slot};
 
 /// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands
 /// at the leaves.
@@ -55,7 +54,7 @@ pub enum Pattern<'c> {
     StartsWith(&'c str),
     EndsWith(&'c str),
     Contains(&'c str),
-    Matches(&'c Regex),
+    Matches(&'c Expression),
     /// A text that is no address counts as absent.
     Network(IpNet),
 }
@@ -67,7 +66,7 @@ impl Pattern<'_> {
             Self::StartsWith(part) => Some(text.starts_with(part)),
             Self::EndsWith(part) => Some(text.ends_with(part)),
             Self::Contains(part) => Some(text.contains(part)),
-            Self::Matches(pattern) => Some(pattern.is_match(text)),
+            Self::Matches(pattern) => Some(pattern.is_found(text)),
             Self::Network(network) => within(network, text),
         }
     }
@@ -187,7 +186,7 @@ impl TextTest {
                 Ok(part) => Atom::Pattern(of, Pattern::Contains(part)),
                 Err(_) => Atom::Other,
             },
-            Self::Matches(regex) => Atom::Pattern(of, Pattern::Matches(regex)),
+            Self::Matches(pattern) => Atom::Pattern(of, Pattern::Matches(pattern)),
             Self::Not(test) => match &**test {
                 Self::Is(is) => Atom::Compare(of, Orders::of(Relation::NotEqual), text(is)),
                 _ => Atom::Other,

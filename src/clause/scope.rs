@@ -37,13 +37,27 @@ impl<'s> Scope<'s> {
     /// As `read`, for comparing.
     #[inline]
     pub(super) fn view(&self, slot: Slot) -> View<'s> {
+        self.stored(slot).map_or_else(|| self.counted(slot), View::of)
+    }
+
+    /// The value where it stands, for reading without a copy; nothing where none is stored.
+    #[inline]
+    pub(super) fn stored(&self, slot: Slot) -> Option<&'s Value<'s>> {
         match slot {
-            Slot::Field(field) => View::of(self.alert.get(field)),
+            Slot::Field(field) => Some(self.alert.get(field)),
             Slot::Fact { enricher, field } => {
-                self.fact(enricher, field).map_or(View::Unknown, View::of)
+                Some(self.fact(enricher, field).unwrap_or(&Value::Unknown(Why::Error)))
             }
+            Slot::Now | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } => None,
+        }
+    }
+
+    /// What is stored nowhere.
+    #[inline(never)]
+    fn counted(&self, slot: Slot) -> View<'s> {
+        match slot {
             Slot::Now => View::Time(self.now.0),
-            Slot::Seen | Slot::FirstSeen | Slot::Window { .. } => View::of_copied(&self.read(slot)),
+            slot => View::of_copied(&self.read(slot)),
         }
     }
 

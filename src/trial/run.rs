@@ -245,14 +245,15 @@ fn notes(
 /// What kept a rule from ruling.
 fn why_not(playbook: &Playbook, id: &str, scope: &Scope<'_>) -> Option<String> {
     let rule = playbook.rules.iter().find(|rule| rule.id == id)?;
-    let verdict = match rule.when.eval(scope) {
+    let (found, first) = rule.when.eval_with_first(scope);
+    let verdict = match found {
         Tri::True => {
             return Some(format!("`{id}` is true, and it was not its turn, or it was refused"));
         }
         Tri::False => "false",
         Tri::Unknown => "unknown",
     };
-    let because = rule.when.first_failing(scope)?.because(scope);
+    let because = first?.because(found, scope);
     Some(format!("`{id}` is {verdict}: {}", told(&because)))
 }
 

@@ -347,10 +347,10 @@ mod tests {
     #[test]
     fn a_saturated_count_of_values_is_a_lower_bound_until_they_have_left_the_window() {
         let mut windows = Windows::default();
-        for n in 0..=marks::DISTINCT_MAX as u64 {
-            let (seen, _) = next(&mut windows, source("a", T + SECOND * n as i64, n));
-            let is_full = n as usize == marks::DISTINCT_MAX;
-            let expected = if is_full { at_least(64) } else { Count::Exactly(n as i64 + 1) };
+        let max = i64::try_from(marks::DISTINCT_MAX).unwrap();
+        for n in 0..=max {
+            let (seen, _) = next(&mut windows, source("a", T + SECOND * n, n.unsigned_abs()));
+            let expected = if n == max { at_least(64) } else { Count::Exactly(n + 1) };
             assert_eq!(seen.distinct, [expected]);
         }
         let (seen, _) = next(&mut windows, sighting("a", T + WITHIN + 30 * SECOND));
@@ -415,7 +415,7 @@ mod tests {
         let mut windows = Windows::default();
         for n in 0..12_000_i64 {
             let key = format!("key {}", n % 3000);
-            next(&mut windows, source(&key, T + n * SECOND, n as u64));
+            next(&mut windows, source(&key, T + n * SECOND, n.unsigned_abs()));
             next(&mut windows, success(&key, T + n * SECOND + 1));
         }
         windows.prune();
