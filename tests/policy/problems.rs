@@ -387,7 +387,7 @@ tests:
             "playbook1.yaml:16:39: this playbook has no rule `otherwize`, did you mean `otherwise`?",
             "playbook1.yaml:16:58: unknown reason `no`",
             "playbook1.yaml:16:72: unknown priority `top`: one of low, medium, high, critical",
-            "playbook1.yaml:17:5: unknown key `extra`; known here: name, now, alerts, alert, facts, counters, expect",
+            "playbook1.yaml:17:5: unknown key `extra`; known here: name, now, alerts, alert, facts, windows, counters, expect",
         ]
     );
 }

@@ -24,8 +24,8 @@ pub const BASELINE_STEPS: i64 = 32;
 
 /// Keys of one window. LIMIT, at snapshots: beyond it those that were quiet for longest go.
 const KEYS_MAX: usize = 8192;
-/// Steps and distinct values of all keys of all windows, of some 32 bytes. LIMIT, at snapshots: with
-/// it a snapshot's record stays far below what a topic takes.
+/// Steps and distinct values of all keys of all windows, of some 32 bytes. LIMIT, at snapshots:
+/// with it a snapshot's record stays far below what a topic takes.
 const CELLS_MAX: usize = 65_536;
 /// What a key costs beside its cells.
 const CELLS_OF_KEY: usize = 5;
