@@ -298,7 +298,7 @@ fn tag(key: &str) -> u64 {
         first
     });
     let length = (bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (u64::from_le_bytes(first) | u64::MAX / 255 * 0x20) ^ length
+    (u64::from_le_bytes(first) | (u64::MAX / 255 * 0x20)) ^ length
 }
 
 fn where_child(

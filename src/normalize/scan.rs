@@ -45,17 +45,16 @@ const DOT: u8 = 1;
 const ESCAPE: u8 = 2;
 const AT: u8 = 4;
 const SIGN: u8 = 8;
-/// The marks of each byte.
-const MARKS: [u8; 256] = {
-    let mut marks = [0; 256];
-    marks[b'.' as usize] = DOT;
-    marks[b'%' as usize] = ESCAPE;
-    marks[b'\\' as usize] = ESCAPE;
-    marks[b'@' as usize] = AT;
-    marks[b'=' as usize] = SIGN;
-    marks[b':' as usize] = SIGN;
-    marks
-};
+/// What a byte may be the beginning of.
+fn mark(byte: u8) -> u8 {
+    match byte {
+        b'.' => DOT,
+        b'%' | b'\\' => ESCAPE,
+        b'@' => AT,
+        b'=' | b':' => SIGN,
+        _ => 0,
+    }
+}
 
 struct Scanner {
     /// One bit for the hash of each anchor: most places of most texts are passed over by it.
@@ -130,7 +129,7 @@ impl Scanner {
     fn glance(&self, bytes: &[u8]) -> (Set, u8) {
         let (mut found, mut marks, mut anchor) = (0, 0, 0);
         for byte in bytes {
-            marks |= MARKS.get(usize::from(*byte)).copied().unwrap_or_default();
+            marks |= mark(*byte);
             // As `folded`, one byte further; before the fourth byte it is no anchor's.
             anchor = (anchor >> 8) | u32::from(*byte | b' ') << 24;
             let (word, bit) = place(anchor);
