@@ -39,14 +39,10 @@ pub struct Verdict {
 pub fn read_topic(settings: &Settings, topic: &str) -> Vec<(i32, i64, Vec<u8>)> {
     let log = LogReader::connect(settings, "checker").unwrap();
     let mut found = Vec::new();
-    for partition in 0..log.partitions(topic).unwrap().unwrap_or(0) {
-        let range = log.low(topic, partition).unwrap()..log.stable(topic, partition).unwrap();
-        log.read(topic, partition, range, |message| {
-            let value = message.value.unwrap_or_default().to_vec();
-            found.push((partition, message.offset, value));
-        })
-        .unwrap();
-    }
+    log.read_settled(topic, |partition, message| {
+        found.push((partition, message.offset, message.value.unwrap_or_default().to_vec()));
+    })
+    .unwrap();
     found
 }
 
