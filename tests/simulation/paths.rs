@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tipstaff::audit::{Actor, Engine, Folded, Hash, Input, Kind, Record};
 use tipstaff::case::{
-    Alert, BreakOut, Change, Decision, Field, Grouping, Look, Millis, OnExpiry, Priority, Reason,
-    Route, Ruling, Sighting, Spans, Suppress, Value, WindowId,
+    Alert, BreakOut, Change, Count, Decision, Field, Grouping, Look, Millis, OnExpiry, Priority,
+    Reason, Route, Ruling, Sighting, Spans, Suppress, Value, WindowId,
 };
 use tipstaff::correlate::{News, State};
 
@@ -32,7 +32,12 @@ impl Story {
         let mut alert = Alert::default();
         alert.set(Field::NhiId, Value::Text("svc".into()));
         alert.set(Field::Repository, Value::Text(repository.to_owned().into()));
-        let group = |id: &str| Grouping { id: id.to_owned(), also: None, window_ms: HOUR };
+        let group = |id: &str| Grouping {
+            id: id.to_owned(),
+            also: None,
+            window_ms: HOUR,
+            break_out: Some(OUT),
+        };
         let (now, grouping) = (Millis(at), key.map(group));
         let counters = self.state.counters(&alert_id, Some(&alert), grouping, now);
         let decision = Decision::new(fate, Reason::RuleMatched, "p", "r");
@@ -116,7 +121,13 @@ fn break_out() -> String {
         .map(|changed| changed.contains(&Change::BreakOut))
         .collect();
     assert_eq!(told, [false, false, false, true, false]);
-    "1 of 5 repositories is the one too many".to_owned()
+    let mut alert = Alert::default();
+    alert.set(Field::Repository, Value::Text("a".into()));
+    let group = Grouping { id: "k".into(), also: None, window_ms: HOUR, break_out: Some(OUT) };
+    let counters = story.state.counters("next", Some(&alert), Some(group), Millis(0));
+    let breadth = counters.breadth.unwrap();
+    assert_eq!((&*breadth.distinct, breadth.count), ("location.repository", Count::Exactly(4)));
+    "1 of 4 repositories is the one too many; what is ruled next knows of 4".to_owned()
 }
 
 /// What happened before its window is on record as late and counted nowhere.
