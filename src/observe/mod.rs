@@ -7,6 +7,7 @@ mod logs;
 mod lookups;
 mod metrics;
 mod policy;
+mod sinks;
 mod traces;
 mod topics;
 
@@ -15,5 +16,6 @@ pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use metrics::Metrics;
 pub use policy::{Names as PolicyNames, PolicyMetrics};
+pub use sinks::SinkMetrics;
 pub use topics::TopicMetrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

@@ -11,6 +11,7 @@ mod repairs;
 mod services;
 mod setup;
 mod signatures;
+mod sinks;
 mod tables;
 mod topic_tables;
 

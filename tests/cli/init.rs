@@ -24,6 +24,7 @@ fn what_init_writes_passes_its_checks_and_its_tests() {
         ("playbooks/boundary.yaml", "../schemas/boundary.json"),
         ("playbooks/exposed-key.yaml", "../schemas/playbook.json"),
         ("playbooks/actions/disable-key.yaml", "../../schemas/action.json"),
+        ("playbooks/sinks/jira.yaml", "../../schemas/sink.json"),
         ("enrichers/owner/enricher.yaml", "../../schemas/enricher.json"),
         ("pipelines/gitleaks/pipeline.yaml", "../../schemas/pipeline.json"),
     ] {
