@@ -45,8 +45,8 @@ struct Purged<'p> {
 
 type Answer = (StatusCode, String);
 
-/// Serves `/metrics`, `/healthz`, `/readyz`, `/policy`, `/sinks`, and `POST /facts/purge` to this machine
-/// alone, until the future is dropped.
+/// Serves `/metrics`, `/healthz`, `/readyz`, `/policy`, `/sinks`, and `POST /facts/purge` to this
+/// machine alone, until the future is dropped.
 ///
 /// Errors: when the address can't be listened on.
 pub async fn serve(

@@ -5,7 +5,7 @@ mod text;
 mod request;
 
 use super::reply_path::ReplyPath;
-use super::service::{Start, start};
+use crate::config::service::{Start, start};
 use super::words::listed;
 use crate::case::Priority;
 use crate::clause::Schema;
