@@ -126,8 +126,8 @@ fn parse(link: &Link) -> Option<Parsed<'_>> {
     Some(Parsed { record, hash: record_hash(&link.bytes) })
 }
 
-/// Records whose input offset the group has not committed, and revisions after the committed head,
-/// oldest first.
+/// Records whose input offset the group has not committed, and those without an input that have
+/// outputs and stand after the committed head, oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],
@@ -140,7 +140,10 @@ fn emit_again(
         let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
         match &record.input {
             Some(input) => offset.is_some_and(|offset| input.offset >= offset),
-            None => record.kind == Kind::Revision && seq.is_some_and(|seq| record.seq > seq),
+            None => {
+                let has_outputs = record.kind == Kind::Revision || record.told.is_some();
+                has_outputs && seq.is_some_and(|seq| record.seq > seq)
+            }
         }
     };
     ancestors.iter().rev().copied().filter(behind).collect()

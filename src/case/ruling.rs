@@ -27,6 +27,15 @@ impl Priority {
         }
     }
 
+    /// One step up.
+    pub fn raised(self) -> Self {
+        match self {
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|each| each.name() == name)
     }
@@ -274,6 +283,28 @@ fn differs(shadow: &Decision<'_>, live: &Decision<'_>) -> Option<&'static str> {
     }
 }
 
+impl<'a> Decision<'a> {
+    /// Without what it rests on.
+    pub fn new(
+        fate: Ruling<'a>,
+        reason: Reason,
+        playbook: impl Into<Text<'a>>,
+        rule: impl Into<Text<'a>>,
+    ) -> Self {
+        Self {
+            fate,
+            reason,
+            playbook: playbook.into(),
+            rule: rule.into(),
+            because: Vec::new(),
+            passed: Vec::new(),
+            boundary: Vec::new(),
+            blocked: Vec::new(),
+            shadow: Vec::new(),
+        }
+    }
+}
+
 impl Ruling<'_> {
     pub fn name(&self) -> &'static str {
         match self {
@@ -292,6 +323,15 @@ impl Ruling<'_> {
             Self::Escalate(escalate) => Some(&escalate.queue),
             Self::Hold(hold) => Some(&hold.queue),
             Self::Suppress(_) | Self::DeadLetter(_) => None,
+        }
+    }
+
+    /// When people must have acknowledged it.
+    pub fn ack_by(&self) -> Option<Millis> {
+        match self {
+            Self::Route(route) => route.ack_by,
+            Self::Escalate(escalate) => escalate.ack_by,
+            Self::Hold(_) | Self::Suppress(_) | Self::DeadLetter(_) => None,
         }
     }
 

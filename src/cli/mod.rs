@@ -6,6 +6,7 @@
 
 mod against;
 mod boundary;
+mod cases;
 mod check;
 mod decide;
 mod demo;
@@ -19,6 +20,7 @@ mod policy;
 mod schema;
 mod screen;
 mod sinks;
+mod suppressions;
 mod test;
 mod verify;
 
@@ -82,6 +84,11 @@ enum Verb {
     /// What the boundary allows, whatever the playbooks say
     #[command(subcommand)]
     Boundary(boundary::BoundaryVerb),
+    /// What the queues hold, case by case
+    #[command(subcommand)]
+    Cases(cases::CasesVerb),
+    /// What is silenced: by which rule, on what evidence, how often and until when
+    Suppressions(suppressions::Suppressions),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -168,6 +175,8 @@ pub fn main() -> ExitCode {
         Verb::Sinks(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
+        Verb::Cases(verb) => verb.run(),
+        Verb::Suppressions(suppressions) => suppressions.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

@@ -114,7 +114,7 @@ fn enrichers(files: &Files, problems: &mut Problems) -> (Vec<EnricherConfig>, Sc
         shapes.extend(shape);
         configs.extend(config);
     }
-    (configs, Schema { enrichers: shapes })
+    (configs, Schema { enrichers: shapes, ..Schema::default() })
 }
 
 fn sinks(files: &Files, schema: &Schema, problems: &mut Problems) -> Vec<SinkConfig> {

@@ -37,14 +37,15 @@ impl Case {
         let (hash, chain) = (text("hash").unwrap_or_default(), text("chain").unwrap_or_default());
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let seq = record.get("seq").and_then(Json::as_u64);
-        let seq = seq.filter(|_| is_hash && !chain.is_empty()).ok_or("it names no record")?;
+        seq.filter(|_| is_hash && !chain.is_empty()).ok_or("it names no record")?;
         let id = json.get("case_id").and_then(Json::as_str).unwrap_or_default();
         let is_id = |id: &str| (1..=ID_MAX).contains(&id.len());
         if !is_id(id) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err("it has no id");
         }
         let id = id.to_owned();
-        let revision = json.get("case_revision").and_then(Json::as_u64).unwrap_or(seq);
+        let revision =
+            json.get("case_revision").and_then(Json::as_u64).ok_or("it has no revision")?;
         let key = format!("{id}/{revision}");
         Ok(Self { json, id, key })
     }

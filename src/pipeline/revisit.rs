@@ -65,8 +65,8 @@ impl Visits {
 }
 
 impl Triage {
-    /// Rules again what waits and has its facts now, or has waited as long as it may. True: there
-    /// is something to commit.
+    /// Rules again what waits and has its facts now, or has waited as long as it may, and tells of
+    /// what nobody acknowledged. True: there is something to commit.
     pub(super) fn revisit(&mut self, out: &mut Outbox<'_>) -> bool {
         let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
         let now = (self.clock)();
@@ -74,7 +74,8 @@ impl Triage {
         let mut partitions: Vec<i32> = self.lanes.keys().copied().collect();
         partitions.sort_unstable();
         for partition in partitions {
-            let Some(open) = self.lanes.get(&partition) else { continue };
+            let Some(open) = self.lanes.get_mut(&partition) else { continue };
+            wrote |= open.lane.tell_overdue(&self.terms, now, out);
             let sweep = self.visits.sweeps.entry(partition).or_default();
             if has_changed {
                 sweep.left = open.lane.waits().len();

@@ -5,10 +5,10 @@ mod text;
 mod request;
 
 use super::reply_path::ReplyPath;
-use crate::config::service::{Start, start};
 use super::words::listed;
 use crate::case::Priority;
 use crate::clause::Schema;
+use crate::config::service::{Start, start};
 use crate::text::{At, Fields, Node, Problems, Source, read};
 
 pub use request::{Leaf, Markup, SinkRequest, Writing};
@@ -85,9 +85,6 @@ const STATES: &[(&str, &str)] = &[
     ("escalated", "escalated"),
     ("held", "held"),
     ("moved", "moved"),
-    ("acknowledged", "acknowledged"),
-    ("closed", "closed"),
-    ("reopened", "reopened"),
 ];
 const NAME_MAX: usize = 40;
 

@@ -59,7 +59,9 @@ impl Delivery {
                 Err(Obstacle::Kafka(doubt)) => kafka(&doubt),
                 Err(Obstacle::Setup(why)) => why,
             };
-            self.told(SinkState::Waiting, why, None);
+            // What was there is still there, and grows older.
+            let oldest = self.status.get().oldest;
+            self.told(SinkState::Waiting, why, oldest.map(|oldest| oldest.0));
             let until = Instant::now() + crate::service::jittered(AGAIN, 50);
             while !drain.is_started() && Instant::now() < until {
                 std::thread::sleep(STEP);

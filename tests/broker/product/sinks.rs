@@ -1,6 +1,5 @@
 //! Sinks that refuse, fail, reset and hang while alerts flow.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
@@ -10,16 +9,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::ALONE;
 use super::super::conservation::read_topic;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::super::settings;
-use super::{PATIENCE, Process, Site, drains, findings, publish, says};
+use super::super::{seats, settings};
+use super::reload::metric;
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, finding, findings, says};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Take,
+    /// Takes it, and the answer is lost.
+    TakeUnsaid,
     Status(u16),
     Reset,
     Hang,
@@ -96,6 +96,9 @@ impl Desk {
                 assert_eq!(header("webhook-id:").as_ref(), Some(&key));
                 assert!(header("webhook-signature:")?.starts_with("v1,"));
                 seen.taken.push((key, serde_json::from_slice(&body).unwrap()));
+                if mode == Mode::TakeUnsaid {
+                    return None;
+                }
                 200
             }
         };
@@ -110,12 +113,27 @@ impl Desk {
         self.seen.lock().unwrap().taken.iter().map(|(key, _)| key.clone()).collect()
     }
 
-    fn taken_twice(&self) -> Vec<String> {
-        let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-        for (key, _) in &self.seen.lock().unwrap().taken {
-            *counted.entry(key.clone()).or_default() += 1;
+    /// What was taken, as a receiver that drops a key it has keeps it: under one key there is one
+    /// body, and no revision comes behind a later one.
+    fn cases(&self) -> BTreeMap<String, Value> {
+        let mut kept: BTreeMap<String, Value> = BTreeMap::new();
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for (key, body) in &self.seen.lock().unwrap().taken {
+            if let Some(before) = kept.insert(key.clone(), body.clone()) {
+                assert_eq!(&before, body, "{key} was told twice, not in the same words");
+                continue;
+            }
+            let (case, revision) = key.split_once('/').unwrap();
+            let before = newest.insert(case.to_owned(), revision.parse().unwrap());
+            assert!(before < newest.get(case).copied(), "{key} comes after {before:?}");
         }
-        counted.into_iter().filter(|(_, count)| *count > 1).map(|(key, _)| key).collect()
+        kept
+    }
+
+    fn taken_twice(&self) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let taken = &self.seen.lock().unwrap().taken;
+        taken.iter().filter(|(key, _)| !seen.insert(key)).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -135,6 +153,9 @@ fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
+/// Of one wave.
+const ALERTS: usize = 16;
+const TOLD: usize = 8;
 const SINK: &str = "sink: NAME\nowner: soc\nservice: NAME\nqueues: all\nstart: earliest\n\
                     request: {method: POST, path: /cases, body: \"{{case}}\"}\n";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -147,13 +168,14 @@ struct Rig {
 impl Rig {
     /// A deployment with these sinks switched on.
     fn new(bootstrap: &str, prefix: &str, desks: &[(&str, &Desk)]) -> Self {
-        let site = Site::new(bootstrap, prefix, 2);
+        let site = Site::beside_others(bootstrap, prefix);
         fs::write(site.deployment.directory.join("hook"), SECRET).unwrap();
         let services: String = desks
             .iter()
             .map(|(name, desk)| {
                 format!(
-                    "  {name}: {{url: \"http://{}\", allow: [127.0.0.1], webhook_secret: {{file: ../hook}}, \
+                    "  {name}: {{url: \"http://{}\", allow: [127.0.0.1], \
+                     webhook_secret: {{file: ../hook}}, \
                      limits: {{timeout: 2s, breaker: {{failures: 3, open_for: 200ms}}}}}}\n",
                     desk.address
                 )
@@ -186,19 +208,27 @@ impl Rig {
         process
     }
 
-    /// Of every case on every queue.
-    fn keys(&self) -> BTreeSet<String> {
+    /// Six cases of one alert, and one of ten, of which people are told twice.
+    fn publish(&self, wave: usize) {
+        let first = wave * ALERTS;
+        let mut alerts = findings(0, first..first + 3);
+        alerts.extend(findings(1, first + 3..first + 6));
+        alerts.extend((0..10).map(|_| (GITLEAKS, 0, Some(finding(first + 6)))));
+        self.site.publish(&alerts);
+    }
+
+    /// Of every case on every queue, by its key.
+    fn cases(&self) -> BTreeMap<String, Value> {
         let settings = settings(&self.site.bootstrap);
-        let admin = tipstaff::ingest::Admin::connect(&settings).unwrap();
         let queues = ["soc-triage", "data-repair", "cicd-response", "cloud-response"];
         let topics = queues.map(|queue| self.site.topic(&format!("cases.{queue}")));
-        let there = topics.iter().filter(|topic| admin.partitions(topic).unwrap().is_some());
-        there
-            .flat_map(|topic| read_topic(&settings, topic))
+        let cases = topics.iter().flat_map(|topic| read_topic(&settings, topic));
+        cases
             .map(|(.., value)| {
                 let case: Value = serde_json::from_slice(&value).unwrap();
-                let revision = case.get("case_revision").unwrap_or(&case["record"]["seq"]);
-                format!("{}/{revision}", case["case_id"].as_str().unwrap())
+                let key =
+                    format!("{}/{}", case["case_id"].as_str().unwrap(), case["case_revision"]);
+                (key, case)
             })
             .collect()
     }
@@ -216,81 +246,114 @@ fn is(process: &Process, sink: &str, state: &str) {
     assert!(came, "{sink} is not {state}: {:?}\n{}", status(process, sink), process.log());
 }
 
+/// All that was told until this wave is delivered, as it is on the topics.
+fn is_whole(rig: &Rig, desk: &Desk, waves: usize, process: &Process) {
+    let there = || rig.cases().len() >= waves * TOLD && desk.keys().len() >= waves * TOLD;
+    let came = wait_until(PATIENCE, there);
+    let (told, taken) = (rig.cases(), desk.cases());
+    let lost: Vec<&String> = told.keys().filter(|key| !taken.contains_key(*key)).collect();
+    assert!(came && lost.is_empty(), "lost: {lost:?}\n{}", process.log());
+    assert_eq!(told.len(), waves * TOLD);
+    assert!(told == taken, "told otherwise than on the topic");
+}
+
 #[test]
 fn sinks_every_case_is_delivered_whatever_the_receiver_does() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
     let (desk, dead) = (Desk::start(Mode::Take), Desk::start(Mode::Hang));
-    let rig = Rig::new(&kafka.bootstrap(), "sinks", &[("desk", &desk), ("dead", &dead)]);
+    let rig = Rig::new(&bootstrap, "sinks", &[("desk", &desk), ("dead", &dead)]);
     let mut process = rig.start("s1");
-    let sent = Cell::new(0);
-    let wave = |process: &Process| {
-        for partition in 0..2 {
-            publish(&kafka.bootstrap(), &findings(partition, sent.get()..sent.get() + 3));
-            sent.set(sent.get() + 3);
-        }
-        // Whoever hangs does not hang triage.
-        rig.site.rulings(sent.get(), process);
-    };
-
-    wave(&process);
-    assert!(wait_until(PATIENCE, || desk.keys().len() >= 6), "{}", process.log());
-    for (mode, state) in [
-        (Mode::Status(500), "retrying"),
-        (Mode::Reset, "retrying"),
-        (Mode::Status(429), "retrying"),
-        (Mode::Hang, "retrying"),
-        (Mode::Status(401), "paused"),
+    rig.publish(0);
+    is_whole(&rig, &desk, 1, &process);
+    let first = desk.keys();
+    let mut waves = 1;
+    for (mode, state, class) in [
+        (Mode::Status(500), "retrying", "server"),
+        (Mode::Reset, "retrying", "connect"),
+        (Mode::Status(429), "retrying", "limited"),
+        (Mode::Hang, "retrying", "timeout"),
+        (Mode::Status(401), "paused", "refused"),
     ] {
         let before = desk.keys();
         desk.turn(mode);
-        wave(&process);
+        rig.publish(waves);
+        waves += 1;
+        // Whoever hangs does not hang triage.
+        rig.site.rulings(waves * ALERTS, &process);
         is(&process, "desk", state);
         assert_eq!(desk.keys(), before, "{mode:?}");
         let (status, ready) = process.get("/readyz").unwrap();
         assert_eq!((status, ready.contains("sink desk is paused")), (200, state == "paused"));
+        let retried = metric(&process, "tipstaff_sink_retries_total", &["\"desk\"", class]);
+        assert!(retried > Some(0), "{mode:?}: {retried:?}");
         desk.turn(Mode::Take);
         is(&process, "desk", "delivering");
-        let is_all = || desk.keys().is_superset(&rig.keys());
-        assert!(wait_until(PATIENCE, is_all), "{mode:?}: {}", process.log());
+        is_whole(&rig, &desk, waves, &process);
     }
-    assert_eq!(desk.taken_twice(), Vec::<String>::new(), "nobody was killed yet");
+    assert!(desk.taken_twice().is_empty(), "nothing was lost on the way back yet");
+    numbers_are_true(&process, waves * TOLD);
 
-    desk.turn(Mode::Status(503));
-    wave(&process);
+    desk.turn(Mode::TakeUnsaid);
+    rig.publish(waves);
+    waves += 1;
     is(&process, "desk", "retrying");
-    process.kill();
+    assert!(wait_until(PATIENCE, || !desk.taken_twice().is_empty()), "{}", process.log());
     desk.turn(Mode::Take);
-    process.resume();
-    rig.site.wait_ready(&mut process);
-    wave(&process);
-    let is_all = || desk.keys() == rig.keys();
-    assert!(wait_until(PATIENCE, is_all), "{}", process.log());
-    assert_eq!(rig.keys().len(), sent.get());
-    // One partition of one queue has one on its way.
-    assert!(desk.taken_twice().len() <= 2, "{:?}", desk.taken_twice());
+    is_whole(&rig, &desk, waves, &process);
+
+    killed_while_alerts_flow(&rig, &desk, waves, &mut process);
+    assert!(desk.taken_twice().is_disjoint(&first), "what was committed is not told again");
     assert!(dead.seen.lock().unwrap().tries > 0 && dead.keys().is_empty());
-    let (_, metrics) = process.get("/metrics").unwrap();
-    let dead_age = "tipstaff_sink_oldest_undelivered_seconds{sink=\"dead\"}";
-    let age = metrics.lines().find_map(|line| line.strip_prefix(dead_age)).unwrap();
-    assert!(age.trim().parse::<i64>().unwrap() > 0, "{metrics}");
     drains(&mut process);
     assert!(!process.log().contains("notarealsecret"), "an answer is never told");
 }
 
+fn numbers_are_true(process: &Process, told: usize) {
+    let number = |name: &str, labels: &[&str]| metric(process, name, labels).unwrap();
+    let cases = |result| number("tipstaff_sink_cases_total", &["\"desk\"", result]);
+    assert_eq!(cases("delivered"), i64::try_from(told).unwrap());
+    assert_eq!((cases("parked"), cases("void")), (0, 0));
+    let oldest = |sink| number("tipstaff_sink_oldest_undelivered_seconds", &[sink]);
+    assert_eq!(oldest("\"desk\""), 0);
+    assert!(oldest("\"dead\"") > 0);
+}
+
+/// Killed once with everything still to be told, and once in the middle of telling it.
+fn killed_while_alerts_flow(rig: &Rig, desk: &Desk, mut waves: usize, process: &mut Process) {
+    desk.turn(Mode::Status(503));
+    rig.publish(waves);
+    is(process, "desk", "retrying");
+    process.kill();
+    rig.publish(waves + 1);
+    waves += 2;
+    let before = desk.keys().len();
+    desk.turn(Mode::Take);
+    process.resume();
+    std::thread::scope(|scope| {
+        let flow = scope.spawn(|| (waves..waves + 4).for_each(|wave| rig.publish(wave)));
+        let some = wait_until(PATIENCE, || desk.keys().len() > before);
+        process.kill();
+        assert!(some, "{}", process.log());
+        flow.join().unwrap();
+    });
+    process.resume();
+    waves += 4;
+    is_whole(rig, desk, waves, process);
+    rig.site.rulings(waves * ALERTS, process);
+}
+
 #[test]
 fn sinks_a_case_that_is_refused_is_parked_and_delivered_again_on_demand() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
     let desk = Desk::start(Mode::Take);
     desk.seen.lock().unwrap().refused = Some("c:a:2\"".to_owned());
-    let rig = Rig::new(&kafka.bootstrap(), "parked", &[("desk", &desk)]);
+    let rig = Rig::new(&bootstrap, "parked", &[("desk", &desk)]);
     let mut process = rig.start("s1");
-    publish(&kafka.bootstrap(), &findings(0, 0..5));
+    rig.site.publish(&findings(0, 0..5));
     rig.site.rulings(5, &process);
     assert!(wait_until(PATIENCE, || desk.keys().len() == 4), "{}", process.log());
     says(&process, &["is parked", "422"]);
-    let parked = read_topic(&settings(&kafka.bootstrap()), &rig.site.topic("parked"));
+    let parked = read_topic(&settings(&bootstrap), &rig.site.topic("parked"));
     let parked: Value = serde_json::from_slice(&parked[0].2).unwrap();
     assert_eq!((&parked["sink"], &parked["status"]), (&"desk".into(), &422.into()), "{parked}");
     assert!(!parked.to_string().contains("notarealsecret"));
@@ -304,7 +367,7 @@ fn sinks_a_case_that_is_refused_is_parked_and_delivered_again_on_demand() {
     desk.seen.lock().unwrap().refused = None;
     let again = rig.site.verb(&["sinks", "retry", "desk"], "s1");
     assert!(again.code == Some(0) && again.out.contains("delivered"), "{again:?}");
-    assert_eq!((desk.keys().len(), desk.taken_twice()), (5, vec![]));
+    assert_eq!((desk.keys().len(), desk.taken_twice()), (5, BTreeSet::new()));
     let again = rig.site.verb(&["sinks", "retry", "desk"], "s1");
     assert_eq!(again.out.trim(), "nothing of `desk` is parked", "{again:?}");
     drains(&mut process);

@@ -24,7 +24,8 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         Type::List => "roles",
     };
     let provides = Type::ALL.into_iter().map(|of| (name(of).to_owned(), of)).collect();
-    Schema { enrichers: vec![EnricherShape { name: "vault".into(), provides }] }
+    let enrichers = vec![EnricherShape { name: "vault".into(), provides }];
+    Schema { enrichers, ..Schema::default() }
 });
 
 fn value(of: Type) -> Value<'static> {
@@ -53,9 +54,10 @@ fn eval(clause: &Clause, value: &dyn Fn(Type) -> Value<'static>) -> Tri {
     let facts = [Some(Arc::new(row))];
     let scope =
         Scope { alert: &alert, facts: &facts, counters: None, now: NOW, max_age_ms: &[None] };
-    let because = clause.because(&scope);
+    let found = clause.eval(&scope);
+    let because = clause.because(found, &scope);
     assert_eq!(because.seen.len(), clause.names().len());
-    clause.eval(&scope)
+    found
 }
 
 fuzz_target!(|text: &str| {
