@@ -285,7 +285,7 @@ pub struct SnapshotRef<'a> {
 pub struct Timer<'a> {
     pub due: Millis,
     /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. `ack_due`: nobody
-    /// acknowledged a case in time. Later `suppression_over` and `containment_over`.
+    /// acknowledged a case in time. `suppression_over`: what was suppressed is told of.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Millis, Priority, Ruling, Why};
 
-/// Why an alert that has its ruling is ruled again. It can be raised, enriched or released from a
-/// hold by that, never suppressed.
+/// Why an alert that has its ruling is ruled again. What people have can be raised, enriched or
+/// released from a hold by that, never suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Again {
@@ -15,6 +15,8 @@ pub enum Again {
     Repaired,
     /// It was held as long as it may be.
     HoldOver,
+    /// It was suppressed as long as it may be.
+    SuppressionOver,
 }
 
 impl Again {
@@ -23,6 +25,7 @@ impl Again {
             Self::LateFact => "late_fact",
             Self::Repaired => "repaired",
             Self::HoldOver => "hold_over",
+            Self::SuppressionOver => "suppression_over",
         }
     }
 
@@ -32,6 +35,7 @@ impl Again {
             Self::LateFact => "a lookup answered after the first ruling",
             Self::Repaired => "a fact that was unknown was repaired",
             Self::HoldOver => "it was held as long as it may be",
+            Self::SuppressionOver => "it was suppressed as long as it may be",
         }
     }
 }
@@ -62,7 +66,9 @@ pub struct Revised<'a> {
     /// Enrichers whose answers changed.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub facts: Vec<Cow<'a, str>>,
-    pub standing: Standing,
+    /// Nothing where it was suppressed: people have nothing of it that could be taken from them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub standing: Option<Standing>,
 }
 
 impl Standing {

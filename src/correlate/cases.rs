@@ -3,9 +3,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::waiting::Waits;
-use crate::audit::{Kind, Record};
+use crate::audit::Record;
 use crate::case::{
-    Alert, CaseState, Counters, Decision, Field, Grouping, Id, Millis, Priority, Ruling,
+    Alert, CaseState, Change, Counters, Decision, Field, Grouping, Id, Millis, Priority, Ruling,
     SEVERITIES, Spread, Told, id_of,
 };
 
@@ -120,13 +120,33 @@ impl Had {
         let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);
         let mut had = match (&record.ruling, before) {
             (Some(decision), before) => Self::ruled(record, decision, before)?,
-            (None, before) => before?,
+            (None, Some(before)) => before,
+            (None, None) => Self::unruled(record)?,
         };
         (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
         had.ack_by = told.ack_by;
-        had.is_overdue = record.kind == Kind::Timer || (was_overdue && is_same_deadline);
+        let is_told_so = told.changed.contains(&Change::Overdue);
+        had.is_overdue = is_told_so || (was_overdue && is_same_deadline);
         Some(had)
+    }
+
+    /// Of a case that was suppressed, and that no ruling gave to people.
+    fn unruled(record: &Record<'_>) -> Option<Self> {
+        Some(Self {
+            revision: 0,
+            alert_id: record.alert_id.clone()?,
+            state: CaseState::Held,
+            queue: "".into(),
+            priority: Priority::Low,
+            rules: Vec::new(),
+            action: None,
+            severity: None,
+            validities: Vec::new(),
+            sources: 0,
+            ack_by: None,
+            is_overdue: false,
+        })
     }
 
     fn ruled(record: &Record<'_>, decision: &Decision<'_>, before: Option<Had>) -> Option<Self> {
@@ -138,20 +158,9 @@ impl Had {
         let mut validities = before.map(|had| had.validities.clone()).unwrap_or_default();
         text(Field::CredentialValidity).into_iter().for_each(|word| add(&mut validities, word));
         let severity = severity(text(Field::Severity));
-        Some(Self {
-            revision: 0,
-            alert_id: record.alert_id.clone()?,
-            state: CaseState::Held,
-            queue: "".into(),
-            priority: Priority::Low,
-            rules,
-            action: action_of(decision).or_else(|| before.and_then(|had| had.action.clone())),
-            severity: severity.max(before.and_then(|had| had.severity)),
-            validities,
-            sources: 0,
-            ack_by: None,
-            is_overdue: false,
-        })
+        let action = action_of(decision).or_else(|| before.and_then(|had| had.action.clone()));
+        let severity = severity.max(before.and_then(|had| had.severity));
+        Some(Self { rules, action, severity, validities, ..Self::unruled(record)? })
     }
 }
 
@@ -342,6 +351,7 @@ pub(super) fn opened_by(alert_id: &str) -> Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Kind;
 
     fn counters(n: usize, window_ms: i64) -> Counters {
         Counters {

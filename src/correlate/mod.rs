@@ -7,13 +7,15 @@
 
 mod budgets;
 mod cases;
+mod silences;
 mod telling;
 mod state;
 mod waiting;
 mod windows;
 
 pub use cases::{Case, Cases, Had};
+pub use silences::{Silence, Silences};
 pub use state::State;
 pub use telling::News;
-pub use waiting::{Waiting, Waits};
+pub use waiting::{Before, Waiting, Waits};
 pub use windows::{BASELINE_STEPS, STEPS, Windows};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, opened_by};
+use super::silences::{Silence, Silences};
 use super::waiting::{Waiting, Waits};
 use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
@@ -22,6 +23,7 @@ pub struct State {
     cases: Cases,
     budgets: Budgets,
     waits: Waits,
+    silences: Silences,
     windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
@@ -35,6 +37,7 @@ struct Written<'s> {
     cases: Vec<&'s Case>,
     budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<&'s Waiting>,
+    silences: Vec<&'s Silence>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
 }
@@ -48,6 +51,7 @@ struct Read {
     cases: Vec<Case>,
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
+    silences: Vec<Silence>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
 }
@@ -92,6 +96,11 @@ impl State {
     /// Rulings that are made again when their facts are known or their time is over.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// What is suppressed until its time is over.
+    pub fn silences(&self) -> &Silences {
+        &self.silences
     }
 
     pub fn windows(&self) -> &Windows {
@@ -145,9 +154,9 @@ impl Folded for State {
                 if let Some(alert_id) = &record.alert_id {
                     self.remember(alert_id);
                 }
-                // What is suppressed and has no key, nobody and nothing comes back to.
+                // What has no key and nobody is told of, nothing comes back to but its silence.
                 if let Some(counters) = &record.counters
-                    && (counters.group.is_some() || record.told.is_some())
+                    && counters.group.is_some()
                 {
                     self.count(counters, record.alert.as_deref(), record.at);
                 }
@@ -177,6 +186,12 @@ impl Folded for State {
             | Kind::Heartbeat
             | Kind::Close => {}
         }
+        self.silences.apply(record, hash);
+        if let (Some(told), Some(counters)) = (&record.told, &record.counters)
+            && self.cases.get(&told.case_id).is_none()
+        {
+            self.count(counters, record.alert.as_deref(), record.at);
+        }
         self.cases.tell(record);
     }
 
@@ -188,6 +203,7 @@ impl Folded for State {
             cases: self.cases.written(),
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
+            silences: self.silences.written(),
             windows: self.windows.written(),
             policy: &self.policy,
         };
@@ -203,6 +219,7 @@ impl Folded for State {
             cases: Cases::of(written.cases),
             budgets: Budgets::of(written.budgets),
             waits: Waits::of(written.waiting),
+            silences: Silences::of(written.silences),
             windows: Windows::restore(written.windows),
             policy: written.policy,
             records_since_snapshot: 0,

@@ -15,6 +15,7 @@ mod outbox;
 mod progress;
 mod recovery;
 mod revisit;
+mod silences;
 mod stage;
 mod tally;
 mod triage;

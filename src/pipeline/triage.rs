@@ -43,7 +43,7 @@ pub struct Triage {
     current: Current<Active>,
     has_news: bool,
     pub(super) enrichers: Arc<Enrichers>,
-    lookup: Duration,
+    pub(super) lookup: Duration,
     expected: Expected,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
@@ -325,10 +325,10 @@ impl Stage for Triage {
         Ok(starts)
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool {
         let mut wrote = self.write_pending(out);
         wrote |= self.renew(out);
-        wrote |= self.revisit(out);
+        wrote |= self.revisit(log, out);
         if batch.messages.is_empty() && !wrote {
             return false;
         }

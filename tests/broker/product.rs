@@ -12,6 +12,7 @@ mod repairs;
 mod services;
 mod setup;
 mod signatures;
+mod silences;
 mod sinks;
 mod tables;
 mod topic_tables;
