@@ -69,7 +69,7 @@ fn only_the_pipelines_that_are_asked_for_are_written() {
 #[test]
 fn a_schema_is_printed_for_each_kind_of_file() {
     let kinds = tipstaff(&["schema"]);
-    assert_eq!(kinds.out, "action\nboundary\nenricher\npipeline\nplaybook\ntipstaff\n");
+    assert_eq!(kinds.out, "action\nboundary\nenricher\npipeline\nplaybook\nsink\ntipstaff\n");
     for kind in kinds.out.lines() {
         let ran = tipstaff(&["schema", kind]);
         assert_eq!((ran.code, &*ran.err), (DONE, ""));

@@ -93,7 +93,7 @@ fn each_mistake_is_told_at_its_place() {
         ),
         (
             "  a: {url: \"https://x.example\", timeout: 1s}\n",
-            "4:33: unknown key `timeout`; known here: allow, url, headers, bearer, basic, aws, ca, limits",
+            "4:33: unknown key `timeout`; known here: allow, url, headers, bearer, basic, aws, webhook_secret, ca, limits",
         ),
         (
             "  a: {url: \"https://x.example\", bearre: {env: T}}\n",

@@ -30,7 +30,7 @@ fn a_mistake_is_told_where_it_stands() {
         (
             "{{case.summary}}",
             "ab {{ case.sumary }}",
-            "desk.yaml:5:50: a case has no `case.sumary`, did you mean `case.summary`?",
+            "desk.yaml:5:52: a case has no `case.sumary`, did you mean `case.summary`?",
         ),
         (
             "{{case.summary}}",

@@ -80,12 +80,8 @@ pub struct ReplyReading {
 }
 
 /// What a case can be in.
-const STATES: &[(&str, &str)] = &[
-    ("new", "new"),
-    ("escalated", "escalated"),
-    ("held", "held"),
-    ("moved", "moved"),
-];
+const STATES: &[(&str, &str)] =
+    &[("new", "new"), ("escalated", "escalated"), ("held", "held"), ("moved", "moved")];
 const NAME_MAX: usize = 40;
 
 /// Its name is that of its file, so that it is found by it.
