@@ -113,7 +113,7 @@ fn each_mistake_is_told_at_its_place() {
         ),
         (
             "  a: {url: \"https://x.example\", bearer: {env: A}, basic: {user: u, password: {env: B}}}\n",
-            "4:6: a service has one of `bearer`, `basic` and `aws`",
+            "4:6: a service has one of bearer, basic, aws, webhook_secret",
         ),
         (
             "  a: {url: \"https://x.example\", allow: [ten]}\n",
