@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::{LookupMetrics, PolicyMetrics, SinkMetrics, TopicMetrics};
+use super::{LookupMetrics, MemoryMetrics, PolicyMetrics, SinkMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -19,10 +19,9 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
-    /// Rulings made again. Labels: why (3 values), ruling.
+    /// Rulings made again. Labels: why (4 values), ruling.
     pub revisions: IntCounterVec,
-    /// Times people were told of a case. Label: why (a reason more than one counts under each).
-    pub told: IntCounterVec,
+    pub memory: MemoryMetrics,
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
@@ -80,11 +79,7 @@ impl Metrics {
                 "Rulings made again",
                 &["why", "ruling"],
             )?,
-            told: counters(
-                "tipstaff_cases_told_total",
-                "Times people were told of a case, by what had changed",
-                &["changed"],
-            )?,
+            memory: MemoryMetrics::new(&register.0)?,
             waiting: register.gauges(
                 "tipstaff_waiting_rulings",
                 "Rulings that are made again when their facts are known",
