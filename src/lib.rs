@@ -35,12 +35,18 @@ pub mod config;
 /// Metrics, health, logs, spans.
 #[cfg(feature = "shell")]
 pub mod observe;
+/// HTTP: systems that are asked and told, spared as their limits say.
+#[cfg(feature = "shell")]
+pub mod service;
 /// Lookups: keys of a batch in, facts out by a deadline.
 #[cfg(feature = "shell")]
 pub mod enrich;
 /// HTTP: deliveries of webhooks, their signatures, limits and repeats.
 #[cfg(feature = "shell")]
 pub mod receive;
+/// A case and a sink's file → a request, and what the answer means.
+#[cfg(feature = "shell")]
+pub mod deliver;
 /// Kafka: batches, transactions, reads of the log.
 #[cfg(feature = "shell")]
 pub mod ingest;

@@ -10,10 +10,11 @@ use super::facts::Purger;
 use super::policy_state::PolicyState;
 use super::run::system_clock;
 use super::setup::Loaded;
+use super::sinks;
 use crate::case::Millis;
 use crate::enrich::Enrichers;
 use crate::observe::{Health, Metrics};
-use crate::pipeline::{Phase, Progress};
+use crate::pipeline::{Phase, Progress, SinkStatus};
 
 /// A worker that shows no progress for this long is stuck.
 const STUCK_AFTER_MS: u64 = 120_000;
@@ -82,6 +83,7 @@ impl Workers {
 pub(super) struct Front {
     pub brokers: String,
     pub workers: OnceLock<Workers>,
+    pub sinks: OnceLock<Vec<Arc<SinkStatus>>>,
     pub policy: Arc<PolicyState>,
     /// Whether webhooks are taken; always, where there are none.
     pub takes_webhooks: Box<dyn Fn() -> bool + Send + Sync>,
@@ -99,12 +101,17 @@ impl Health for Front {
             Some(workers) => workers.ready(),
             None => Err(format!("starting; waiting for Kafka at {}", self.brokers)),
         }?;
-        let note = self.policy.note();
-        Ok(note.map_or_else(|| "ok".to_owned(), |note| format!("ok; {note}")))
+        let sinks = self.sinks.get().and_then(|status| sinks::note(status));
+        let notes = ["ok".to_owned()].into_iter().chain(self.policy.note()).chain(sinks);
+        Ok(notes.collect::<Vec<_>>().join("; "))
     }
 
     fn policy(&self) -> String {
         self.policy.json()
+    }
+
+    fn sinks(&self) -> String {
+        sinks::json(self.sinks.get().map_or(&[], Vec::as_slice))
     }
 
     fn refresh(&self, metrics: &Metrics) {

@@ -49,7 +49,7 @@ pub(super) struct Reloader {
     files: Files,
     signing: Option<SigningConfig>,
     /// Files by path, as they were set up at the start.
-    enricher_files: BTreeSet<(String, String)>,
+    fixed_files: BTreeSet<(String, String)>,
     in_force: InForce,
     enrichers: Arc<Enrichers>,
     cluster: Cluster,
@@ -84,7 +84,7 @@ impl Reloader {
             directory,
             files: loaded.files.clone(),
             signing: loaded.service()?.signing.clone(),
-            enricher_files: enricher_files(&loaded.checked.bundle),
+            fixed_files: fixed_files(&loaded.checked.bundle),
             in_force: loaded.in_force.clone(),
             enrichers: Arc::clone(&loaded.enrichers),
             cluster,
@@ -223,14 +223,16 @@ impl Reloader {
             let at = At { path: path.into(), line: 1, column: 1 };
             problems.push(Problem::new(at, message));
         };
-        let now = enricher_files(&checked.bundle);
-        let changed = self.enricher_files.symmetric_difference(&now);
+        let now = fixed_files(&checked.bundle);
+        let changed = self.fixed_files.symmetric_difference(&now);
         let changed: BTreeSet<&str> = changed.map(|(path, _)| path.as_str()).collect();
         for path in changed {
+            let what = if path.starts_with("enrichers/") { "enrichers" } else { "sinks" };
             let file = files.get(path).or_else(|| self.files.get(path));
             let path = file.map_or(path, |file| &*file.source.path);
-            let message = "has changed, and enrichers are set up at a start: restart to use it";
-            add(path, message.to_owned());
+            let message =
+                format!("has changed, and {what} are set up at a start: restart to use it");
+            add(path, message);
         }
         let (old, new) = (self.in_force.pipelines.get(), &checked.pipelines);
         let topics = (old.topics(), new.topics());
@@ -263,6 +265,8 @@ impl Reloader {
     }
 }
 
-fn enricher_files(bundle: &[(String, String)]) -> BTreeSet<(String, String)> {
-    bundle.iter().filter(|(path, _)| path.starts_with("enrichers/")).cloned().collect()
+fn fixed_files(bundle: &[(String, String)]) -> BTreeSet<(String, String)> {
+    let is_fixed =
+        |path: &str| path.starts_with("enrichers/") || path.starts_with("playbooks/sinks/");
+    bundle.iter().filter(|(path, _)| is_fixed(path)).cloned().collect()
 }

@@ -13,6 +13,7 @@ use super::policy_state::PolicyState;
 use super::reload::{Reload, Reloader};
 use super::setup::{Failure, InForce, Loaded};
 use super::signers::signers;
+use super::sinks::Sinks;
 use super::topic_tables;
 use super::webhooks::Webhooks;
 use crate::case::Millis;
@@ -30,15 +31,18 @@ use crate::pipeline::{
 pub enum Role {
     Intake,
     Triage,
+    /// Tells sinks of cases.
+    Deliver,
 }
 
 impl Role {
-    pub const ALL: [Self; 2] = [Self::Intake, Self::Triage];
+    pub const ALL: [Self; 3] = [Self::Intake, Self::Triage, Self::Deliver];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Intake => "intake",
             Self::Triage => "triage",
+            Self::Deliver => "deliver",
         }
     }
 }
@@ -294,8 +298,8 @@ pub fn run(
     let policy = Arc::new(PolicyState::new(&loaded.in_force, rules, &metrics));
     let state = Arc::clone(&policy);
     let enrichers = Arc::clone(&loaded.enrichers);
-    let workers = OnceLock::new();
-    let front = Arc::new(Front { brokers, workers, policy, takes_webhooks, enrichers });
+    let (workers, sinks) = (OnceLock::new(), OnceLock::new());
+    let front = Arc::new(Front { brokers, workers, sinks, policy, takes_webhooks, enrichers });
     serve(&runtime, listener, loaded, (&metrics, &front));
     super::tables::watch(loaded, &metrics, &drain);
     info!(address = %listen, "metrics and health at http://{listen}");
@@ -304,6 +308,8 @@ pub fn run(
         return Ok(());
     };
     state.begin((options.clock)());
+    let sinks = Sinks::start(&cluster, loaded, options, runtime.handle(), (&drain, &metrics))?;
+    drop(front.sinks.set(sinks.status.clone()));
     if let Some(reloader) = Reloader::new(cluster, loaded, options, &state)? {
         reloader.run(&drain);
     }
@@ -318,6 +324,7 @@ pub fn run(
     drain.start();
     let until = Instant::now() + DRAIN_PATIENCE;
     let stopped = running.stop(DRAIN_PATIENCE);
+    sinks.stop(until);
     if let Some(kept) = &kept {
         kept.save();
     }

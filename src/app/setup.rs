@@ -8,11 +8,12 @@ use tracing::info;
 use super::facts::Kept;
 use crate::case::Millis;
 use crate::config::{Checked, Files, ResolvedSecrets, SERVICE_FILE, ServiceConfig, load as check};
-use crate::enrich::{Enrichers, Remotes, Service};
+use crate::enrich::{Enrichers, Remotes};
 use crate::ingest::{Brokers, Doubt, Settings};
 use crate::normalize::{FingerprintKeys, Pipelines};
 use crate::observe::Metrics;
 use crate::pipeline::{Active, Current};
+use crate::service::Service;
 use crate::text::{Problem, Problems};
 
 /// Why a command ended without doing its work.

@@ -1,3 +1,5 @@
+mod sink_starts;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,8 @@ const MEMBERSHIP_MAX: Duration = Duration::from_secs(40);
 pub struct Plan {
     pub detectors: Vec<String>,
     pub outputs: Vec<String>,
+    /// Groups of sinks, what each reads, and where it begins.
+    pub sinks: Vec<(String, Vec<String>, Option<Start>)>,
     pub replication: i32,
     pub retention_ms: i64,
     pub start: Start,
@@ -66,6 +70,7 @@ impl Plan {
         specs.push(spec(&cluster.topics.alerts, count, &alerts));
         specs.push(spec(&cluster.topics.decisions, count, &forever));
         specs.push(spec(&cluster.topics.policies, 1, &[("cleanup.policy", "compact")]));
+        specs.push(spec(&cluster.topics.parked, 1, &[("cleanup.policy", "compact")]));
         specs.extend(self.outputs.iter().map(|name| spec(name, count, &forever)));
         specs
     }
@@ -153,6 +158,7 @@ pub fn begin(cluster: &Cluster, plan: &Plan, admin: &Admin) -> Result<Vec<String
     let log = LogReader::connect(&cluster.settings, &cluster.group("topics"))?;
     let mut lines = write_genesis(cluster, plan, &expected, &log)?;
     lines.extend(write_starts(cluster, plan, admin, &log)?);
+    lines.extend(sink_starts::write(cluster, plan, &log)?);
     Ok(lines)
 }
 
@@ -248,14 +254,7 @@ fn write_starts(
             if known.is_some_and(|known| !adopt || known.incarnation == incarnation) {
                 continue;
             }
-            let offset = match plan.start {
-                Start::Earliest => log.low(topic, partition)?,
-                Start::Latest => log.high(topic, partition)?,
-                Start::Time(time) => match log.offset_at(topic, partition, time.0)? {
-                    Some(offset) => offset,
-                    None => log.high(topic, partition)?,
-                },
-            };
+            let offset = offset_of(plan.start, log, (topic, partition))?;
             let metadata = IntakeMetadata {
                 incarnation: incarnation.clone(),
                 from: offset,
@@ -271,6 +270,17 @@ fn write_starts(
     commit_starts(&starts, &next)?;
     let from = start_text(plan.start);
     Ok(vec![format!("set the start of {} detector partitions to {from}", next.len())])
+}
+
+fn offset_of(start: Start, log: &LogReader, (topic, partition): (&str, i32)) -> Result<i64, Doubt> {
+    match start {
+        Start::Earliest => log.low(topic, partition),
+        Start::Latest => log.high(topic, partition),
+        Start::Time(time) => match log.offset_at(topic, partition, time.0)? {
+            Some(offset) => Ok(offset),
+            None => log.high(topic, partition),
+        },
+    }
 }
 
 /// Kafka takes offsets from outside only for a group without members, and a member that stopped is
@@ -337,6 +347,7 @@ pub fn check(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
         }
     }
     differences.extend(check_starts(cluster, plan, &admin)?);
+    differences.extend(sink_starts::check(cluster, plan, &log)?);
     Ok(differences)
 }
 

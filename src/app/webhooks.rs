@@ -79,7 +79,7 @@ impl Webhooks {
 
     /// Takes deliveries from now on: the topics are there and are ours.
     pub fn open(&self) -> Result<(), Failure> {
-        let publisher = Publisher::connect(&self.settings, self.wait)?;
+        let publisher = Publisher::connect(&self.settings, "tipstaff-webhooks", self.wait)?;
         self.webhook.open(publisher, self.topics.clone());
         info!(address = %self.address, "webhooks are taken at http://{}", self.address);
         Ok(())

@@ -231,6 +231,7 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
     let plan = Plan {
         detectors: Cluster::detector_topics(&loaded.checked.pipelines),
         outputs: cluster.output_topics(&loaded.checked.policy),
+        sinks: Vec::new(),
         replication: 1,
         retention_ms: -1,
         start: Start::Earliest,

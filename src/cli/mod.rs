@@ -19,6 +19,7 @@ mod map;
 mod policy;
 mod schema;
 mod screen;
+mod sinks;
 mod suppressions;
 mod test;
 mod verify;
@@ -52,7 +53,7 @@ enum Verb {
     Demo(demo::Demo),
     /// Write a starting configuration into a new directory
     Init(init::Init),
-    /// Run intake and triage against a Kafka cluster until SIGTERM
+    /// Run intake, triage and delivery against a Kafka cluster until SIGTERM
     Run(Run),
     /// Create or compare the topics, genesis records and starting offsets
     #[command(subcommand)]
@@ -71,6 +72,9 @@ enum Verb {
     /// What people sign, and what the policy of a running process does
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Where cases are told of: what waits and what is parked
+    #[command(subcommand)]
+    Sinks(sinks::SinksVerb),
     /// Check every file and report every problem, touching no network
     Check(check::Check),
     /// Run the tests that the playbooks carry
@@ -106,7 +110,7 @@ struct Run {
     /// Parts of the work to do here
     #[arg(
         long, value_enum, value_delimiter = ',',
-        default_values_t = [RoleArg::Intake, RoleArg::Triage],
+        default_values_t = [RoleArg::Intake, RoleArg::Triage, RoleArg::Deliver],
     )]
     role: Vec<RoleArg>,
     /// Name of this process; every process of a deployment needs its own
@@ -121,6 +125,7 @@ struct Run {
 enum RoleArg {
     Intake,
     Triage,
+    Deliver,
 }
 
 #[derive(Subcommand)]
@@ -167,6 +172,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(schema) => schema.run(),
         Verb::Boundary(verb) => verb.run(),
         Verb::Policy(verb) => verb.run(),
+        Verb::Sinks(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
         Verb::Cases(verb) => verb.run(),
@@ -274,6 +280,7 @@ impl Run {
         let roles = self.role.iter().map(|role| match role {
             RoleArg::Intake => Role::Intake,
             RoleArg::Triage => Role::Triage,
+            RoleArg::Deliver => Role::Deliver,
         });
         let options = Options {
             roles: roles.collect(),
@@ -341,6 +348,7 @@ impl TopicsVerb {
         let plan = Plan {
             detectors: Cluster::detector_topics(&loaded.checked.pipelines),
             outputs: cluster.output_topics(&loaded.checked.policy),
+            sinks: app::sink_starts(&cluster, &loaded),
             replication: service.topics.replication,
             retention_ms: service.topics.retention_ms,
             start: service.start,

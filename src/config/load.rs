@@ -7,6 +7,7 @@ use super::examples::check_examples;
 use super::files::{File, Files, SERVICE_FILE};
 use super::schemas::schema_kind;
 use super::service::ServiceConfig;
+use super::sink::{SinkConfig, check_named, check_queues, sink};
 use crate::clause::Schema;
 use crate::normalize::{self, Pipelines};
 use crate::policy::{self, Policy};
@@ -19,6 +20,8 @@ pub struct Checked {
     pub policy: Arc<Policy>,
     /// In the order of their folders' names; facts are called by this index.
     pub enrichers: Vec<EnricherConfig>,
+    /// In the order of their names, those that are not switched on too.
+    pub sinks: Vec<SinkConfig>,
     pub service: Option<ServiceConfig>,
     /// Every file the policy is made of, by path from the root, in order.
     pub bundle: Vec<(String, String)>,
@@ -46,6 +49,7 @@ enum Part {
     Playbook,
     Boundary,
     Action,
+    Sink,
     /// A table, an example, the service's file: nothing of the policy.
     Other,
 }
@@ -62,6 +66,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     let service = files.get(SERVICE_FILE);
     let service = service.and_then(|file| ServiceConfig::read(&file.source, &mut problems));
     let (enrichers, schema) = enrichers(files, &mut problems);
+    let sinks = sinks(files, &schema, &mut problems);
     let pipelines = normalize::compile(
         &sources(files, Part::Pipeline),
         sources(files, Part::Aliases).first(),
@@ -81,6 +86,10 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         schema,
         &mut problems,
     );
+    if let Some(policy) = &policy {
+        check_queues(&sinks, policy.queues().iter().copied(), &mut problems);
+    }
+    check_switched_on(service.as_ref(), &sinks, files, &mut problems);
     let bundle: Vec<(String, String)> = files
         .iter()
         .filter(|(path, _)| !matches!(part(path), Part::Other | Part::Aliases))
@@ -91,7 +100,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
         (true, Some(pipelines), Some(mut policy)) => {
             policy.hash.clone_from(&policy_hash);
             let (pipelines, policy) = (Arc::new(pipelines), Arc::new(policy));
-            Ok(Checked { pipelines, policy, enrichers, service, bundle, policy_hash })
+            Ok(Checked { pipelines, policy, enrichers, sinks, service, bundle, policy_hash })
         }
         _ => Err(problems.into_sorted()),
     }
@@ -106,6 +115,31 @@ fn enrichers(files: &Files, problems: &mut Problems) -> (Vec<EnricherConfig>, Sc
         configs.extend(config);
     }
     (configs, Schema { enrichers: shapes, ..Schema::default() })
+}
+
+fn sinks(files: &Files, schema: &Schema, problems: &mut Problems) -> Vec<SinkConfig> {
+    let read = |(path, file): (&str, &File)| {
+        let name = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml");
+        sink(&file.source, name, schema, problems)
+    };
+    of_part(files, Part::Sink).filter_map(read).collect()
+}
+
+/// A file that has a mistake itself is not one that is missing.
+fn check_switched_on(
+    service: Option<&ServiceConfig>,
+    sinks: &[SinkConfig],
+    files: &Files,
+    problems: &mut Problems,
+) {
+    let Some(service) = service else { return };
+    let is_read = |(name, _): &&(String, At)| {
+        let path = format!("playbooks/sinks/{name}.yaml");
+        files.get(&path).is_none() || sinks.iter().any(|sink| sink.name == *name)
+    };
+    let named: Vec<_> = service.sinks.iter().filter(is_read).cloned().collect();
+    let services: Vec<&str> = service.services.iter().map(|each| each.name.as_str()).collect();
+    check_named(&named, sinks, &services, problems);
 }
 
 fn sources(files: &Files, wanted: Part) -> Vec<Source> {
@@ -123,6 +157,7 @@ fn part(path: &str) -> Part {
         Some("playbook") => Part::Playbook,
         Some("boundary") => Part::Boundary,
         Some("action") => Part::Action,
+        Some("sink") => Part::Sink,
         _ if path == "pipelines/aliases.csv" => Part::Aliases,
         _ => Part::Other,
     }

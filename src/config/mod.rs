@@ -24,6 +24,7 @@ mod schemas;
 mod secret;
 mod service;
 mod signing;
+pub mod sink;
 mod sns;
 mod systems;
 mod template;
@@ -54,6 +55,7 @@ pub use service::{
     WorkersConfig,
 };
 pub use signing::SigningConfig;
+pub use sink::SinkConfig;
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,

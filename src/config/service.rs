@@ -34,6 +34,8 @@ pub struct ServiceConfig {
     /// Who may sign the policy, and how many must; without it signatures are not looked at.
     pub signing: Option<SigningConfig>,
     pub start: Start,
+    /// Files of `playbooks/sinks` that are used.
+    pub sinks: Vec<(String, At)>,
     /// Whether each ruling is written as an OCSF Detection Finding, too.
     pub findings: bool,
     pub log: LogConfig,
@@ -149,7 +151,9 @@ impl ServiceConfig {
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
         let signing = fields.get("policy").and_then(|node| signing(node, problems));
-        let start = start(fields.get("start"), problems);
+        let start = fields.get("start").and_then(|node| start(node, problems));
+        let sinks = fields.texts("sinks", problems);
+        let sinks = sinks.into_iter().map(|(name, at)| (name.to_owned(), at.clone())).collect();
         let findings = fields.bool("findings", problems).unwrap_or(false);
         let log = log(fields.get("log"), problems);
         let traces = fields.get("traces").and_then(|node| traces(node, problems));
@@ -169,7 +173,8 @@ impl ServiceConfig {
             previous,
             paths,
             signing,
-            start,
+            start: start.unwrap_or(Start::Earliest),
+            sinks,
             findings,
             log,
             traces,
@@ -371,18 +376,16 @@ fn paths(node: Option<&Node>, problems: &mut Problems) -> Paths {
     paths
 }
 
-fn start(node: Option<&Node>, problems: &mut Problems) -> Start {
-    let Some(node) = node else { return Start::Earliest };
-    let text = node.text().unwrap_or_default();
-    let read = match text {
+pub(super) fn start(node: &Node, problems: &mut Problems) -> Option<Start> {
+    let read = match node.text().unwrap_or_default() {
         "earliest" => Some(Start::Earliest),
         "latest" => Some(Start::Latest),
         text => Millis::parse(text).map(Start::Time),
     };
-    read.unwrap_or_else(|| {
+    if read.is_none() {
         problems.add(&node.at, "`start` must be earliest, latest or a time in RFC 3339");
-        Start::Earliest
-    })
+    }
+    read
 }
 
 fn log(node: Option<&Node>, problems: &mut Problems) -> LogConfig {

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 
 use super::reach::Reach;
 use super::secret::{Secret, SecretFrom, fetch, secret_from};
+use super::webhooks::signing_secret;
 use super::words::{bytes, duration, number};
 use crate::text::{At, Data, Fields, Node, Problems};
 
@@ -46,8 +47,13 @@ pub enum Shown<S> {
 pub enum Login<S> {
     None,
     Bearer(S),
-    Basic { user: String, password: S },
+    Basic {
+        user: String,
+        password: S,
+    },
     Aws(AwsKeys<S>),
+    /// Each body is signed, as Standard Webhooks has it.
+    Signed(S),
 }
 
 /// What a request to AWS is signed with.
@@ -239,15 +245,19 @@ fn secret_at(node: &Node, what: &str, problems: &mut Problems) -> Option<SecretA
     Some(SecretAt { from, at: node.at.clone() })
 }
 
+/// How a service is shown who asks it.
+const LOGINS: [&str; 4] = ["bearer", "basic", "aws", "webhook_secret"];
+
 fn login(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Login<SecretAt>> {
-    let (bearer, basic, aws) = (fields.get("bearer"), fields.get("basic"), fields.get("aws"));
-    match (bearer, basic, aws) {
-        (None, None, None) => Some(Login::None),
-        (Some(node), None, None) => secret_at(node, "bearer", problems).map(Login::Bearer),
-        (None, Some(node), None) => self::basic(node, problems),
-        (None, None, Some(node)) => aws_keys(node, problems).map(Login::Aws),
+    let found = LOGINS.iter().filter_map(|kind| Some((*kind, fields.get(kind)?)));
+    match found.collect::<Vec<_>>().as_slice() {
+        [] => Some(Login::None),
+        [("bearer", node)] => secret_at(node, "bearer", problems).map(Login::Bearer),
+        [("basic", node)] => self::basic(node, problems),
+        [("aws", node)] => aws_keys(node, problems).map(Login::Aws),
+        [(kind, node)] => secret_at(node, kind, problems).map(Login::Signed),
         _ => {
-            problems.add(&fields.at, "a service has one of `bearer`, `basic` and `aws`");
+            problems.add(&fields.at, format!("a service has one of {}", LOGINS.join(", ")));
             None
         }
     }
@@ -345,6 +355,7 @@ impl SystemConfig {
             Login::Aws(keys) => {
                 format!("aws {} {} from {}", keys.region, keys.service, keys.access_key_id.from)
             }
+            Login::Signed(secret) => format!("signed with {}", secret.from),
         };
         let all = std::iter::once(self.url.clone()).chain(headers).chain([login]);
         all.collect::<Vec<_>>().join("\n")
@@ -381,6 +392,12 @@ impl SystemConfig {
             Login::Bearer(token) => Login::Bearer(token.header(read, problems)?),
             Login::Basic { user, password } => {
                 Login::Basic { user: user.clone(), password: password.fetch(read, problems)? }
+            }
+            Login::Signed(kept) => {
+                let text = kept.fetch(read, problems)?;
+                let secret = signing_secret(text.expose_text().unwrap_or_default().to_owned());
+                let told = |why| problems.add(&kept.at, format!("{} {why}", kept.from));
+                Login::Signed(secret.map_err(told).ok()?)
             }
             Login::Aws(keys) => {
                 let access_key_id = keys.access_key_id.header(read, problems);

@@ -265,6 +265,11 @@ impl WebhooksConfig {
 }
 
 /// The bytes that a check works with.
+/// What bodies are signed with that are sent, in the same form as of those that come.
+pub(super) fn signing_secret(text: String) -> Result<Secret, String> {
+    usable(&Verify::StandardWebhooks, text)
+}
+
 fn usable(verify: &Verify, text: String) -> Result<Secret, String> {
     let bytes = match verify {
         Verify::StandardWebhooks => {

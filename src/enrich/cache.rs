@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 
 use super::answer::{Answer, Changes, Flight};
 use super::remote::{Found, Remote};
-use super::service::{Failure, Fault, jittered};
 use super::{Lookup, Sourced};
 use crate::case::{CacheState, FactRow, FactState, Millis, Why};
 use crate::config::CacheConfig;
 use crate::observe::{CacheMetrics, CallSpan, Traces};
+use crate::service::{Failure, Fault, jittered};
 
 /// Stands in front of one remote source: keeps its answers, asks once for all who ask the same, and
 /// never waits.

@@ -8,11 +8,11 @@ use super::codeowners::owners;
 use super::http_facts::{Told, value};
 use super::key::JOINT;
 use super::remote::{BoxFuture, Found, Remote};
-use super::service::{Call, Failure, Fault, Reply, Service};
 use crate::case::Type;
 use crate::config::{
     HttpCall, HttpConfig, Next, Pages, Piece, Read, ReplyPath, Template, Unlike, scalar,
 };
+use crate::service::{Call, Failure, Fault, Reply, Service};
 
 /// A service as an enricher's file says to ask it.
 pub struct HttpSource {

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::cache::wall_clock;
 use super::http::{Into, Parts, Replies, filled};
-use super::service::{Failure, Fault};
 use crate::case::{Millis, Type, Value, hex, parse_duration};
 use crate::config::{FactAt, How, HttpCall, HttpFact, Place, Test, scalar};
+use crate::service::{Failure, Fault};
 
 /// What facts are made of.
 pub(super) struct Told<'t> {

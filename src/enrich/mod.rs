@@ -17,7 +17,6 @@ mod lists;
 mod remote;
 mod remotes;
 mod rows;
-mod service;
 mod snapshot;
 mod sourced;
 mod table;
@@ -32,6 +31,7 @@ use crate::case::{Alert, FactRow, FactState, Millis, Why};
 use crate::config::{
     CombineSource, EnricherConfig, Files, KeySpec, Part, SourceConfig, TopicSource,
 };
+use crate::service::Service;
 use crate::text::{Problem, Problems};
 
 pub use addresses::Addresses;
@@ -44,7 +44,6 @@ pub use key::{Key, joined, key_of, key_of_parts};
 pub use remote::{BoxFuture, Found, Remote};
 pub use remotes::Remotes;
 use remotes::Unconfigured;
-pub use service::{Call, Failure, Fault, Reply, Service};
 pub use sourced::Sourced;
 pub use table::Table;
 pub use topic::{Applied, TopicTable, Update};

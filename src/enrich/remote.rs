@@ -1,7 +1,7 @@
 use std::pin::Pin;
 
-use super::service::Failure;
 use crate::case::Value;
+use crate::service::Failure;
 
 pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 

@@ -9,11 +9,11 @@ use super::answer::{Answer, Changes};
 use super::cache::{Cached, wall_clock};
 use super::http::parts_of;
 use super::remote::Remote;
-use super::service::Service;
 use super::{Lookup, Sourced};
 use crate::case::{FactState, Why, hex};
 use crate::config::{EnricherConfig, HttpConfig, SourceConfig, Unlike};
 use crate::observe::LookupMetrics;
+use crate::service::Service;
 
 /// What it takes to ask others over the network: the services of this deployment, and the caches in
 /// front of them, which outlive the enrichers that use them.

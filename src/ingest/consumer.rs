@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
@@ -189,6 +191,19 @@ impl Consumer {
             committed,
             metadata: element.metadata().to_owned(),
         })
+    }
+
+    /// Outside a transaction: for work whose effect is elsewhere and done.
+    ///
+    /// Errors: also when the partitions are another member's by now.
+    pub fn commit(&self, next: &[(String, i32, i64)]) -> Result<(), Doubt> {
+        let mut list = TopicPartitionList::with_capacity(next.len());
+        for (topic, partition, offset) in next {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(|error| Doubt::of("commit", &error))?;
+        }
+        let done = self.inner.commit(&list, CommitMode::Sync);
+        done.map_err(|error| Doubt::of("commit", &error))
     }
 
     /// After a fatal error: only a new member can go on.

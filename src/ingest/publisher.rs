@@ -15,6 +15,8 @@ use super::settings::Settings;
 /// call blocks, so that it can serve many requests at once.
 pub struct Publisher {
     settings: Settings,
+    /// As brokers know it.
+    name: &'static str,
     /// After this long the client gives up on a record.
     wait: Duration,
     inner: Mutex<ThreadedProducer<Told>>,
@@ -46,9 +48,9 @@ impl ProducerContext for Told {
 }
 
 impl Publisher {
-    pub fn connect(settings: &Settings, wait: Duration) -> Result<Self, Doubt> {
-        let inner = Mutex::new(connect(settings, wait)?);
-        Ok(Self { settings: settings.clone(), wait, inner })
+    pub fn connect(settings: &Settings, name: &'static str, wait: Duration) -> Result<Self, Doubt> {
+        let inner = Mutex::new(connect(settings, name, wait)?);
+        Ok(Self { settings: settings.clone(), name, wait, inner })
     }
 
     /// Queues one record.
@@ -63,7 +65,8 @@ impl Publisher {
     ) -> Result<Receipt, Doubt> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.client().fatal_error().is_some() {
-            let broken = std::mem::replace(&mut *inner, connect(&self.settings, self.wait)?);
+            let broken =
+                std::mem::replace(&mut *inner, connect(&self.settings, self.name, self.wait)?);
             // Its end waits for its own thread.
             std::thread::spawn(move || drop(broken));
         }
@@ -78,8 +81,12 @@ impl Publisher {
     }
 }
 
-fn connect(settings: &Settings, wait: Duration) -> Result<ThreadedProducer<Told>, Doubt> {
-    let made = settings.publisher(wait).create_with_context(Told);
+fn connect(
+    settings: &Settings,
+    name: &str,
+    wait: Duration,
+) -> Result<ThreadedProducer<Told>, Doubt> {
+    let made = settings.publisher(name, wait).create_with_context(Told);
     made.map_err(|error| Doubt::of("publisher", &error))
 }
 

@@ -180,11 +180,11 @@ impl Settings {
     }
 
     /// For records outside a transaction whose outcome somebody waits for, this long.
-    pub(super) fn publisher(&self, wait: Duration) -> ClientConfig {
+    pub(super) fn publisher(&self, name: &str, wait: Duration) -> ClientConfig {
         let mut config = self.with(WRITING);
         config.remove("transaction.timeout.ms");
         config.set("message.timeout.ms", wait.as_millis().to_string());
-        config.set("delivery.report.only.error", "false").set("client.id", "tipstaff-webhooks");
+        config.set("delivery.report.only.error", "false").set("client.id", name);
         config
     }
 
@@ -283,7 +283,7 @@ mod tests {
             settings.reader("g", "read_uncommitted"),
             settings.member("g", "i"),
             settings.producer("p"),
-            settings.publisher(Duration::from_secs(4)),
+            settings.publisher("n", Duration::from_secs(4)),
         ] {
             config.create_native_config().unwrap();
         }

@@ -69,6 +69,15 @@ impl Writer {
         if let Some(key) = key {
             record = record.key(key);
         }
+        self.queue(record)
+    }
+
+    /// Queues that nothing stands under the key any more.
+    pub fn remove(&self, topic: &str, partition: i32, key: &[u8]) -> Result<(), Doubt> {
+        self.queue(BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(key))
+    }
+
+    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Doubt> {
         loop {
             match self.inner.send(record) {
                 Ok(()) => {

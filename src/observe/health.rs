@@ -22,6 +22,8 @@ pub trait Health: Send + Sync {
     fn ready(&self) -> Result<String, String>;
     /// What `/policy` answers: JSON.
     fn policy(&self) -> String;
+    /// What `/sinks` answers: JSON.
+    fn sinks(&self) -> String;
     /// Called before the metrics are written, to bring gauges up to date.
     fn refresh(&self, metrics: &Metrics);
 }
@@ -43,8 +45,8 @@ struct Purged<'p> {
 
 type Answer = (StatusCode, String);
 
-/// Serves `/metrics`, `/healthz`, `/readyz`, `/policy`, and `POST /facts/purge` to this machine
-/// alone, until the future is dropped.
+/// Serves `/metrics`, `/healthz`, `/readyz`, `/policy`, `/sinks`, and `POST /facts/purge` to this
+/// machine alone, until the future is dropped.
 ///
 /// Errors: when the address can't be listened on.
 pub async fn serve(
@@ -57,7 +59,7 @@ pub async fn serve(
         Ok(well) => (StatusCode::OK, format!("{well}\n")),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     };
-    let [live, ready, policy] = [&health; 3].map(Arc::clone);
+    let [live, ready, policy, sinks] = [&health; 4].map(Arc::clone);
     let router =
         Router::new()
             .route(
@@ -69,6 +71,12 @@ pub async fn serve(
                 "/policy",
                 get(move || async move {
                     ([(header::CONTENT_TYPE, "application/json")], policy.policy())
+                }),
+            )
+            .route(
+                "/sinks",
+                get(move || async move {
+                    ([(header::CONTENT_TYPE, "application/json")], sinks.sinks())
                 }),
             )
             .route(

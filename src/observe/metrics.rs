@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::{LookupMetrics, MemoryMetrics, PolicyMetrics, TopicMetrics};
+use super::{LookupMetrics, MemoryMetrics, PolicyMetrics, SinkMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ pub struct Metrics {
     /// Spans that were recorded. Label: what became of them (3 values).
     pub spans: IntCounterVec,
     pub topics: TopicMetrics,
+    pub sinks: SinkMetrics,
     pub policy: PolicyMetrics,
     /// Labels: worker. Set when the metrics are asked for.
     pub workers: IntGaugeVec,
@@ -105,6 +106,7 @@ impl Metrics {
             lookups: LookupMetrics::new(&register.0)?,
             spans: counters("tipstaff_spans_total", "Spans of traces, by fate", &["result"])?,
             topics: TopicMetrics::new(&register.0)?,
+            sinks: SinkMetrics::new(&register.0)?,
             policy: PolicyMetrics::new(&register.0)?,
             workers,
             registry: register.0,

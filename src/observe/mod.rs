@@ -8,6 +8,7 @@ mod lookups;
 mod memory;
 mod metrics;
 mod policy;
+mod sinks;
 mod traces;
 mod topics;
 
@@ -17,5 +18,6 @@ pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
 pub use memory::MemoryMetrics;
 pub use metrics::Metrics;
 pub use policy::{Names as PolicyNames, PolicyMetrics};
+pub use sinks::SinkMetrics;
 pub use topics::TopicMetrics;
 pub use traces::{AlertTrace, Batch, CallSpan, Carried, Delivered, Here, Traces, Within, Work};

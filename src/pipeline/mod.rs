@@ -6,6 +6,7 @@
 
 mod counted;
 mod current;
+mod delivery;
 mod intake;
 mod lane;
 mod names;
@@ -22,6 +23,7 @@ mod webhook;
 mod worker;
 
 pub use current::{Active, Current};
+pub use delivery::{Delivery, Now, Parked, SinkState, SinkStatus};
 pub use intake::{AlertEnds, Intake, IntakeMetadata};
 pub use lane::{Case, Fate, Lane, Terms};
 pub use names::{Identity, Topics};

@@ -7,6 +7,8 @@ pub struct Topics {
     pub alerts: String,
     pub decisions: String,
     pub policies: String,
+    /// Cases that a sink could not deliver as they are.
+    pub parked: String,
     /// One count for all of them: an alert's partition is its decision's partition.
     pub partitions: i32,
 }
@@ -18,6 +20,7 @@ impl Topics {
             alerts: named("alerts"),
             decisions: named("decisions"),
             policies: named("policies"),
+            parked: named("parked"),
             prefix: prefix.to_owned(),
             partitions,
         }

@@ -29,10 +29,11 @@ use tipstaff::case::{Arrival, FactState, Field, Value};
 use tipstaff::config::{CacheConfig, Checked, EnricherConfig, Files, load};
 use tipstaff::correlate::State;
 use tipstaff::enrich::{
-    Answer, BoxFuture, Cached, Changes, Enrichers, Failure, Found, Lookup, Remote, Sourced,
+    Answer, BoxFuture, Cached, Changes, Enrichers, Found, Lookup, Remote, Sourced,
 };
 use tipstaff::observe::Metrics;
 use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Terms, Topics, look_up};
+use tipstaff::service::Failure;
 use tipstaff::text::Source;
 use tokio::sync::Semaphore;
 

@@ -172,6 +172,7 @@ fn start(
     let plan = Plan {
         detectors: if is_intake { detectors } else { Vec::new() },
         outputs: cluster.output_topics(&load.loaded.checked.policy),
+        sinks: Vec::new(),
         replication: 1,
         retention_ms: 86_400_000,
         start: Start::Earliest,

@@ -13,6 +13,7 @@ mod services;
 mod setup;
 mod signatures;
 mod silences;
+mod sinks;
 mod tables;
 mod topic_tables;
 

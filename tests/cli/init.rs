@@ -24,6 +24,7 @@ fn what_init_writes_passes_its_checks_and_its_tests() {
         ("playbooks/boundary.yaml", "../schemas/boundary.json"),
         ("playbooks/exposed-key.yaml", "../schemas/playbook.json"),
         ("playbooks/actions/disable-key.yaml", "../../schemas/action.json"),
+        ("playbooks/sinks/jira.yaml", "../../schemas/sink.json"),
         ("enrichers/owner/enricher.yaml", "../../schemas/enricher.json"),
         ("pipelines/gitleaks/pipeline.yaml", "../../schemas/pipeline.json"),
     ] {
@@ -68,7 +69,7 @@ fn only_the_pipelines_that_are_asked_for_are_written() {
 #[test]
 fn a_schema_is_printed_for_each_kind_of_file() {
     let kinds = tipstaff(&["schema"]);
-    assert_eq!(kinds.out, "action\nboundary\nenricher\npipeline\nplaybook\ntipstaff\n");
+    assert_eq!(kinds.out, "action\nboundary\nenricher\npipeline\nplaybook\nsink\ntipstaff\n");
     for kind in kinds.out.lines() {
         let ran = tipstaff(&["schema", kind]);
         assert_eq!((ran.code, &*ran.err), (DONE, ""));

@@ -18,6 +18,7 @@ mod schemas;
 mod service;
 mod services;
 mod shipped;
+mod sinks;
 mod tables;
 mod traces;
 mod topic;

@@ -47,6 +47,7 @@ pub fn problems(kind: &str, text: &str) -> Vec<String> {
         "boundary" => "playbooks/boundary.yaml",
         "playbook" => "playbooks/every.yaml",
         "action" => "playbooks/actions/every.yaml",
+        "sink" => "playbooks/sinks/every.yaml",
         "enricher" => "enrichers/every/enricher.yaml",
         _ => "pipelines/every/pipeline.yaml",
     };

@@ -93,7 +93,7 @@ fn each_mistake_is_told_at_its_place() {
         ),
         (
             "  a: {url: \"https://x.example\", timeout: 1s}\n",
-            "4:33: unknown key `timeout`; known here: allow, url, headers, bearer, basic, aws, ca, limits",
+            "4:33: unknown key `timeout`; known here: allow, url, headers, bearer, basic, aws, webhook_secret, ca, limits",
         ),
         (
             "  a: {url: \"https://x.example\", bearre: {env: T}}\n",
@@ -113,7 +113,7 @@ fn each_mistake_is_told_at_its_place() {
         ),
         (
             "  a: {url: \"https://x.example\", bearer: {env: A}, basic: {user: u, password: {env: B}}}\n",
-            "4:6: a service has one of `bearer`, `basic` and `aws`",
+            "4:6: a service has one of bearer, basic, aws, webhook_secret",
         ),
         (
             "  a: {url: \"https://x.example\", allow: [ten]}\n",

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tipstaff::case::{CacheState, FactState};
 use tipstaff::config::CacheConfig;
-use tipstaff::enrich::{BoxFuture, Failure, Fault, Found, Lookup, Remote};
+use tipstaff::enrich::{BoxFuture, Found, Lookup, Remote};
 use tipstaff::observe::Metrics;
+use tipstaff::service::{Failure, Fault};
 
 use crate::rig::{QUICK, Rig, pause, state, until};
 use crate::server::{Mode, Server};

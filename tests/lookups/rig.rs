@@ -7,8 +7,9 @@ use tipstaff::case::{FactRow, FactState, Millis, Type};
 use tipstaff::config::{
     CacheConfig, EnricherConfig, Files, SecretFrom, ServiceConfig, SourceConfig, load,
 };
-use tipstaff::enrich::{Cached, Changes, HttpSource, Lookup, Remote, Service, Sourced};
+use tipstaff::enrich::{Cached, Changes, HttpSource, Lookup, Remote, Sourced};
 use tipstaff::observe::Metrics;
+use tipstaff::service::Service;
 use tipstaff::text::{Problems, Source};
 use tokio::runtime::Runtime;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use tipstaff::enrich::{Call, Failure, Fault, Reply, Service};
 use tipstaff::observe::Metrics;
+use tipstaff::service::{Call, Failure, Fault, Reply, Service};
 
 use crate::rig::{QUICK, Rig, pause, service, state};
 use crate::server::{Mode, Server};

@@ -14,8 +14,8 @@ use openssl::x509::X509;
 use openssl::x509::extension::SubjectAlternativeName;
 use reqwest::Method;
 use tipstaff::config::SecretFrom;
-use tipstaff::enrich::{Call, Failure, Fault, Reply, Service};
 use tipstaff::observe::Metrics;
+use tipstaff::service::{Call, Failure, Fault, Reply, Service};
 use tipstaff::text::Problems;
 
 use crate::rig::read_services;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use tipstaff::config::{SecretFrom, ServiceConfig};
-use tipstaff::enrich::{Call, Service};
 use tipstaff::observe::Metrics;
+use tipstaff::service::{Call, Service};
 use tipstaff::text::{Problems, Source};
 use tokio::runtime::Runtime;
 

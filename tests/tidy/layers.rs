@@ -9,7 +9,7 @@ pub enum May {
     Above,
 }
 
-/// In the order of `src/lib.rs`. The shell begins at `observe`; a stage (`enrich`, `receive`, `ingest`) never
+/// In the order of `src/lib.rs`. The shell begins at `observe`; a stage (`enrich`, `receive`, `deliver`, `ingest`) never
 /// imports another stage.
 pub const LAYERS: &[(&str, May)] = &[
     ("text", Only(&[])),
@@ -25,8 +25,10 @@ pub const LAYERS: &[(&str, May)] = &[
     ("trial", Only(&["case", "policy", "clause", "text", "correlate", "decide"])),
     ("config", Above),
     ("observe", Only(&["case", "config"])),
-    ("enrich", Only(&["case", "config", "text", "observe"])),
+    ("service", Only(&["case", "config", "observe"])),
+    ("enrich", Only(&["case", "config", "text", "observe", "service"])),
     ("receive", Only(&["case", "config", "text", "observe"])),
+    ("deliver", Only(&["case", "config", "text", "observe", "service"])),
     ("ingest", Only(&["case", "config", "observe"])),
     ("pipeline", Above),
     ("app", Above),

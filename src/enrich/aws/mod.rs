@@ -13,9 +13,9 @@ use policy::{Policies, Policy};
 use query::{Answered, Element, Iam};
 
 use super::remote::{BoxFuture, Found, Remote};
-use super::service::{Failure, Fault, Service};
 use crate::case::{Millis, Value};
 use crate::config::{IamGiven, IamSource};
+use crate::service::{Failure, Fault, Service};
 
 /// The enricher's source.
 pub struct AwsIam {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::case::hex;
-use crate::enrich::service::{Failure, Fault};
+use crate::service::{Failure, Fault};
 
 /// All policies that apply to one user.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use reqwest::Method;
 use roxmltree::{Document, Node};
 
 use crate::case::Millis;
-use crate::enrich::service::{Call, Failure, Fault, Service};
+use crate::service::{Call, Failure, Fault, Service};
 
 pub(super) struct Iam(pub Arc<Service>);
 

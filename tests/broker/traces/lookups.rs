@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use tipstaff::case::{FactState, Value};
 use tipstaff::config::{CacheConfig, ServiceConfig};
-use tipstaff::enrich::{
-    BoxFuture, Cached, Call, Changes, Failure, Found, Lookup, Remote, Service, Sourced,
-};
+use tipstaff::enrich::{BoxFuture, Cached, Changes, Found, Lookup, Remote, Sourced};
 use tipstaff::observe::{Metrics, Traces, Work};
+use tipstaff::service::{Call, Failure, Service};
 use tipstaff::text::{Problems, Source};
 
 use super::collector::{Collector, attribute, hex};

@@ -14,6 +14,7 @@ const KINDS: &[(&str, &str)] = &[
     ("playbook", "playbooks/exposed-key.yaml"),
     ("boundary", "playbooks/boundary.yaml"),
     ("action", "playbooks/actions/disable-key.yaml"),
+    ("sink", "playbooks/sinks/jira.yaml"),
     ("enricher", "enrichers/vault/enricher.yaml"),
     ("service", SERVICE_FILE),
 ];

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Spreads what would happen at one time: from `1 - part` to `1 + part` of it, `part` in percent.
-pub(in crate::enrich) fn jittered(of: Duration, percent: u32) -> Duration {
+pub fn jittered(of: Duration, percent: u32) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     let random = u32::try_from(random).unwrap_or_default();
     let least = of * (100 - percent.min(100)) / 100;

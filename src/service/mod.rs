@@ -1,4 +1,5 @@
-//! A system that facts are asked of over HTTP, as `services:` in `tipstaff.yaml` names it.
+//! A system that is asked for facts or told of cases over HTTP, as `services:` in `tipstaff.yaml`
+//! names it.
 //!
 //! What must stay true: nothing is sent to an address that the service may not be at; nothing that
 //! is no reply of the service passes for one; an outage is neither multiplied nor waited for.
@@ -9,13 +10,15 @@ mod reply;
 mod resolver;
 mod send;
 mod sigv4;
+mod signed;
 
 use std::time::Duration;
 
 use reqwest::Method;
 
-pub(super) use pace::jittered;
+pub use pace::jittered;
 pub use send::Service;
+pub use signed::ID as WEBHOOK_ID;
 
 /// One request. Path and query are percent-encoded already.
 #[derive(Debug, Clone)]

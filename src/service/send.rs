@@ -12,8 +12,8 @@ use super::breaker::{Breaker, Pass};
 use super::pace::{Rate, Retries, jittered};
 use super::reply::{JSON, is_wanted, pause_asked};
 use super::resolver::{Refused, Resolver};
-use super::sigv4;
 use super::{Call, Failure, Fault, Reply};
+use super::{signed, sigv4};
 use crate::case::{Millis, duration_text};
 use crate::config::{Login, Secret, Sent, Shown, SystemConfig, SystemLimits, SystemSecrets};
 use crate::observe::{CallMetrics, Here, LookupMetrics};
@@ -37,6 +37,14 @@ pub struct Service {
     /// The service asked to be left alone until then.
     paused: Mutex<Option<Instant>>,
     metrics: CallMetrics,
+}
+
+/// What of an answer is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Body,
+    /// Its body may be of any kind, too large or cut off.
+    Status,
 }
 
 /// A failure, and whether the next try may go better.
@@ -125,7 +133,7 @@ impl Service {
         self.retries.earn();
         let (mut tries, mut last) = (0, None);
         loop {
-            let tried = match self.attempt(&call, &url, &headers).await {
+            let tried = match self.attempt(&call, (&url, &headers), Wanted::Body).await {
                 Ok(reply) => return Ok(reply),
                 Err(tried) => tried,
             };
@@ -143,6 +151,15 @@ impl Service {
             tokio::time::sleep(pause + jittered(BACK_OFF * 2_u32.pow(tries.min(6)), 50)).await;
             tries += 1;
         }
+    }
+
+    /// One try of a call that changes something: whether it is made again is the caller's to say.
+    /// The answer counts by its status alone, with the same failures as of [`Self::send`].
+    pub async fn deliver(&self, call: &Call) -> Result<Reply, Failure> {
+        let url = self.url_of(call)?;
+        let headers = self.headers_of(call)?;
+        let tried = self.attempt(call, (&url, &headers), Wanted::Status).await;
+        tried.map_err(|tried| tried.failure)
     }
 
     fn failure(&self, fault: Fault, detail: impl std::fmt::Display) -> Failure {
@@ -182,7 +199,12 @@ impl Service {
         Ok(headers)
     }
 
-    async fn attempt(&self, call: &Call, url: &Url, headers: &HeaderMap) -> Result<Reply, Tried> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        to: (&Url, &HeaderMap),
+        wanted: Wanted,
+    ) -> Result<Reply, Tried> {
         let timeout = Duration::from_millis(self.limits.timeout_ms);
         self.is_open(Instant::now())?;
         let Ok(Ok(_turn)) = tokio::time::timeout(timeout, self.turns.acquire()).await else {
@@ -200,7 +222,7 @@ impl Service {
         let pass = self.breaker.pass(Instant::now()).map_err(|left| self.opened(left))?;
         let _in_flight = self.metrics.begin();
         let began = Instant::now();
-        let tried = match tokio::time::timeout(timeout, self.ask(call, url, headers)).await {
+        let tried = match tokio::time::timeout(timeout, self.ask(call, to, wanted)).await {
             Ok(tried) => tried,
             Err(_) => {
                 let limit = duration_text(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
@@ -254,7 +276,12 @@ impl Service {
         }
     }
 
-    async fn ask(&self, call: &Call, url: &Url, headers: &HeaderMap) -> Result<Reply, Tried> {
+    async fn ask(
+        &self,
+        call: &Call,
+        (url, headers): (&Url, &HeaderMap),
+        wanted: Wanted,
+    ) -> Result<Reply, Tried> {
         let mut request = self.client.request(call.method.clone(), url.clone());
         request = request.headers(self.signed(call, headers)?);
         for (name, value) in Here::now().headers() {
@@ -266,8 +293,10 @@ impl Service {
         let response = request.send().await.map_err(|error| self.unsent(error))?;
         self.judge(&response)?;
         let (status, received) = (response.status(), response.headers().clone());
-        let body = self.body(response).await?;
-        if !body.is_empty() && !is_wanted(headers, &received, status.is_success()) {
+        let body = self.body(response).await;
+        let body = if wanted == Wanted::Status { body.unwrap_or_default() } else { body? };
+        let is_read = wanted == Wanted::Body && !body.is_empty();
+        if is_read && !is_wanted(headers, &received, status.is_success()) {
             let detail = format!("the answer ({status}) is not of a kind that was asked for");
             return Err(self.failure(Fault::ContentType, detail).into());
         }
@@ -276,9 +305,16 @@ impl Service {
 
     /// Credentials that depend on the request and on the time.
     fn signed(&self, call: &Call, headers: &HeaderMap) -> Result<HeaderMap, Failure> {
-        let Login::Aws(keys) = &self.login else { return Ok(headers.clone()) };
         let unfit =
             || self.failure(Fault::Denied, "its credentials or its address cannot be signed");
+        let keys = match &self.login {
+            Login::Aws(keys) => keys,
+            Login::Signed(secret) => {
+                let more = signed::headers(call, secret, now()).ok_or_else(unfit)?;
+                return with(headers, more).ok_or_else(unfit);
+            }
+            Login::None | Login::Bearer(_) | Login::Basic { .. } => return Ok(headers.clone()),
+        };
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let prefix = self.base.path().trim_end_matches('/');
         let host = self.base.host_str().ok_or_else(unfit)?;
@@ -291,13 +327,8 @@ impl Service {
             headers: &call.headers,
             body: call.body.as_deref().unwrap_or_default(),
         };
-        let mut signed = headers.clone();
-        for (name, value) in sigv4::sign(&request, keys, now()).ok_or_else(unfit)? {
-            let mut value = HeaderValue::from_str(&value).map_err(|_| unfit())?;
-            value.set_sensitive(true);
-            signed.insert(HeaderName::from_static(name), value);
-        }
-        Ok(signed)
+        let more = sigv4::sign(&request, keys, now()).ok_or_else(unfit)?;
+        with(headers, more).ok_or_else(unfit)
     }
 
     fn unsent(&self, error: reqwest::Error) -> Tried {
@@ -371,6 +402,16 @@ impl From<Failure> for Tried {
     }
 }
 
+fn with(headers: &HeaderMap, more: Vec<(&'static str, String)>) -> Option<HeaderMap> {
+    let mut all = headers.clone();
+    for (name, value) in more {
+        let mut value = HeaderValue::from_str(&value).ok()?;
+        value.set_sensitive(true);
+        all.insert(HeaderName::from_static(name), value);
+    }
+    Some(all)
+}
+
 /// Those that never change, credentials last.
 fn headers(sent: &Sent<Secret>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
@@ -388,7 +429,7 @@ fn headers(sent: &Sent<Secret>) -> Result<HeaderMap, String> {
         headers.insert(name, value);
     }
     let login = match &sent.login {
-        Login::None | Login::Aws(_) => return Ok(headers),
+        Login::None | Login::Aws(_) | Login::Signed(_) => return Ok(headers),
         Login::Bearer(token) => [b"Bearer ".as_slice(), token.expose()].concat(),
         Login::Basic { user, password } => {
             let pair = [user.as_bytes(), b":", password.expose()].concat();
