@@ -21,6 +21,5 @@ pub use policies::{Back, activate, stored_policy};
 pub use reload::Reload;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, InForce, Loaded, load, load_files, offline_keys, service_of, shipped};
-pub use signers::AllowedSigners;
 pub use topic_tables::read_once;
 pub use topics::{Plan, begin, check, create, missing_tables};

@@ -12,6 +12,7 @@ mod detection;
 mod ocsf;
 mod resume;
 mod verify;
+mod worked;
 
 pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, outputs};
@@ -19,7 +20,7 @@ pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
     Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, chain_name, record_hash,
 };
-pub use resume::{Committed, Link, Picked, Resume, resume};
+pub use resume::{Committed, Found, Link, Picked, Resume, resume};
 pub use verify::{Finding, Report, Verifier};
 
 use crate::case::Millis;

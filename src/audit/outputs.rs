@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use super::detection::detection_finding;
 use super::repair::{Repair, repairs};
+use super::worked::worked;
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
@@ -112,6 +113,7 @@ struct DeadLetter<'r> {
 
 /// Everything that follows from one record, in a fixed order; beside it stands its [`finding`].
 pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Output)) {
+    worked(record, appended, emit);
     let (Some(decision), Some(alert_id)) = (&record.ruling, &record.alert_id) else { return };
     let named = || Named::of(record, appended);
     let mut put = |topic: String, key: &str, value: Result<Vec<u8>, serde_json::Error>| {
@@ -168,7 +170,7 @@ fn nhi<'r>(record: &'r Record<'_>) -> Option<&'r str> {
 /// Large enough that most outputs are written without growing.
 const OUTPUT_BYTES: usize = 4096;
 
-fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut value = Vec::with_capacity(OUTPUT_BYTES);
     serde_json::to_writer(&mut value, output)?;
     Ok(value)

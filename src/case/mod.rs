@@ -13,6 +13,7 @@ mod fact;
 mod reason;
 mod ruling;
 mod revision;
+mod order;
 mod taxonomy;
 mod techniques;
 
@@ -21,9 +22,13 @@ pub use decimal::Decimal;
 pub(crate) use digits::{from_base64, from_hex, hex};
 pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
+pub use order::{
+    Act, Closed, Closing, Envelope, Excepted, Excepting, Judgement, OrderedCase, Part, Refusal,
+    STATEMENT, STATEMENT_BYTES_MAX, Statement, Subject, VALID_MS_MAX, Verb, Worked,
+};
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
-pub use revision::{Again, Revised, Standing, Wait};
+pub use revision::{Again, Released, Revised, Standing, Wait};
 pub use ruling::{
     Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, Passed,
     PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,

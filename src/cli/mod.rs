@@ -15,9 +15,11 @@ mod init;
 mod lines;
 mod lookup;
 mod map;
+mod order;
 mod policy;
 mod schema;
 mod screen;
+mod signatures;
 mod test;
 mod verify;
 
@@ -78,6 +80,9 @@ enum Verb {
     /// What the boundary allows, whatever the playbooks say
     #[command(subcommand)]
     Boundary(boundary::BoundaryVerb),
+    /// Order something about a case, signed with your SSH key
+    #[command(subcommand)]
+    Order(order::OrderVerb),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -160,6 +165,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(schema) => schema.run(),
         Verb::Boundary(verb) => verb.run(),
         Verb::Policy(verb) => verb.run(),
+        Verb::Order(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
         Verb::Verify(verify) => verify.run(),

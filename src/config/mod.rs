@@ -53,7 +53,7 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
-pub use signing::SigningConfig;
+pub use signing::{OrdersConfig, SigningConfig};
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,

@@ -4,8 +4,10 @@
 //! Everything is bounded; what is dropped is dropped at snapshot records only, so that a fold from
 //! genesis and one from a snapshot are equal at every record.
 
+mod orders;
 mod state;
 mod waiting;
 
+pub use orders::{EXCEPTIONS_MAX, Orders};
 pub use state::State;
 pub use waiting::{Waiting, Waits};

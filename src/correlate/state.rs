@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::orders::{Orders, WrittenOrders, accepted};
 use super::waiting::{Waiting, Waits};
 use crate::audit::{Folded, Hash, Kind, Record};
 use crate::case::{Counters, Id, Millis};
@@ -20,6 +21,7 @@ pub struct State {
     recent_set: HashSet<Arc<str>>,
     groups: HashMap<Id, Group>,
     waits: Waits,
+    orders: Orders,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
 }
@@ -48,6 +50,8 @@ struct Written {
     recent: Vec<Id>,
     groups: Vec<Group>,
     waiting: Vec<Waiting>,
+    #[serde(skip_serializing_if = "WrittenOrders::is_empty", default)]
+    orders: WrittenOrders,
     policy: Option<(String, i64)>,
 }
 
@@ -88,6 +92,11 @@ impl State {
     /// Rulings that are made again when their facts are known or their time is over.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// What people have ordered, and the cases they can order something about.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     pub fn records_since_snapshot(&self) -> u64 {
@@ -152,8 +161,18 @@ impl Folded for State {
                     self.count(counters, record.at);
                 }
                 self.waits.apply(record, hash);
+                self.orders.ruled(record);
             }
-            Kind::Revision => self.waits.apply(record, hash),
+            Kind::Revision => {
+                self.waits.apply(record, hash);
+                self.orders.ruled(record);
+            }
+            Kind::Order => {
+                if let Some((order, statement)) = accepted(record) {
+                    self.waits.release(&statement, record.seq);
+                    self.orders.ordered(order, &statement);
+                }
+            }
             Kind::Policy | Kind::Genesis => {
                 if let Some(policy) = &record.policy {
                     self.policy = Some((policy.hash.to_string(), policy.generation));
@@ -162,15 +181,18 @@ impl Folded for State {
             Kind::Snapshot => {
                 self.prune(record.at);
                 self.waits.prune(record.at);
+                self.orders.prune(record.at);
                 self.records_since_snapshot = 0;
             }
-            Kind::Timer => self.waits.end(record),
-            // These change nothing that triage remembers. `Order`: not written yet.
+            Kind::Timer => {
+                self.waits.end(record);
+                self.orders.timer(record);
+            }
+            // These change nothing that triage remembers.
             Kind::Duplicate
             | Kind::Gap
             | Kind::Recovery
             | Kind::Void
-            | Kind::Order
             | Kind::Seal
             | Kind::Key
             | Kind::Heartbeat
@@ -181,6 +203,7 @@ impl Folded for State {
     fn snapshot(&mut self, at: Millis) -> String {
         self.prune(at);
         self.waits.prune(at);
+        self.orders.prune(at);
         let mut groups: Vec<Group> = self.groups.values().cloned().collect();
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         let written = Written {
@@ -188,6 +211,7 @@ impl Folded for State {
             recent: self.recent.iter().map(ToString::to_string).collect(),
             groups,
             waiting: self.waits.iter().cloned().collect(),
+            orders: self.orders.written(),
             policy: self.policy.clone(),
         };
         serde_json::to_string(&written).unwrap_or_default()
@@ -201,6 +225,7 @@ impl Folded for State {
             recent,
             groups: written.groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
             waits: Waits::of(written.waiting),
+            orders: Orders::of(written.orders),
             policy: written.policy,
             records_since_snapshot: 0,
         })

@@ -19,11 +19,13 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
-    /// Rulings made again. Labels: why (3 values), ruling.
+    /// Rulings made again. Labels: why (4 values), ruling.
     pub revisions: IntCounterVec,
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
+    /// Messages of the orders topic. Label: `accepted`, or why it was refused (18 codes).
+    pub orders: IntCounterVec,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,
     /// From the broker's time of the alert to its ruling.
@@ -85,6 +87,11 @@ impl Metrics {
             duplicates: counter(
                 "tipstaff_duplicate_alerts_total",
                 "Alerts that had a ruling already",
+            )?,
+            orders: counters(
+                "tipstaff_orders_total",
+                "Signed orders, accepted or refused",
+                &["verdict"],
             )?,
             torn: counters(
                 "tipstaff_torn_transactions_total",

@@ -100,10 +100,22 @@ impl Lane {
         self.texts.insert(alert_id, bytes.into());
     }
 
-    /// Offset and metadata to commit for the alerts partition.
-    pub fn position(&self, topics: &Topics) -> Option<(i64, String)> {
-        let head = self.chain.head()?;
-        Some((*head.next_in.get(&topics.alerts)?, Metadata::of(head).to_string()))
+    /// Never before the record in front.
+    pub(super) fn time(&self, now: Millis) -> Millis {
+        self.chain.head().map_or(now, |head| head.at.max(now))
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Topics, offsets and the metadata to commit with each.
+    pub fn positions(&self) -> impl Iterator<Item = (&str, i64, String)> {
+        self.chain.head().into_iter().flat_map(|head| {
+            let metadata = Metadata::of(head).to_string();
+            let next_in = head.next_in.iter();
+            next_in.map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
+        })
     }
 
     /// Rules one message: exactly one record, and what follows from it, in the open transaction.
@@ -114,7 +126,7 @@ impl Lane {
         now: Millis,
         out: &mut Outbox<'_>,
     ) -> Fate {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let input = Input {
             topic: Cow::Borrowed(terms.topics.alerts.as_str()),
             partition: self.partition,
@@ -171,10 +183,14 @@ impl Lane {
         if self.state.waits().get(&arrival.alert_id).is_some() {
             self.keep_text(arrival.alert_id.clone(), case.bytes);
         }
+        self.snapshot_if_due(terms, now, out);
+        Fate::Ruled(fate)
+    }
+
+    pub(super) fn snapshot_if_due(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
         if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
             self.snapshot(terms, now, out);
         }
-        Fate::Ruled(fate)
     }
 
     /// Rules again what waits: one record more about the same alert, under the same case.
@@ -186,7 +202,7 @@ impl Lane {
         (why, changed): (Again, &[&str]),
         (now, out): (Millis, &mut Outbox<'_>),
     ) -> Option<Ruled> {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let arrival = case.arrival.as_ref()?;
         let revised = Revised {
             why,
@@ -229,9 +245,10 @@ impl Lane {
         what: &'static str,
         (now, out): (Millis, &mut Outbox<'_>),
     ) {
-        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let at = self.time(now);
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-        let timer = Timer { due: waiting.standing.due.unwrap_or(at), what: what.into() };
+        let timer =
+            Timer { due: waiting.standing.due.unwrap_or(at), what: what.into(), case: None };
         let record = Record {
             alert_id: Some(waiting.alert_id.clone()),
             cause: Some(waiting.cause.clone()),
@@ -262,7 +279,7 @@ impl Lane {
     }
 
     fn snapshot(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
-        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let at = self.time(now);
         let text = self.state.snapshot(at);
         let digest = Hash(Sha256::digest(text.as_bytes()).into());
         let Ok(state) = serde_json::from_str(&text) else {
@@ -303,7 +320,7 @@ impl Terms {
     }
 
     /// INVARIANT (INV-7): a ruling names the policy that its chain is under.
-    fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
+    pub(super) fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
         let hash = &self.policy().hash;
         debug_assert!(
             state.policy().is_none_or(|(active, _)| active == hash),

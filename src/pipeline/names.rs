@@ -7,6 +7,8 @@ pub struct Topics {
     pub alerts: String,
     pub decisions: String,
     pub policies: String,
+    /// What people sign about cases; the partition of its case is its partition.
+    pub orders: String,
     /// One count for all of them: an alert's partition is its decision's partition.
     pub partitions: i32,
 }
@@ -18,6 +20,7 @@ impl Topics {
             alerts: named("alerts"),
             decisions: named("decisions"),
             policies: named("policies"),
+            orders: named("orders"),
             prefix: prefix.to_owned(),
             partitions,
         }

@@ -6,6 +6,7 @@ use super::boundary::{Allow, Deny, Layer, Of, Protected, Require, SuppressLimits
 use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;
+use super::orders::{orders, roles};
 use super::read::{
     Reference, ToQueue, declared, max_ages, one_of, one_or_more, owner, reference, refuse_unknown,
     require_duration, require_name, strings, to_queue,
@@ -37,6 +38,8 @@ pub(super) fn layer(
     let facts = fields.get("facts");
     let (max_age_ms, declared) = (max_ages(facts, schema, problems), declared(facts, schema));
     let queues = fields.get("queues").map(|node| queues(node, default.is_some(), problems));
+    let roles = fields.get("roles").map(|node| roles(node, problems)).unwrap_or_default();
+    let orders = fields.get("orders").map(|node| orders(node, problems));
     let mut reader = Reader { source, schema, actions, problems };
     let mut protected = reader.rows(&mut fields, "protected", Reader::protected);
     let (environment, tier) = reader.context(&mut fields);
@@ -84,6 +87,8 @@ pub(super) fn layer(
         max_age_ms,
         declared,
         queues,
+        roles,
+        orders,
     })
 }
 

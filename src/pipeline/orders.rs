@@ -1,0 +1,338 @@
+//! What becomes of a message of the orders topic: exactly one record, accepted or refused.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::lane::{Lane, Terms};
+use super::outbox::Outbox;
+use super::signers::AllowedSigners;
+use crate::audit::{Input, Kind, Order, Record, Timer};
+use crate::case::{
+    Envelope, Excepting, Millis, OrderedCase, Refusal, Statement, VALID_MS_MAX, Verb, hex,
+};
+use crate::correlate::{EXCEPTIONS_MAX, State};
+use crate::normalize::partition_of;
+use crate::policy::Policy;
+
+/// The largest message of the orders topic that is looked into.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// One who orders, and as many who approve as anybody asks for.
+const SIGNATURES_MAX: usize = 5;
+/// Clocks of people's machines are not the chain's.
+const EARLY_MS_MAX: i64 = 5 * 60_000;
+
+/// What an order is judged by. Its record's time is the only clock, so that the same message gets
+/// the same verdict again.
+pub struct Judge<'j> {
+    pub people: &'j AllowedSigners,
+    pub policy: &'j Policy,
+    pub state: &'j State,
+    pub partition: i32,
+    pub partitions: i32,
+    pub at: Millis,
+}
+
+type Refused = (Refusal, String);
+
+fn refuse<T>(code: Refusal, detail: impl Into<String>) -> Result<T, Refused> {
+    Err((code, detail.into()))
+}
+
+impl Judge<'_> {
+    /// What goes on record of a message.
+    pub fn judge(&self, message: &[u8]) -> Order<'static> {
+        let mut order = Order {
+            sha256: Cow::Owned(hex(&Sha256::digest(message))),
+            statement: None,
+            signers: Vec::new(),
+            role: None,
+            case: None,
+            state: None,
+            review_queue: None,
+            refused: None,
+            detail: None,
+        };
+        if let Err((code, detail)) = self.accept(message, &mut order) {
+            order.refused = Some(code);
+            order.detail = Some(Cow::Owned(detail));
+        }
+        order
+    }
+
+    fn accept(&self, message: &[u8], order: &mut Order<'static>) -> Result<(), Refused> {
+        let (envelope, statement) = read(message)?;
+        self.signed(&envelope, &statement, order)?;
+        self.in_time(&statement)?;
+        let role = self.role(&statement)?;
+        let case = self.case(&statement)?;
+        self.fits_now(&statement, case)?;
+        if let Some(except) = &statement.except {
+            self.excepts(&statement, except, order)?;
+            let review = &self.policy.boundary().default.queue;
+            order.review_queue = except.emergency.then(|| Cow::Owned(review.clone()));
+        }
+        let mut case = case.clone();
+        order.state = Some(case.worked.take(&statement, self.at).into());
+        order.role = Some(Cow::Owned(role.to_owned()));
+        order.case = Some(Box::new(case));
+        Ok(())
+    }
+
+    /// Every signature is good, and one of them is of who orders it.
+    fn signed(
+        &self,
+        envelope: &Envelope,
+        statement: &Statement,
+        order: &mut Order<'static>,
+    ) -> Result<(), Refused> {
+        let Statement { order: verb, id, subject, by, .. } = statement;
+        let claims = || {
+            let (verb, case) = (verb.name(), &subject.case_id);
+            format!("it claims to be `{verb}` {id} of case {case} by {by}")
+        };
+        for (number, signature) in (1..).zip(&envelope.signatures) {
+            match self.people.signer(&envelope.statement, signature, self.at) {
+                Err(not) => {
+                    return refuse(not.code, format!("signature {number} {not}; {}", claims()));
+                }
+                Ok(signer) => {
+                    order.statement = Some(Cow::Owned(envelope.statement.clone()));
+                    if order.signers.iter().all(|known| known.person != signer.person) {
+                        order.signers.push(signer);
+                    }
+                }
+            }
+        }
+        if order.signers.iter().all(|signer| signer.person != *by) {
+            let signers: Vec<&str> = order.signers.iter().map(|signer| &*signer.person).collect();
+            let why = format!("{by} orders it, and {} signed it", signers.join(" and "));
+            return refuse(Refusal::SignedByAnother, why);
+        }
+        Ok(())
+    }
+
+    fn in_time(&self, statement: &Statement) -> Result<(), Refused> {
+        let Statement { issued_at, expires_at, subject, id, .. } = statement;
+        if expires_at.since(*issued_at) > VALID_MS_MAX {
+            return refuse(Refusal::ValidTooLong, "an order is valid for 24 hours at most");
+        }
+        if self.at >= *expires_at {
+            return refuse(Refusal::Expired, format!("it was good until {expires_at}"));
+        }
+        if issued_at.since(self.at) > EARLY_MS_MAX {
+            return refuse(Refusal::NotYetValid, format!("it is good from {issued_at} on"));
+        }
+        let own = partition_of(&subject.nhi, self.partitions);
+        if own != self.partition {
+            let (nhi, here) = (&subject.nhi, self.partition);
+            let why = format!("`{nhi}` is of partition {own}, and this is {here}");
+            return refuse(Refusal::WrongPartition, why);
+        }
+        if self.state.orders().was_used(id) {
+            return refuse(Refusal::UsedBefore, format!("order {id} was accepted before"));
+        }
+        Ok(())
+    }
+
+    fn role(&self, statement: &Statement) -> Result<&str, Refused> {
+        let (verb, by) = (statement.order, &*statement.by);
+        match self.policy.boundary().authority.role(by, verb) {
+            Some(role) => Ok(role),
+            None => {
+                let verb = verb.name();
+                refuse(Refusal::WrongRole, format!("the boundary lets {by} not order `{verb}`"))
+            }
+        }
+    }
+
+    fn case(&self, statement: &Statement) -> Result<&OrderedCase, Refused> {
+        let subject = &statement.subject;
+        let Some(case) = self.state.orders().case(&subject.case_id) else {
+            let why = format!("no case {} is known here", subject.case_id);
+            return refuse(Refusal::NoSuchCase, why);
+        };
+        let credential = subject.credential.as_ref();
+        // An accepted risk is never wider than what was named.
+        let must_name = statement.order == Verb::Except;
+        if case.nhi != subject.nhi
+            || (credential.is_some() || must_name) && credential != case.credential.as_ref()
+        {
+            let of = case.credential.as_deref().unwrap_or("no credential");
+            return refuse(Refusal::WrongSubject, format!("the case is of {}, {of}", case.nhi));
+        }
+        Ok(case)
+    }
+
+    fn fits_now(&self, statement: &Statement, case: &OrderedCase) -> Result<(), Refused> {
+        let worked = &case.worked;
+        let not_now = |why: &str| refuse(Refusal::NotNow, why);
+        match statement.order {
+            Verb::Ack if worked.is_closed() => not_now("the case is closed"),
+            Verb::Ack => match &worked.acked {
+                Some(act) => not_now(&format!("{} acknowledged it at {}", act.by, act.at)),
+                None => Ok(()),
+            },
+            Verb::Assign if worked.is_closed() => not_now("the case is closed"),
+            Verb::Release if !self.state.waits().holds(&case.case_id) => {
+                not_now("nothing of the case is held")
+            }
+            Verb::Reopen if !worked.is_partly_closed() => not_now("the case is not closed"),
+            Verb::Close => {
+                let part = statement.close.as_ref().and_then(|closing| closing.part);
+                let is_there = match part {
+                    None => worked.is_closed(),
+                    Some(crate::case::Part::Risk) => worked.risk_closed.is_some(),
+                    Some(crate::case::Part::Finding) => worked.finding_closed.is_some(),
+                };
+                if is_there { not_now("that is closed already") } else { Ok(()) }
+            }
+            Verb::Except if worked.excepted.is_some() => not_now("its risk is accepted already"),
+            Verb::Except if self.state.orders().excepted().count() >= EXCEPTIONS_MAX => {
+                not_now("as many risks are accepted in this partition as may be at a time")
+            }
+            Verb::Assign | Verb::Release | Verb::Reopen | Verb::Except => Ok(()),
+        }
+    }
+
+    /// Two different people, and no longer than the boundary allows.
+    fn excepts(
+        &self,
+        statement: &Statement,
+        except: &Excepting,
+        order: &Order<'_>,
+    ) -> Result<(), Refused> {
+        let Some(authority) = &self.policy.boundary().authority.except else {
+            return refuse(Refusal::OverCap, "the boundary allows no exception");
+        };
+        let Some(cap) =
+            (if except.emergency { authority.emergency_max_ms } else { Some(authority.max_ms) })
+        else {
+            return refuse(Refusal::OverCap, "the boundary allows no emergency");
+        };
+        if except.approvers.contains(&statement.by) {
+            let why = format!("{} can't approve what they ask for", statement.by);
+            return refuse(Refusal::SelfApproval, why);
+        }
+        if except.approvers.is_empty() && !except.emergency {
+            return refuse(Refusal::NeedsApprover, "nobody is named who approves it");
+        }
+        for approver in &except.approvers {
+            if order.signers.iter().all(|signer| signer.person != *approver) {
+                let why = format!("{approver} has not signed it yet");
+                return refuse(Refusal::NeedsApprover, why);
+            }
+            if !authority.is_approver(approver) {
+                let why = format!("the boundary lets {approver} not approve an exception");
+                return refuse(Refusal::WrongRole, why);
+            }
+        }
+        let Some(ends_at) = except.ends_at().filter(|end| *end > self.at) else {
+            return refuse(Refusal::Expired, "what it accepts has ended already");
+        };
+        if ends_at.since(self.at) > cap {
+            let most = crate::case::duration_text(cap);
+            return refuse(Refusal::OverCap, format!("the boundary lets it last {most} at most"));
+        }
+        Ok(())
+    }
+}
+
+fn read(message: &[u8]) -> Result<(Envelope, Statement), Refused> {
+    let not = |why: &str| (Refusal::NotAStatement, why.to_owned());
+    if message.len() > MESSAGE_BYTES_MAX {
+        return Err(not("the message is longer than 64 KiB"));
+    }
+    let envelope: Envelope =
+        serde_json::from_slice(message).map_err(|_| not("the message is no envelope"))?;
+    if envelope.v != 1 || !(1..=SIGNATURES_MAX).contains(&envelope.signatures.len()) {
+        return Err(not("the envelope is not of version 1 with one to five signatures"));
+    }
+    let statement = Statement::read(&envelope.statement).map_err(not)?;
+    Ok((envelope, statement))
+}
+
+/// What is sent to the orders topic.
+pub fn order_message(statement: &str, signatures: &[String]) -> Vec<u8> {
+    let envelope =
+        Envelope { v: 1, statement: statement.to_owned(), signatures: signatures.to_vec() };
+    // Our own types always serialize.
+    serde_json::to_vec(&envelope).unwrap_or_default()
+}
+
+/// Ends of exceptions of one lane at one look.
+const ENDS_AT_MOST: usize = 256;
+
+impl Lane {
+    /// What was accepted for a time, and the time is over: its case is people's again, on record.
+    /// True: there is something to commit.
+    pub fn end_exceptions(&mut self, terms: &Terms, (now, out): (Millis, &mut Outbox<'_>)) -> bool {
+        let at = self.time(now);
+        let over = self.state().orders().excepted().filter_map(|case| {
+            let due = case.worked.excepted.as_ref().map(|excepted| excepted.ends_at)?;
+            (due <= at).then(|| (due, case.clone()))
+        });
+        let over: Vec<(Millis, OrderedCase)> = over.take(ENDS_AT_MOST).collect();
+        let wrote = !over.is_empty();
+        for (due, mut case) in over {
+            case.worked.end_exception();
+            let correlation_id = Some(Cow::Owned(case.correlation_id.clone()));
+            let timer = Timer { due, what: "exception_over".into(), case: Some(Box::new(case)) };
+            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+            let record = Record {
+                correlation_id,
+                timer: Some(timer),
+                ..Record::new(Kind::Timer, at, engine, actor)
+            };
+            self.write(terms, record, out);
+        }
+        wrote
+    }
+
+    /// Judges one message of the orders topic: exactly one record, in the open transaction. Returns
+    /// what it is counted as.
+    pub fn order(
+        &mut self,
+        terms: &Terms,
+        people: &AllowedSigners,
+        (offset, message): (i64, &[u8]),
+        (now, out): (Millis, &mut Outbox<'_>),
+    ) -> &'static str {
+        let topic = terms.topics.orders.as_str();
+        let (at, partition) = (self.time(now), self.partition());
+        let state = self.state();
+        let judge = Judge {
+            people,
+            policy: terms.policy(),
+            state,
+            partition,
+            partitions: terms.topics.partitions,
+            at,
+        };
+        let order = judge.judge(message);
+        let case = order.case.as_deref();
+        let correlation_id = case.map(|case| Cow::Owned(case.correlation_id.clone()));
+        let refused = order.refused;
+        let policy = Some(terms.policy_ref(state));
+        match (refused, &order.detail) {
+            (Some(refusal), Some(detail)) => {
+                warn!(partition, offset, refused = refusal.code(), "an order is refused: {detail}");
+            }
+            _ => info!(partition, offset, "an order is accepted"),
+        }
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let record = Record {
+            correlation_id,
+            input: Some(Input { topic: Cow::Borrowed(topic), partition, offset }),
+            next_in: BTreeMap::from([(Cow::Borrowed(topic), offset + 1)]),
+            policy,
+            order: Some(order),
+            ..Record::new(Kind::Order, at, engine, actor)
+        };
+        self.write(terms, record, out);
+        self.snapshot_if_due(terms, now, out);
+        refused.map_or("accepted", Refusal::code)
+    }
+}
