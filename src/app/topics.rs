@@ -175,11 +175,14 @@ fn write_genesis(
         };
         let orders = &cluster.topics.orders;
         let next = first_alert(cluster, plan, &ruled, log, partition)?;
+        // Where a chain begins anew, what it has judged before is not judged again.
+        let judged = ruled.committed(orders, partition)?.map_or(0, |(offset, _)| offset);
+        let first_order = judged.max(log.low(orders, partition)?);
         let mut record = Record {
             genesis: Some(genesis),
             next_in: BTreeMap::from([
                 (cluster.topics.alerts.clone().into(), next),
-                (orders.clone().into(), log.low(orders, partition)?),
+                (orders.clone().into(), first_order),
             ]),
             ..Record::new(Kind::Genesis, plan.now, identity.engine(), identity.actor())
         };

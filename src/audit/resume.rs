@@ -53,6 +53,12 @@ struct Parsed<'t> {
     hash: Hash,
 }
 
+impl Parsed<'_> {
+    fn is_head(&self, metadata: &Metadata) -> bool {
+        self.record.seq == metadata.seq && self.hash.short() == metadata.hash16
+    }
+}
+
 /// Decides from the log alone where a chain goes on.
 ///
 /// `tail` is every readable record from some offset up to the high watermark, in order; `complete`
@@ -82,7 +88,11 @@ pub fn resume<S: Folded>(
     };
     let ancestors = branches.ancestors(leaf);
     let oldest = ancestors.last().and_then(|at| parsed.get(*at)?.as_ref()).map(|p| p.record.seq);
-    let is_missing = committed.metadata.as_ref().is_some_and(|m| oldest.is_some_and(|o| o < m.seq));
+    // A head that is there hangs on a branch that begins further back.
+    let is_missing = committed.metadata.as_ref().is_some_and(|metadata| {
+        let is_there = parsed.iter().flatten().any(|each| each.is_head(metadata));
+        !is_there && oldest.is_some_and(|oldest| oldest < metadata.seq)
+    });
     if found.is_some() && !complete && !is_missing {
         return Resume::Longer;
     }
@@ -271,8 +281,7 @@ impl Branches {
             return longest(&mut leaves()).map(|leaf| (leaf, None));
         };
         let is_committed = |at: usize| {
-            matches!(parsed.get(at), Some(Some(p))
-                if p.record.seq == metadata.seq && p.hash.short() == metadata.hash16)
+            parsed.get(at).and_then(Option::as_ref).is_some_and(|each| each.is_head(metadata))
         };
         let mut holding =
             leaves().filter(|leaf| self.ancestors(*leaf).into_iter().any(is_committed));

@@ -87,26 +87,6 @@ pub enum Judgement {
     Duplicate,
 }
 
-impl Judgement {
-    pub const ALL: [Self; 5] = [
-        Self::TruePositive,
-        Self::Benign,
-        Self::FalsePositive,
-        Self::AcceptedRisk,
-        Self::Duplicate,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TruePositive => "true_positive",
-            Self::Benign => "benign",
-            Self::FalsePositive => "false_positive",
-            Self::AcceptedRisk => "accepted_risk",
-            Self::Duplicate => "duplicate",
-        }
-    }
-}
-
 /// A closing: the risk is gone, the finding is gone, or, without a part, both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -274,32 +254,9 @@ pub enum Refusal {
     SelfApproval,
     /// Longer than the boundary lets an exception last.
     OverCap,
-    /// What must be verified before this case can be closed is not.
-    NotVerified,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 18] = [
-        Self::NotAStatement,
-        Self::BadSignature,
-        Self::UnknownSigner,
-        Self::KeyNotValidThen,
-        Self::SignedByAnother,
-        Self::WrongRole,
-        Self::Expired,
-        Self::NotYetValid,
-        Self::ValidTooLong,
-        Self::UsedBefore,
-        Self::WrongPartition,
-        Self::NoSuchCase,
-        Self::WrongSubject,
-        Self::NotNow,
-        Self::NeedsApprover,
-        Self::SelfApproval,
-        Self::OverCap,
-        Self::NotVerified,
-    ];
-
     pub fn code(self) -> &'static str {
         match self {
             Self::NotAStatement => "not_a_statement",
@@ -319,7 +276,6 @@ impl Refusal {
             Self::NeedsApprover => "needs_approver",
             Self::SelfApproval => "self_approval",
             Self::OverCap => "over_cap",
-            Self::NotVerified => "not_verified",
         }
     }
 }

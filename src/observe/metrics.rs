@@ -24,7 +24,7 @@ pub struct Metrics {
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
-    /// Messages of the orders topic. Label: `accepted`, or why it was refused (18 codes).
+    /// Messages of the orders topic. Label: `accepted`, or why it was refused (17 codes).
     pub orders: IntCounterVec,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,

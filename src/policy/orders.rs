@@ -51,11 +51,6 @@ impl Authority {
     pub fn role(&self, person: &str, verb: Verb) -> Option<&str> {
         self.may.get(&verb)?.get(person).map(String::as_str)
     }
-
-    /// Whether nobody may order anything.
-    pub fn is_empty(&self) -> bool {
-        self.may.values().all(BTreeMap::is_empty)
-    }
 }
 
 impl ExceptAuthority {

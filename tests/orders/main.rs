@@ -8,6 +8,7 @@
     reason = "a test"
 )]
 
+mod authority;
 mod effects;
 mod refusals;
 mod rig;

@@ -12,7 +12,7 @@ use tipstaff::case::{
     Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement, Subject,
     Value, Verb,
 };
-use tipstaff::config::{Files, load};
+use tipstaff::config::{Checked, Files, load};
 use tipstaff::correlate::State;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{
@@ -25,12 +25,12 @@ pub const HOUR: i64 = 3_600_000;
 const PARTITIONS: i32 = 4;
 const CHAIN: &str = "test/t.decisions/0/0";
 
-const BOUNDARY: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: low}\n\
+pub const BOUNDARY: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: low}\n\
     queues: {triage: people}\n\
     roles: {analyst: [sam, dana, kim], lead: [dana, lee]}\norders:\n  ack: [analyst, lead]\n  \
     assign: [analyst]\n  release: [lead]\n  reopen: [lead]\n  close: [lead]\n  \
     except: {requester: [analyst], approver: [lead], max: 30d, emergency_max: 24h}\n";
-const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\non: {kind: exposed_key}\nrules:\n  \
+const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\non: {kind: exposed_key}\nrules:\n  \
     - id: doubtful\n    when:\n      - severity == \"low\"\n    \
     hold: {queue: triage, priority: medium, for: 1d}\n  \
     - {id: rest, route: {queue: triage, priority: high, ack_within: 1h}}\n";
@@ -93,6 +93,17 @@ fn genesis(topics: &Topics, knows_orders: bool) -> Record<'static> {
     }
 }
 
+/// What these layers are, or what is wrong with them.
+pub fn policy(layers: &[&str]) -> Result<Checked, Vec<String>> {
+    let mut files = Files::default();
+    for (number, layer) in layers.iter().enumerate() {
+        let name = if number == 0 { "boundary.yaml" } else { "boundary.more.yaml" };
+        files.insert(&format!("playbooks/{name}"), Source::new(name, *layer), None);
+    }
+    files.insert("playbooks/p.yaml", Source::new("p.yaml", PLAYBOOK), None);
+    load(&files).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
 impl Rig {
     /// A lane of the partition that the NHI `nhi` is of.
     pub fn new(nhi: &str, knows_orders: bool) -> Self {
@@ -100,10 +111,7 @@ impl Rig {
     }
 
     pub fn under(boundary: &str, nhi: &str, knows_orders: bool) -> Self {
-        let mut files = Files::default();
-        files.insert("playbooks/boundary.yaml", Source::new("boundary.yaml", boundary), None);
-        files.insert("playbooks/p.yaml", Source::new("p.yaml", PLAYBOOK), None);
-        let checked = load(&files).map_err(|problems| format!("{problems:#?}")).unwrap();
+        let checked = policy(&[boundary]).map_err(|problems| format!("{problems:#?}")).unwrap();
         let terms = Terms {
             active: Active::unsigned(&checked.policy, 1),
             topics: Topics::new("t", PARTITIONS),
