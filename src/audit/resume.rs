@@ -62,7 +62,8 @@ impl Parsed<'_> {
 /// Decides from the log alone where a chain goes on.
 ///
 /// `tail` is every readable record from some offset up to the high watermark, in order; `complete`
-/// says that nothing is in front of it. The chain accounts for every topic that its `next_in` names.
+/// says that nothing is in front of it. The chain accounts for every topic that its `next_in`
+/// names.
 pub fn resume<S: Folded>(
     chain: &str,
     tail: &[Link],
@@ -180,8 +181,8 @@ fn has_outputs(record: &Record<'_>) -> bool {
     record.kind == Kind::Revision || record.timer.as_ref().is_some_and(ends)
 }
 
-/// Records whose input offset the group has not committed, and revisions and ends of exceptions after
-/// the committed head, oldest first.
+/// Records whose input offset the group has not committed, and revisions and ends of exceptions
+/// after the committed head, oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],

@@ -52,7 +52,6 @@ pub(super) fn layer(
     let pass_unknown = reader.pass_unknown(&mut fields);
     let (escalate_hours, suppress_hours) = reader.hours(&mut fields);
     let obligations = fields.get("obligations").map(|node| obligations(node, reader.problems));
-    let at = fields.at.clone();
     fields.finish(problems);
     let name = name?;
     protected.iter_mut().for_each(|each| each.label = format!("protected:{name}/{}", each.id));
@@ -61,7 +60,7 @@ pub(super) fn layer(
         stop_label: format!("stop:{name}"),
         name,
         owner: owner?,
-        at,
+        at: node.at.clone(),
         is_base: default.is_some(),
         default: match default {
             Some(default) => Some(default?),
