@@ -65,7 +65,7 @@ fn what_names_nobody_is_a_mistake_at_its_place() {
         ("roles: {a: [x, x]}\n", "boundary.yaml:5:16: `x` is there already"),
         ("roles: {a: [x]}\norders: {ack: []}\n", "boundary.yaml:6:15: `ack` is empty"),
         ("roles: {a: [1]}\n", "boundary.yaml:5:13: must be the name of a person"),
-        ("orders: {aks: [a]}\n", "unknown key `aks`, did you mean `ack`?"),
+        ("orders: {aks: [a]}\n", "unknown key `aks`; known here: ack, assign"),
         (
             "roles: {a: [x]}\norders: {except: {requester: a, approver: a, max: 1h, emergency_max: 2h}}\n",
             "`emergency_max` is longer than `max`",
