@@ -9,25 +9,25 @@ use crate::case::{
 };
 
 #[derive(Args)]
-pub(in super::super) struct Ack {
+pub(in crate::cli) struct Ack {
     #[command(flatten)]
     pub(super) making: Making,
 }
 
 #[derive(Args)]
-pub(in super::super) struct Release {
+pub(in crate::cli) struct Release {
     #[command(flatten)]
     pub(super) making: Making,
 }
 
 #[derive(Args)]
-pub(in super::super) struct Reopen {
+pub(in crate::cli) struct Reopen {
     #[command(flatten)]
     pub(super) making: Making,
 }
 
 #[derive(Args)]
-pub(in super::super) struct Assign {
+pub(in crate::cli) struct Assign {
     #[command(flatten)]
     pub(super) making: Making,
     /// Who gets it
@@ -52,7 +52,7 @@ enum PartArg {
 }
 
 #[derive(Args)]
-pub(in super::super) struct Close {
+pub(in crate::cli) struct Close {
     #[command(flatten)]
     pub(super) making: Making,
     #[arg(long, value_enum)]
@@ -72,7 +72,7 @@ pub(in super::super) struct Close {
 }
 
 #[derive(Args)]
-pub(in super::super) struct Except {
+pub(in crate::cli) struct Except {
     #[command(flatten)]
     pub(super) making: Making,
     #[arg(long)]
