@@ -19,6 +19,9 @@ const MESSAGE_BYTES_MAX: &str = "8388608";
 /// Of an order, whose record stays for ever.
 const ORDER_BYTES_MAX: &str = "131072";
 
+/// Brokers that make a hundred partitions at once, on disks that are busy.
+const LEADERS_MAX: Duration = Duration::from_secs(60);
+
 /// A little more than the session of a member.
 const MEMBERSHIP_MAX: Duration = Duration::from_secs(40);
 
@@ -98,10 +101,13 @@ pub fn create(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
             check_count(&spec.name, found, spec.partitions)?;
         }
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut made) = (Vec::new(), Vec::new());
     for (spec, created) in specs.iter().zip(admin.create(&specs)?) {
         let what = match created {
-            Created::Made => "created",
+            Created::Made => {
+                made.push(spec);
+                "created"
+            }
             Created::Existed => "exists",
             Created::Refused(why) => {
                 return Err(Failure::Ended(format!(
@@ -113,6 +119,7 @@ pub fn create(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Failure> {
         lines.push(format!("{what} topic {} ({} partitions)", spec.name, spec.partitions));
     }
     wait_for(&admin, &specs)?;
+    wait_for_leaders(cluster, &made)?;
     lines.extend(begin(cluster, plan, &admin)?);
     Ok(lines)
 }
@@ -127,6 +134,23 @@ fn wait_for(admin: &Admin, specs: &[TopicSpec]) -> Result<(), Failure> {
                 return Err(Failure::Ended(format!("topic `{}` does not show up", spec.name)));
             }
             std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing can be asked of a partition before it has one.
+fn wait_for_leaders(cluster: &Cluster, made: &[&TopicSpec]) -> Result<(), Failure> {
+    let log = LogReader::connect(&cluster.settings, &cluster.group("topics"))?;
+    let until = Instant::now() + LEADERS_MAX;
+    for spec in made {
+        for partition in 0..spec.partitions {
+            while let Err(doubt) = log.high(&spec.name, partition) {
+                if matches!(doubt, Doubt::Refused(_)) || Instant::now() >= until {
+                    return Err(doubt.into());
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
     }
     Ok(())

@@ -5,8 +5,8 @@ use super::repair::{Repair, repairs};
 use super::worked::worked;
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
-    Alert, Because, Blocked, BoundaryVerdict, Decision, Escalate, Field, Id, Millis, Origin,
-    Priority, Revised, Ruling, Shadow, Unreadable, Value, id_of,
+    Alert, Because, Blocked, BoundaryVerdict, Change, Decision, Escalate, Field, Id, Millis,
+    Origin, Priority, Revised, Ruling, Shadow, Spread, Unreadable, Value, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -50,7 +50,17 @@ struct Case<'r> {
     first_seen: Millis,
     last_seen: Millis,
     count: i64,
+    detectors: &'r Spread,
+    repositories: &'r Spread,
+    sources: &'r Spread,
+    /// Cases of the same NHI or the same value that are not this one.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    related_cases: &'r [Id],
     summary: String,
+    /// From 1, for whatever reason the case comes again; with `case_id` the key of a delivery.
+    case_revision: u32,
+    /// Why it comes.
+    changed: &'r [Change],
     /// From 1, where this takes the place of what the queue had of the alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<u32>,
@@ -84,6 +94,25 @@ struct Case<'r> {
     record: Named<'r>,
 }
 
+/// What has become of a case that people have; what it does not say is as it was.
+#[derive(Serialize)]
+struct Notice<'r> {
+    v: u32,
+    case_id: &'r str,
+    first_seen: Millis,
+    last_seen: Millis,
+    count: i64,
+    summary: String,
+    case_revision: u32,
+    changed: &'r [Change],
+    state: &'static str,
+    queue: &'r str,
+    priority: Priority,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack_by: Option<Millis>,
+    record: Named<'r>,
+}
+
 /// A containment that was ruled and that the boundary permitted. Nothing executes it yet.
 #[derive(Serialize)]
 struct Action<'r> {
@@ -114,8 +143,11 @@ struct DeadLetter<'r> {
 /// Everything that follows from one record, in a fixed order; beside it stands its [`finding`].
 pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Output)) {
     worked(record, appended, emit);
-    let (Some(decision), Some(alert_id)) = (&record.ruling, &record.alert_id) else { return };
     let named = || Named::of(record, appended);
+    let (Some(decision), Some(alert_id)) = (&record.ruling, &record.alert_id) else {
+        emit_notice(record, named(), emit);
+        return;
+    };
     let mut put = |topic: String, key: &str, value: Result<Vec<u8>, serde_json::Error>| {
         // Our own types always serialize; an empty value would be a tombstone and is never sent.
         if let Ok(value) = value {
@@ -132,8 +164,7 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
     let nhi = nhi(record).unwrap_or(alert_id);
     if let Some(mut case) = case(record, decision, named()) {
         put(format!("{CASES_PREFIX}{}", case.queue), nhi, written(&case));
-        let left = record.revised.as_ref().map(|revised| &*revised.standing.queue);
-        if let Some(left) = left.filter(|left| *left != case.queue) {
+        if let Some(left) = record.told.as_ref().and_then(|told| told.left.as_deref()) {
             case.state = "moved";
             put(format!("{CASES_PREFIX}{left}"), nhi, written(&case));
         }
@@ -153,6 +184,32 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
             record: named(),
         };
         put(ACTIONS.to_owned(), &escalate.target, written(&action));
+    }
+}
+
+/// What people get of a case without an alert.
+fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Output)) {
+    let Some(told) = &record.told else { return };
+    let about: Vec<&str> = told.changed.iter().map(|change| change.about()).collect();
+    let nhi = told.nhi.as_deref().unwrap_or("unknown");
+    let notice = Notice {
+        v: 1,
+        case_id: &told.case_id,
+        first_seen: told.first_seen,
+        last_seen: told.last_seen,
+        count: told.count,
+        summary: format!("{}: {nhi}", about.join(", ")),
+        case_revision: told.revision,
+        changed: &told.changed,
+        state: told.state.code(),
+        queue: &told.queue,
+        priority: told.priority,
+        ack_by: told.ack_by,
+        record: named,
+    };
+    let key = told.nhi.as_deref().unwrap_or(&told.case_id).to_owned();
+    if let Ok(value) = written(&notice) {
+        emit(Output { topic: format!("{CASES_PREFIX}{}", told.queue), key, value });
     }
 }
 
@@ -181,29 +238,33 @@ fn case<'r>(
     decision: &'r Decision<'_>,
     named: Named<'r>,
 ) -> Option<Case<'r>> {
-    let counters = record.counters.as_ref()?;
+    let told = record.told.as_ref()?;
     let alert = record.alert.as_deref()?;
-    let (state, ack_by, held_until) = match &decision.fate {
-        Ruling::Route(route) => ("new", route.ack_by, None),
-        Ruling::Escalate(escalate) => ("escalated", escalate.ack_by, None),
-        Ruling::Hold(hold) => ("held", None, Some(hold.until)),
-        Ruling::Suppress(_) | Ruling::DeadLetter(_) => return None,
+    let held_until = match &decision.fate {
+        Ruling::Hold(hold) => Some(hold.until),
+        _ => None,
     };
     Some(Case {
         v: 1,
-        case_id: &counters.case_id,
+        case_id: &told.case_id,
         correlation_id: record.correlation_id.as_deref().unwrap_or_default(),
         alert_ids: [record.alert_id.as_deref().unwrap_or_default()],
-        first_seen: counters.first_seen,
-        last_seen: record.at,
-        count: counters.seen,
+        first_seen: told.first_seen,
+        last_seen: told.last_seen,
+        count: told.count,
+        detectors: &told.detectors,
+        repositories: &told.repositories,
+        sources: &told.sources,
+        related_cases: &told.related,
         summary: summary(alert, decision),
+        case_revision: told.revision,
+        changed: &told.changed,
         revision: record.revision,
         revised: record.revised.as_ref(),
-        state,
-        queue: decision.fate.queue()?,
-        priority: decision.fate.priority()?,
-        ack_by,
+        state: told.state.code(),
+        queue: &told.queue,
+        priority: told.priority,
+        ack_by: told.ack_by,
         held_until,
         reason: decision.reason.code(),
         playbook: &decision.playbook,

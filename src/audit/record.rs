@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Counters, Decision, Id, Millis, OrderedCase, Origin, Refusal, Revised, Wait,
+    Alert, Counters, Decision, Id, Millis, OrderedCase, Origin, Refusal, Revised, Sighting, Told,
+    Wait,
 };
 
 pub const VERSION: u32 = 1;
@@ -150,10 +151,16 @@ pub struct Record<'a> {
     pub waits: Vec<Wait<'a>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub counters: Option<Counters>,
+    /// What the alert adds to windows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub windows: Vec<Sighting>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<PolicyRef<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub ruling: Option<Cow<'a, Decision<'a>>>,
+    /// Nothing where people have this already: a repeat is only counted.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub told: Option<Told<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub genesis: Option<Genesis<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
@@ -283,9 +290,9 @@ pub struct SnapshotRef<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer<'a> {
     pub due: Millis,
-    /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. `exception_over`:
-    /// an accepted risk has come to its end, and its case is people's again. Later `ack_due`,
-    /// `suppression_over` and `containment_over`.
+    /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. `ack_due`: nobody
+    /// acknowledged a case in time. `exception_over`: an accepted risk has come to its end, and its
+    /// case is people's again. Later `suppression_over` and `containment_over`.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
     /// The case as the end of its exception leaves it.
@@ -399,8 +406,10 @@ impl<'a> Record<'a> {
             facts: Vec::new(),
             waits: Vec::new(),
             counters: None,
+            windows: Vec::new(),
             policy: None,
             ruling: None,
+            told: None,
             genesis: None,
             recovery: None,
             void: Vec::new(),

@@ -178,11 +178,12 @@ fn covers(first: &Record<'_>, committed: &Committed, head: &Head) -> bool {
 /// Of a record that no message of an input topic led to.
 fn has_outputs(record: &Record<'_>) -> bool {
     let ends = |timer: &super::Timer<'_>| timer.case.is_some();
-    record.kind == Kind::Revision || record.timer.as_ref().is_some_and(ends)
+    let is_told = record.kind == Kind::Revision || record.told.is_some();
+    is_told || record.timer.as_ref().is_some_and(ends)
 }
 
-/// Records whose input offset the group has not committed, and revisions and ends of exceptions
-/// after the committed head, oldest first.
+/// Records whose input offset the group has not committed, and those without an input that have
+/// outputs and stand after the committed head, oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],

@@ -32,6 +32,12 @@ impl Decimal {
         Some(Self { value, scale: u32::try_from(fraction.len()).ok()? })
     }
 
+    /// Nothing when it has too many digits.
+    pub fn thousandths(value: i64) -> Option<Self> {
+        let (sign, digits) = (if value < 0 { "-" } else { "" }, value.unsigned_abs());
+        Self::parse(&format!("{sign}{}.{:03}", digits / 1000, digits % 1000))
+    }
+
     fn at_scale(self, scale: u32) -> i128 {
         i128::from(self.value) * i128::from(10_i64.pow(scale))
     }

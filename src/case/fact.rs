@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Id, Millis, Type, Value, Why};
+use super::{Field, Id, Millis, Reading, Type, Value, Why};
 
 /// What one lookup gives: known with its values, absent, or unknown with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,11 +94,40 @@ pub struct Counters {
     /// Of the playbook's `group.by` values; nothing when one of them is missing (INV-11).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub group: Option<Id>,
-    /// Alerts of this group in this episode, this one included.
+    /// The same with the credential's fingerprint in place of its id, where the alert has both.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub also: Option<Id>,
+    /// Alerts of this case, this one included.
     pub seen: i64,
     pub first_seen: Millis,
     /// The episode ends when this long passes without an alert.
     pub window_ms: i64,
+    /// Alerts of the same detector that playbooks suppressed in this hour, before this one.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub suppressed: i64,
+    /// What the ruling's playbooks see of their windows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub windows: Vec<Reading>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &i64) -> bool {
+    *count == 0
+}
+
+/// What an alert is grouped by: the case that has one of its keys is its case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grouping {
+    pub id: Id,
+    pub also: Option<Id>,
+    pub window_ms: i64,
+}
+
+/// When a case has spread so far that people look at it again, whatever they have of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakOut {
+    pub distinct: Field,
+    pub over: u32,
 }
 
 /// One row for each enricher of the policy, by its index; nothing where the playbook asks for none.

@@ -14,13 +14,17 @@ mod reason;
 mod ruling;
 mod revision;
 mod order;
+mod told;
 mod taxonomy;
 mod techniques;
+mod window;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use decimal::Decimal;
 pub(crate) use digits::{from_base64, from_hex, hex};
-pub use fact::{CacheState, Counters, EnricherShape, FactRow, FactState, Facts};
+pub use fact::{
+    BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,
+};
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use order::{
     Act, Closed, Closing, Envelope, Excepted, Excepting, Judgement, OrderedCase, Part, Refusal,
@@ -37,4 +41,8 @@ pub use taxonomy::{
     ATTACK_VERSION, OWASP_NHI, Technique, is_technique_id, owasp_nhi_name, technique, technique_ids,
 };
 pub use time::{Millis, duration_text, parse_duration};
+pub use told::{CaseState, Change, Spread, Told};
 pub use value::{Tri, Type, Value, Why};
+pub use window::{
+    Baseline, Count, Glimpse, Look, Mark, Reading, Sighting, Spans, WindowId, WindowValue,
+};

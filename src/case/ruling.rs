@@ -27,6 +27,15 @@ impl Priority {
         }
     }
 
+    /// One step up.
+    pub fn raised(self) -> Self {
+        match self {
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|each| each.name() == name)
     }
@@ -292,6 +301,15 @@ impl Ruling<'_> {
             Self::Escalate(escalate) => Some(&escalate.queue),
             Self::Hold(hold) => Some(&hold.queue),
             Self::Suppress(_) | Self::DeadLetter(_) => None,
+        }
+    }
+
+    /// When people must have acknowledged it.
+    pub fn ack_by(&self) -> Option<Millis> {
+        match self {
+            Self::Route(route) => route.ack_by,
+            Self::Escalate(escalate) => escalate.ack_by,
+            Self::Hold(_) | Self::Suppress(_) | Self::DeadLetter(_) => None,
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Why {
     Absent,
     /// A ruling is made again from a record that does not hold the fact.
     NotRecorded,
+    /// A window no longer holds all that was in it.
+    Forgotten,
 }
 
 impl Why {
@@ -34,6 +36,7 @@ impl Why {
             Self::NoKey => "no_key",
             Self::Absent => "absent",
             Self::NotRecorded => "not_recorded",
+            Self::Forgotten => "forgotten",
         }
     }
 
@@ -47,6 +50,7 @@ impl Why {
             Self::NoKey => "the alert does not name what the source is asked by",
             Self::Absent => "there is nothing to compare",
             Self::NotRecorded => "the record does not hold it",
+            Self::Forgotten => "the window no longer holds all that was in it",
         }
     }
 }
@@ -105,6 +109,8 @@ pub enum Value<'a> {
     Unknown(Why),
     Bool(bool),
     Int(i64),
+    /// An int of which only this much is known.
+    AtLeast(i64),
     Decimal(Decimal),
     Time(Millis),
     /// Milliseconds.
@@ -139,6 +145,7 @@ impl<'a> Value<'a> {
             Self::Unknown(why) => Value::Unknown(*why),
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(value) => Value::Int(*value),
+            Self::AtLeast(value) => Value::AtLeast(*value),
             Self::Decimal(value) => Value::Decimal(*value),
             Self::Time(value) => Value::Time(*value),
             Self::Duration(value) => Value::Duration(*value),
@@ -153,6 +160,7 @@ impl<'a> Value<'a> {
             Self::Unknown(why) => Value::Unknown(why),
             Self::Bool(value) => Value::Bool(value),
             Self::Int(value) => Value::Int(value),
+            Self::AtLeast(value) => Value::AtLeast(value),
             Self::Decimal(value) => Value::Decimal(value),
             Self::Time(value) => Value::Time(value),
             Self::Duration(value) => Value::Duration(value),
@@ -184,18 +192,15 @@ fn list(text: &str) -> Option<Vec<Box<str>>> {
     Some(items.map(Into::into).collect())
 }
 
-/// As JSON: absent is `null`, unknown is `{"unknown":"why"}`, a duration is text with its unit, a
+/// As JSON: absent is `null`, unknown is `{"unknown":"why"}`, an int that may be more
+/// `{"at_least":64}`, a duration is text with its unit, a
 /// decimal is text: readers would make a float of it.
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Absent => serializer.serialize_unit(),
-            Self::Unknown(why) => {
-                use serde::ser::SerializeMap;
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("unknown", why.code())?;
-                map.end()
-            }
+            Self::Unknown(why) => serializer.collect_map([("unknown", why.code())]),
+            Self::AtLeast(value) => serializer.collect_map([("at_least", value)]),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Decimal(value) => serializer.collect_str(value),

@@ -1,15 +1,14 @@
 use std::cmp::Ordering;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use crate::case::Value;
 
-use super::Slot;
 use super::eval::{Clause, Op, Test, TextTest, within};
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;
+use super::{Expression, Slot};
 
 /// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands
 /// at the leaves.
@@ -55,7 +54,7 @@ pub enum Pattern<'c> {
     StartsWith(&'c str),
     EndsWith(&'c str),
     Contains(&'c str),
-    Matches(&'c Regex),
+    Matches(&'c Expression),
     /// A text that is no address counts as absent.
     Network(IpNet),
 }
@@ -67,7 +66,7 @@ impl Pattern<'_> {
             Self::StartsWith(part) => Some(text.starts_with(part)),
             Self::EndsWith(part) => Some(text.ends_with(part)),
             Self::Contains(part) => Some(text.contains(part)),
-            Self::Matches(pattern) => Some(pattern.is_match(text)),
+            Self::Matches(pattern) => Some(pattern.is_found(text)),
             Self::Network(network) => within(network, text),
         }
     }
@@ -89,7 +88,20 @@ impl PartialEq for Pattern<'_> {
 impl Orders {
     /// Nothing where the two can't be compared, or one of them is not there.
     pub fn hold(self, left: &Value<'_>, right: &Value<'_>) -> Option<bool> {
-        View::of(left).order(View::of(right)).map(|order| self.has(order))
+        self.settle(View::of(left).orders(View::of(right))?)
+    }
+
+    /// Whether it holds for all that is possible, or for none; nothing where it depends.
+    pub(super) fn settle(self, possible: Self) -> Option<bool> {
+        let Self { less, equal, greater } = possible;
+        let each = [(less, self.less), (equal, self.equal), (greater, self.greater)];
+        let mut answers = each.into_iter().filter(|(is_possible, _)| *is_possible);
+        let (_, first) = answers.next()?;
+        answers.all(|(_, holds)| holds == first).then_some(first)
+    }
+
+    pub(super) fn only(order: Ordering) -> Self {
+        Self { less: order.is_lt(), equal: order.is_eq(), greater: order.is_gt() }
     }
 
     pub fn has(self, order: Ordering) -> bool {
@@ -105,7 +117,7 @@ impl Orders {
         Self { less: self.greater, equal: self.equal, greater: self.less }
     }
 
-    fn of(relation: Relation) -> Self {
+    pub(super) fn of(relation: Relation) -> Self {
         let (less, equal, greater) = match relation {
             Relation::Equal => (false, true, false),
             Relation::NotEqual => (true, false, true),
@@ -174,7 +186,7 @@ impl TextTest {
                 Ok(part) => Atom::Pattern(of, Pattern::Contains(part)),
                 Err(_) => Atom::Other,
             },
-            Self::Matches(regex) => Atom::Pattern(of, Pattern::Matches(regex)),
+            Self::Matches(pattern) => Atom::Pattern(of, Pattern::Matches(pattern)),
             Self::Not(test) => match &**test {
                 Self::Is(is) => Atom::Compare(of, Orders::of(Relation::NotEqual), text(is)),
                 _ => Atom::Other,

@@ -1,6 +1,5 @@
 use ipnet::IpNet;
 use memchr::memmem::Finder;
-use regex::{Regex, RegexBuilder};
 
 use crate::case::{Millis, Type, Value, Why, parse_duration};
 use crate::text::suggestion;
@@ -10,7 +9,7 @@ use super::eval::{Test, TextTest};
 use super::operand::Operand;
 use super::parse::{Expr, Node};
 use super::table::{Function, Relation, Sign, Takes, What};
-use super::{PATTERN_BYTES_MAX, PATTERNS_MAX, Slot};
+use super::{Expression, PATTERNS_MAX, Slot};
 
 /// An argument as the table wants it.
 pub(super) enum Given<'e> {
@@ -65,9 +64,10 @@ impl Check<'_> {
                 self.name(argument, path).map(|(slot, _)| Given::Name(slot))
             }
             (Takes::Fact, Node::Name(path)) => match self.name(argument, path)? {
-                (slot @ Slot::Fact { .. }, _) => Some(Given::Name(slot)),
+                (slot, _) if slot.can_be_unknown() => Some(Given::Name(slot)),
                 _ => {
-                    let message = format!("only a fact is ever unknown: write !has({path})");
+                    let message =
+                        format!("only a fact or a window is ever unknown: write !has({path})");
                     self.mistake(argument, message);
                     None
                 }
@@ -207,15 +207,11 @@ impl Check<'_> {
         }
     }
 
-    fn pattern(&mut self, text: &str) -> Result<Regex, Unfit> {
+    fn pattern(&mut self, text: &str) -> Result<Expression, Unfit> {
         if !self.problems.spend(&self.start.path, "patterns", PATTERNS_MAX) {
             return Err(Unfit::TooMany);
         }
-        let pattern = RegexBuilder::new(text)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
-            .build();
-        pattern.map_err(|error| match error {
+        Expression::compile(text).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => Unfit::TooLarge,
             _ => Unfit::NoPattern,
         })

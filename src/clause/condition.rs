@@ -78,13 +78,13 @@ impl Condition {
 
     /// Every clause with what it saw (INV-3).
     pub fn because(&self, scope: &Scope<'_>) -> Vec<Because<'_>> {
-        self.clauses().into_iter().map(|clause| clause.because(scope)).collect()
+        let clauses = self.clauses().into_iter();
+        clauses.map(|clause| clause.because(clause.eval(scope), scope)).collect()
     }
 
-    /// The first clause that made it false or unknown; nothing when it holds.
-    pub fn first_failing(&self, scope: &Scope<'_>) -> Option<&Clause> {
-        let (verdict, clause) = self.root.first(scope);
-        clause.filter(|_| verdict != Tri::True)
+    /// As `eval`, with the first clause that came to the same; it is there unless it is true.
+    pub fn eval_with_first(&self, scope: &Scope<'_>) -> (Tri, Option<&Clause>) {
+        self.root.first(scope)
     }
 
     /// The names for whose sake it is unknown; empty when it is not.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use memchr::memmem::Finder;
-use regex::Regex;
 
 use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
 use crate::text::At;
@@ -12,7 +11,7 @@ use crate::text::At;
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;
-use super::{Name, Scope, Slot};
+use super::{Expression, Name, Orders, Scope, Slot};
 
 /// One compiled condition, with the words it was written in.
 #[derive(Debug, Clone)]
@@ -54,7 +53,7 @@ pub(super) enum TextTest {
     StartsWith(Box<str>),
     EndsWith(Box<str>),
     Contains(Box<Finder<'static>>),
-    Matches(Regex),
+    Matches(Expression),
     Not(Box<TextTest>),
     Any(Box<[TextTest]>),
     All(Box<[TextTest]>),
@@ -72,26 +71,11 @@ pub(super) const STACK_MAX: usize = 64;
 
 impl Clause {
     /// Does not allocate, does not fail, sees nothing but the scope.
+    #[inline]
     pub fn eval(&self, scope: &Scope<'_>) -> Tri {
-        if let [Op::Leaf { test, negated }] = &*self.ops {
-            return test.eval(*negated, scope);
-        }
-        let mut stack = 0_u128;
-        for op in &self.ops {
-            let value = match op {
-                Op::Leaf { test, negated } => rank(test.eval(*negated, scope)),
-                Op::And | Op::Or => {
-                    let (right, left) = (stack & 3, stack >> 2 & 3);
-                    stack >>= 4;
-                    if matches!(op, Op::And) { left.min(right) } else { left.max(right) }
-                }
-            };
-            stack = stack << 2 | value;
-        }
-        match stack {
-            2 => Tri::True,
-            0 => Tri::False,
-            _ => Tri::Unknown,
+        match &*self.ops {
+            [Op::Leaf { test, negated }] => test.eval(*negated, scope),
+            ops => join(ops, scope),
         }
     }
 
@@ -130,8 +114,9 @@ impl Clause {
         self.names.iter().map(seen).collect()
     }
 
-    pub fn because<'s>(&'s self, scope: &Scope<'_>) -> Because<'s> {
-        let verdict = match self.eval(scope) {
+    /// `found` is what it came to.
+    pub fn because<'s>(&'s self, found: Tri, scope: &Scope<'_>) -> Because<'s> {
+        let verdict = match found {
             Tri::True => Verdict::True,
             Tri::False => Verdict::False,
             Tri::Unknown => Verdict::Unknown,
@@ -157,7 +142,39 @@ impl Clause {
 }
 
 pub(crate) fn json(value: &Value<'_>) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    match value {
+        Value::Text(text) if stands_as_it_is(text) => ["\"", text, "\""].concat(),
+        _ => serde_json::to_string(value).unwrap_or_default(),
+    }
+}
+
+/// Whether nothing in it is escaped in JSON, as in most texts; no early end, so that many bytes
+/// are looked at at once.
+fn stands_as_it_is(text: &str) -> bool {
+    text.bytes()
+        .fold(true, |so_far, byte| so_far & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
+}
+
+/// Apart, so that a clause of one test does not pay for its stack.
+#[inline(never)]
+fn join(ops: &[Op], scope: &Scope<'_>) -> Tri {
+    let mut stack = 0_u128;
+    for op in ops {
+        let value = match op {
+            Op::Leaf { test, negated } => rank(test.eval(*negated, scope)),
+            Op::And | Op::Or => {
+                let (right, left) = (stack & 3, stack >> 2 & 3);
+                stack >>= 4;
+                if matches!(op, Op::And) { left.min(right) } else { left.max(right) }
+            }
+        };
+        stack = stack << 2 | value;
+    }
+    match stack {
+        2 => Tri::True,
+        0 => Tri::False,
+        _ => Tri::Unknown,
+    }
 }
 
 fn rank(value: Tri) -> u128 {
@@ -201,36 +218,32 @@ impl Test {
             Self::Unknown(..) => Found::Unknown,
             Self::Is(slot) => match scope.view(*slot) {
                 View::Bool(value) => Found::Holds(value),
-                other => missing(other),
-            },
-            Self::Text(of, test) => match of.read(scope) {
-                View::Text(text) => Found::Holds(test.holds(text)),
-                other => missing(other),
-            },
-            Self::Compare(left, relation, right) => {
-                compare(left.read(scope), *relation, right.read(scope))
-            }
-            Self::In(of, list) => match of.read(scope) {
-                value if value.is_present() => {
-                    Found::Holds(list.iter().any(|item| View::of(item) == value))
-                }
-                other => missing(other),
-            },
-            Self::InList(of, list) => match (of.read(scope), list.read(scope)) {
-                (View::Text(text), View::List(items)) => {
-                    Found::Holds(items.iter().any(|item| **item == *text))
-                }
-                (View::Absent, _) | (_, View::Absent) => Found::Absent,
+                View::Absent => Found::Absent,
                 _ => Found::Unknown,
             },
-            Self::Exists(of, test) => match of.read(scope) {
-                View::List(items) => Found::Holds(items.iter().any(|item| test.holds(item))),
+            Self::Text(of, test) => match of.stored(scope) {
+                Some(Value::Text(text)) => Found::Holds(test.holds(text)),
                 other => missing(other),
             },
-            Self::Cidr(of, network) => match of.read(scope) {
+            Self::Compare(left, relation, right) => compare(left, *relation, right, scope),
+            Self::In(of, list) => among(of, list, scope),
+            Self::InList(of, list) => match (of.stored(scope), list.stored(scope)) {
+                (Some(Value::Text(text)), Some(Value::List(items))) => {
+                    Found::Holds(items.iter().any(|item| **item == **text))
+                }
+                (Some(Value::Absent), _) | (_, Some(Value::Absent)) => Found::Absent,
+                _ => Found::Unknown,
+            },
+            Self::Exists(of, test) => match of.stored(scope) {
+                Some(Value::List(items)) => Found::Holds(items.iter().any(|item| test.holds(item))),
+                other => missing(other),
+            },
+            Self::Cidr(of, network) => match of.stored(scope) {
                 // A text that is no address is as good as none: it is in no network and out of
                 // none.
-                View::Text(text) => within(network, text).map_or(Found::Absent, Found::Holds),
+                Some(Value::Text(text)) => {
+                    within(network, text).map_or(Found::Absent, Found::Holds)
+                }
                 other => missing(other),
             },
         }
@@ -258,7 +271,7 @@ impl TextTest {
             Self::StartsWith(part) => text.starts_with(&**part),
             Self::EndsWith(part) => text.ends_with(&**part),
             Self::Contains(part) => part.find(text.as_bytes()).is_some(),
-            Self::Matches(pattern) => pattern.is_match(text),
+            Self::Matches(pattern) => pattern.is_found(text),
             Self::Not(test) => !test.holds(text),
             Self::Any(tests) => tests.iter().any(|test| test.holds(text)),
             Self::All(tests) => tests.iter().all(|test| test.holds(text)),
@@ -267,20 +280,36 @@ impl TextTest {
 }
 
 /// Nothing when the text is no address.
+#[inline(never)]
 pub(super) fn within(network: &IpNet, text: &str) -> Option<bool> {
     text.parse::<IpAddr>().ok().map(|address| network.contains(&address.to_canonical()))
 }
 
-/// A value of another type than declared can't be compared: unknown, toward people.
-fn missing(value: View<'_>) -> Found {
-    if value == View::Absent { Found::Absent } else { Found::Unknown }
+/// A value of another type than declared can't be compared: unknown, toward people. Texts and
+/// lists are never calculated, so they are always stored.
+fn missing(value: Option<&Value<'_>>) -> Found {
+    if let Some(Value::Absent) = value { Found::Absent } else { Found::Unknown }
 }
 
-#[inline]
-fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
+#[inline(never)]
+fn among(of: &Operand, list: &[Value<'_>], scope: &Scope<'_>) -> Found {
+    match of.read(scope) {
+        View::Absent => Found::Absent,
+        View::Unknown | View::AtLeast(_) => Found::Unknown,
+        value => Found::Holds(list.iter().any(|item| View::of(item) == value)),
+    }
+}
+
+#[inline(never)]
+fn compare(left: &Operand, relation: Relation, right: &Operand, scope: &Scope<'_>) -> Found {
+    let (left, right) = (left.read(scope), right.read(scope));
     let Some(order) = left.order(right) else {
-        let is_absent = left == View::Absent || right == View::Absent;
-        return if is_absent { Found::Absent } else { Found::Unknown };
+        if left == View::Absent || right == View::Absent {
+            return Found::Absent;
+        }
+        let possible = left.orders(right);
+        let settled = possible.and_then(|possible| Orders::of(relation).settle(possible));
+        return settled.map_or(Found::Unknown, Found::Holds);
     };
     Found::Holds(match relation {
         Relation::Equal => order == Ordering::Equal,
@@ -290,4 +319,19 @@ fn compare(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
         Relation::Greater => order == Ordering::Greater,
         Relation::GreaterOrEqual => order != Ordering::Less,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stands_in_json_as_its_library_writes_it() {
+        for c in (0..0x250).filter_map(char::from_u32) {
+            for text in [format!("{c}"), format!("arn:aws:iam::{c}123456789012:user")] {
+                let expected = serde_json::to_string(&text).unwrap();
+                assert_eq!(json(&Value::Text(text.into())), expected);
+            }
+        }
+    }
 }

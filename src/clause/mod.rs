@@ -15,6 +15,7 @@ mod schema;
 mod scope;
 mod view;
 mod operand;
+mod expression;
 mod check;
 mod call;
 mod eval;
@@ -27,8 +28,9 @@ pub use check::compile;
 pub use condition::{Condition, Part};
 pub use eval::Clause;
 pub(crate) use eval::json;
+pub use expression::Expression;
 pub use reference::reference;
-pub use schema::{Name, Schema, Slot};
+pub use schema::{Name, Schema, Slot, WindowShape};
 pub use scope::Scope;
 
 /// Longest condition read. LIMIT: bounds the tokens, and with them the work of one `check`.

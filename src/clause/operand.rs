@@ -18,6 +18,21 @@ pub(super) enum Operand {
 impl Operand {
     #[inline]
     pub fn read<'s>(&'s self, scope: &Scope<'s>) -> View<'s> {
+        self.stored(scope).map_or_else(|| self.calculate(scope), View::of)
+    }
+
+    /// The value where it stands; nothing where it is calculated.
+    #[inline]
+    pub fn stored<'s>(&'s self, scope: &Scope<'s>) -> Option<&'s Value<'s>> {
+        match self {
+            Self::Slot(slot) => scope.stored(*slot),
+            Self::Literal(value) => Some(value),
+            Self::Age(_) | Self::Size(_) | Self::Plus(_) | Self::Minus(_) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn calculate<'s>(&'s self, scope: &Scope<'s>) -> View<'s> {
         match self {
             Self::Slot(slot) => scope.view(*slot),
             Self::Literal(value) => View::of(value),

@@ -2,7 +2,7 @@ use std::fmt::{Result, Write};
 
 use crate::case::{FIELDS, Tri, Type};
 
-use super::schema::OTHERS;
+use super::schema::{OTHERS, WINDOWS};
 use super::table::{FUNCTIONS, LITERALS, OPERATORS, Operator, Right};
 use super::{CLAUSES_MAX, DEPTH_MAX, LIST_MAX, PATTERNS_MAX, TEXT_BYTES_MAX};
 
@@ -51,6 +51,16 @@ after it no later rule suppresses (that becomes a hold) or escalates (but where 
 
 ";
 
+const OVER_WINDOWS: &str = "
+## Windows
+
+A window counts alerts over event time, by key; the playbook says which under `windows`. Its values include the alert at hand. Without
+one of the keys all of them are absent: a missing key never groups. Of what is too much to be kept, or was dropped to stay within a
+bound, only a lower bound is known: the value is shown as `{\"at_least\":64}`, and a comparison that this does not settle is unknown.
+What could still be true or false for the sake of it is unknown (`forgotten`). The boundary knows no windows, and no consent passes
+over an unknown one on the way to an escalation.
+";
+
 const NOT_CEL: &str = "
 ## Beside CEL
 
@@ -74,6 +84,7 @@ fn write(page: &mut String) -> Result {
     functions(page)?;
     page.push_str(THREE_VALUES);
     truth(page)?;
+    page.push_str(OVER_WINDOWS);
     writeln!(page, "\n## Limits\n")?;
     writeln!(
         page,
@@ -122,6 +133,15 @@ fn names(page: &mut String) -> Result {
         page,
         "| `<enricher>.<field>` | as it `provides` | a fact; the playbook declares the enricher under `facts` |"
     )?;
+    for window in &WINDOWS {
+        writeln!(
+            page,
+            "| `<window>.{}` | {} | {} |",
+            window.name,
+            window.of.of().name(),
+            window.about
+        )?;
+    }
     writeln!(
         page,
         "\nA field of the alert itself may also be written with `alert.` before it: `alert.severity`."

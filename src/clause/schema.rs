@@ -1,4 +1,4 @@
-use crate::case::{EnricherShape, FIELDS, Field, Type, field_named};
+use crate::case::{EnricherShape, FIELDS, Field, Type, WindowId, WindowValue, field_named};
 use crate::text::{At, suggestion};
 
 /// What a condition may name beside the alert's fields and the facts.
@@ -14,7 +14,7 @@ pub(super) static OTHERS: [Other; 3] = [
         path: "counters.seen",
         slot: Slot::Seen,
         of: Type::Int,
-        about: "alerts of this group so far, this one included; needs `group`",
+        about: "alerts of this case so far, this one included; needs `group`",
     },
     Other {
         path: "counters.first_seen",
@@ -30,13 +30,60 @@ pub(super) static OTHERS: [Other; 3] = [
     },
 ];
 
+/// A value of every window, by what stands behind its name.
+pub(super) struct OfWindow {
+    pub name: &'static str,
+    pub of: WindowValue,
+    pub about: &'static str,
+}
+
+pub(super) static WINDOWS: [OfWindow; 7] = [
+    OfWindow {
+        name: "count",
+        of: WindowValue::Count,
+        about: "alerts that it counts, this one included",
+    },
+    OfWindow { name: "first", of: WindowValue::First, about: "when the first of them happened" },
+    OfWindow { name: "last", of: WindowValue::Last, about: "when the last of them happened" },
+    OfWindow {
+        name: "distinct.<field>",
+        of: WindowValue::Distinct(0),
+        about: "different values of a field among them, `source.ip` as `source_ip`; needs `distinct`",
+    },
+    OfWindow {
+        name: "then.<name>",
+        of: WindowValue::Then(0),
+        about: "one of these came after one of them; needs `then`",
+    },
+    OfWindow {
+        name: "baseline",
+        of: WindowValue::Baseline,
+        about: "how many are usual in as long; absent until the key was seen for so long; needs `baseline`",
+    },
+    OfWindow {
+        name: "rate",
+        of: WindowValue::Rate,
+        about: "`count` as a multiple of `baseline`; needs `baseline`",
+    },
+];
+
 /// At the beginning of a name they are no name.
 const WORDS: [&str; 5] = ["true", "false", "null", "in", "not"];
 
-/// What conditions may name beside the alert's own fields: the enrichers, by index.
+/// What conditions may name beside the alert's own fields: the enrichers, by index, and in a
+/// playbook its windows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     pub enrichers: Vec<EnricherShape>,
+    pub windows: Vec<WindowShape>,
+}
+
+/// What a window is called and which values it has, by what stands behind its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowShape {
+    pub name: Box<str>,
+    pub id: WindowId,
+    pub provides: Vec<(String, WindowValue)>,
 }
 
 /// Where a value is read from.
@@ -50,6 +97,10 @@ pub enum Slot {
     },
     Seen,
     FirstSeen,
+    Window {
+        id: WindowId,
+        of: WindowValue,
+    },
     /// In conditions alone, since nothing is proved or grouped by it.
     Now,
 }
@@ -67,8 +118,13 @@ impl Slot {
     pub fn enricher(self) -> Option<usize> {
         match self {
             Self::Fact { enricher, .. } => Some(enricher),
-            Self::Field(_) | Self::Seen | Self::FirstSeen | Self::Now => None,
+            Self::Field(_) | Self::Seen | Self::FirstSeen | Self::Window { .. } | Self::Now => None,
         }
+    }
+
+    /// Whether its value can be unknown: what an alert says is there or not.
+    pub fn can_be_unknown(self) -> bool {
+        matches!(self, Self::Fact { .. } | Self::Window { .. })
     }
 }
 
@@ -86,19 +142,28 @@ impl Schema {
         shape.provides.get(field).map(|(_, of)| (Slot::Fact { enricher, field }, *of))
     }
 
+    /// `<window>.<value>`
+    fn window(&self, path: &str) -> Option<(Slot, Type)> {
+        let (name, value) = path.split_once('.')?;
+        let shape = self.windows.iter().find(|shape| *shape.name == *name)?;
+        let (_, of) = shape.provides.iter().find(|(provided, _)| provided == value)?;
+        Some((Slot::Window { id: shape.id, of: *of }, of.of()))
+    }
+
     /// What a condition may name.
     pub(super) fn name(&self, path: &str) -> Option<(Slot, Type)> {
         let other = OTHERS.iter().find(|other| other.path == path);
         other.map(|other| (other.slot, other.of)).or_else(|| self.find(path))
     }
 
-    /// An alert's field, a counter or a fact. The alert's names win.
+    /// An alert's field, a counter, a fact or a window's value. The alert's names win.
     pub fn find(&self, path: &str) -> Option<(Slot, Type)> {
         if let Some(field) = field_named(path) {
             return Some((Slot::Field(field), field.of()));
         }
         let counter = OTHERS.iter().find(|other| other.path == path && other.slot != Slot::Now);
-        counter.map(|counter| (counter.slot, counter.of)).or_else(|| self.fact(path))
+        let counter = counter.map(|counter| (counter.slot, counter.of));
+        counter.or_else(|| self.fact(path)).or_else(|| self.window(path))
     }
 
     /// Why an enricher may not be called so, if it may not.
@@ -110,6 +175,11 @@ impl Schema {
         if WORDS.contains(&name) {
             return Some(format!("`{name}` has a meaning in conditions, choose another name"));
         }
+        Self::word_problem(name)
+    }
+
+    /// Why it can't be a part of a name, if it can't.
+    pub fn word_problem(name: &str) -> Option<String> {
         let mut chars = name.chars();
         let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase());
         if starts && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
@@ -126,9 +196,20 @@ impl Schema {
             let hint = suggestion(path, paths.iter().map(String::as_str));
             return format!("`{}` provides no `{path}`{hint}", shape.name);
         }
+        let begins = |shape: &&WindowShape| {
+            path == &*shape.name
+                || path.split_once('.').is_some_and(|(name, _)| *name == *shape.name)
+        };
+        if let Some(shape) = self.windows.iter().find(begins) {
+            let paths = values_of(shape);
+            let hint = suggestion(path, paths.iter().map(String::as_str));
+            let hint = if hint.is_empty() { format!(": {}", paths.join(", ")) } else { hint };
+            return format!("window `{}` has no `{path}`{hint}", shape.name);
+        }
         let mut paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
         paths.extend(OTHERS.iter().map(|other| other.path.to_owned()));
         paths.extend(self.enrichers.iter().flat_map(paths_of));
+        paths.extend(self.windows.iter().flat_map(values_of));
         let hint = suggestion(path, paths.iter().map(String::as_str));
         if hint.is_empty() && !path.contains('.') {
             return format!("unknown name `{path}`; text stands in quotes: \"{path}\"");
@@ -139,6 +220,10 @@ impl Schema {
 
 fn paths_of(shape: &EnricherShape) -> Vec<String> {
     shape.provides.iter().map(|(name, _)| format!("{}.{name}", shape.name)).collect()
+}
+
+fn values_of(shape: &WindowShape) -> Vec<String> {
+    shape.provides.iter().map(|(value, _)| format!("{}.{value}", shape.name)).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +237,8 @@ mod tests {
         let words = ["in", "not", "true", "false", "null", "and", "or", "has", "exists", "r"];
         for name in words {
             let provides = words.map(|field| (field.to_owned(), Type::Bool)).to_vec();
-            let schema = Schema { enrichers: vec![EnricherShape { name: name.into(), provides }] };
+            let enrichers = vec![EnricherShape { name: name.into(), provides }];
+            let schema = Schema { enrichers, ..Schema::default() };
             let at = At { path: "f.yaml".into(), line: 1, column: 1 };
             let compiles =
                 |text: &str| compile(text, &at, &schema, &mut Problems::default()).is_some();

@@ -1,4 +1,6 @@
-use crate::case::{Alert, Counters, FactRow, FactState, Facts, Millis, Value, Why};
+use crate::case::{
+    Alert, Counters, FactRow, FactState, Facts, Glimpse, Millis, Reading, Value, Why, WindowId,
+};
 
 use super::Slot;
 use super::view::View;
@@ -25,24 +27,37 @@ impl<'s> Scope<'s> {
             Slot::Now => Value::Time(self.now),
             Slot::Seen => self.counter(|counters| Value::Int(counters.seen)),
             Slot::FirstSeen => self.counter(|counters| Value::Time(counters.first_seen)),
+            Slot::Window { id, of } => match self.reading(id) {
+                Some(reading) => reading.value(of),
+                None => Value::Unknown(Why::NotRecorded),
+            },
         }
     }
 
     /// As `read`, for comparing.
     #[inline]
     pub(super) fn view(&self, slot: Slot) -> View<'s> {
+        self.stored(slot).map_or_else(|| self.counted(slot), View::of)
+    }
+
+    /// The value where it stands, for reading without a copy; nothing where none is stored.
+    #[inline]
+    pub(super) fn stored(&self, slot: Slot) -> Option<&'s Value<'s>> {
         match slot {
-            Slot::Field(field) => View::of(self.alert.get(field)),
+            Slot::Field(field) => Some(self.alert.get(field)),
             Slot::Fact { enricher, field } => {
-                self.fact(enricher, field).map_or(View::Unknown, View::of)
+                Some(self.fact(enricher, field).unwrap_or(&Value::Unknown(Why::Error)))
             }
+            Slot::Now | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } => None,
+        }
+    }
+
+    /// What is stored nowhere.
+    #[inline(never)]
+    fn counted(&self, slot: Slot) -> View<'s> {
+        match slot {
             Slot::Now => View::Time(self.now.0),
-            Slot::Seen | Slot::FirstSeen => match self.read(slot) {
-                Value::Int(seen) => View::Int(seen),
-                Value::Time(time) => View::Time(time.0),
-                Value::Absent => View::Absent,
-                _ => View::Unknown,
-            },
+            slot => View::of_copied(&self.read(slot)),
         }
     }
 
@@ -68,7 +83,19 @@ impl<'s> Scope<'s> {
     pub fn row(&self, slot: Slot) -> Option<&'s FactRow> {
         match slot {
             Slot::Fact { enricher, .. } => self.facts.get(enricher)?.as_deref(),
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } | Slot::Now => None,
+        }
+    }
+
+    fn reading(&self, id: WindowId) -> Option<&'s Reading> {
+        self.counters?.windows.iter().find(|reading| reading.window == id)
+    }
+
+    /// The window that a value is of.
+    pub fn glimpse(&self, slot: Slot) -> Option<&'s Glimpse> {
+        match slot {
+            Slot::Window { id, .. } => self.reading(id)?.seen.as_ref(),
+            _ => None,
         }
     }
 

@@ -433,7 +433,8 @@ mod tests {
 
     fn eval(text: &str, alert: &Alert<'_>, facts: &[FactState]) -> Tri {
         let shape = |name: &str| EnricherShape { name: name.into(), provides: provides() };
-        let schema = Schema { enrichers: vec![shape("vault"), shape("threat")] };
+        let enrichers = vec![shape("vault"), shape("threat")];
+        let schema = Schema { enrichers, ..Schema::default() };
         let mut problems = Problems::default();
         let at = At { path: "f.yaml".into(), line: 1, column: 1 };
         let clause = compile(text, &at, &schema, &mut problems);

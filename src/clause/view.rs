@@ -2,6 +2,8 @@ use std::cmp::Ordering;
 
 use crate::case::{Decimal, Value};
 
+use super::Orders;
+
 /// A value as conditions look at it: copied, never dropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum View<'v> {
@@ -9,6 +11,7 @@ pub(super) enum View<'v> {
     Unknown,
     Bool(bool),
     Int(i64),
+    AtLeast(i64),
     Decimal(Decimal),
     Time(i64),
     Duration(i64),
@@ -21,14 +24,35 @@ impl<'v> View<'v> {
     pub fn of(value: &'v Value<'_>) -> Self {
         match value {
             Value::Text(text) => Self::Text(text),
+            Value::List(items) => Self::List(items),
+            value => Self::of_copied(value),
+        }
+    }
+
+    /// Of a value without text in it.
+    pub fn of_copied(value: &Value<'_>) -> Self {
+        match value {
+            Value::Text(_) | Value::List(_) => Self::Unknown,
             Value::Absent => Self::Absent,
             Value::Unknown(_) => Self::Unknown,
             Value::Bool(value) => Self::Bool(*value),
             Value::Int(value) => Self::Int(*value),
+            Value::AtLeast(value) => Self::AtLeast(*value),
             Value::Decimal(value) => Self::Decimal(*value),
             Value::Time(value) => Self::Time(value.0),
             Value::Duration(value) => Self::Duration(*value),
-            Value::List(items) => Self::List(items),
+        }
+    }
+
+    /// How the two may stand to each other, where one of them is only known to be so much or more.
+    pub fn orders(self, other: Self) -> Option<Orders> {
+        match (self, other) {
+            (Self::AtLeast(least), other) => {
+                let order = Self::Int(least).order(other)?;
+                Some(Orders { less: order.is_lt(), equal: order.is_le(), greater: true })
+            }
+            (one, Self::AtLeast(_)) => other.orders(one).map(Orders::flipped),
+            (one, other) => one.order(other).map(Orders::only),
         }
     }
 

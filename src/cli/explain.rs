@@ -354,6 +354,7 @@ fn saw(seen: &Looked<'_>) -> String {
     let value = match &seen.value {
         Value::Absent => "nothing".to_owned(),
         Value::Unknown(why) => format!("unknown: {}", why.about()),
+        Value::AtLeast(least) => format!("at least {least}"),
         value => serde_json::to_string(value).unwrap_or_default(),
     };
     let mut text = format!("{} = {value}", seen.name);
@@ -363,7 +364,7 @@ fn saw(seen: &Looked<'_>) -> String {
     if let Some(age_ms) = seen.age_ms {
         text.push_str(&format!(", {} old", age_text(age_ms)));
     }
-    if let Some(detail) = seen.detail {
+    if let Some(detail) = &seen.detail {
         text.push_str(&format!(" ({detail})"));
     }
     text

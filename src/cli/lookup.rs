@@ -107,6 +107,7 @@ fn as_text(config: &EnricherConfig, row: &FactRow, now: Millis) -> Vec<String> {
             Value::Unknown(why) => format!("unknown ({}): {}", why.code(), why.about()),
             Value::Bool(value) => value.to_string(),
             Value::Int(value) => value.to_string(),
+            Value::AtLeast(value) => format!("at least {value}"),
             Value::Decimal(value) => value.to_string(),
             Value::Time(value) => value.to_string(),
             Value::Duration(value) => duration_text(*value),

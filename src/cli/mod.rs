@@ -6,6 +6,7 @@
 
 mod against;
 mod boundary;
+mod cases;
 mod check;
 mod decide;
 mod demo;
@@ -20,6 +21,7 @@ mod policy;
 mod schema;
 mod screen;
 mod signatures;
+mod suppressions;
 mod test;
 mod verify;
 
@@ -80,6 +82,11 @@ enum Verb {
     /// What the boundary allows, whatever the playbooks say
     #[command(subcommand)]
     Boundary(boundary::BoundaryVerb),
+    /// What the queues hold, case by case
+    #[command(subcommand)]
+    Cases(cases::CasesVerb),
+    /// What is silenced: by which rule, on what evidence, how often and until when
+    Suppressions(suppressions::Suppressions),
     /// Order something about a case, signed with your SSH key
     #[command(subcommand)]
     Order(order::OrderVerb),
@@ -168,6 +175,8 @@ pub fn main() -> ExitCode {
         Verb::Order(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),
+        Verb::Cases(verb) => verb.run(),
+        Verb::Suppressions(suppressions) => suppressions.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

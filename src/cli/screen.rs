@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::lines::shown;
 use crate::case::{
-    Again, CacheState, FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique,
+    Again, CacheState, Change, FIELDS, Millis, Why, duration_text, owasp_nhi_name, technique,
 };
 
 const WIDTH: usize = 100;
@@ -25,15 +25,8 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     page.rule(&format!("case {}", text(&case["case_id"])));
     page.wrap(&text(&case["summary"]));
     page.blank();
-    page.pair(
-        "priority",
-        &format!(
-            "{}, queue {}, {}",
-            text(&case["priority"]),
-            text(&case["queue"]),
-            text(&case["state"])
-        ),
-    );
+    let [priority, queue, state] = ["priority", "queue", "state"].map(|name| text(&case[name]));
+    page.pair("priority", &format!("{priority}, queue {queue}, {state}"));
     for (name, key) in [("acknowledge by", "ack_by"), ("held until", "held_until")] {
         page.pair_if(name, &case[key]);
     }
@@ -46,6 +39,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
             text(&case["last_seen"])
         ),
     );
+    page.spread(case);
     page.pair(
         "ruled by",
         &format!(
@@ -121,6 +115,35 @@ impl Page {
     fn pair_if(&mut self, name: &str, value: &Value) {
         if let Some(text) = value.as_str() {
             self.pair(name, text);
+        }
+    }
+
+    /// What makes it more than one alert.
+    fn spread(&mut self, case: &Value) {
+        for name in ["detectors", "repositories", "sources"] {
+            let (spread, count) = (&case[name], case[name]["count"].as_u64().unwrap_or(0));
+            let names = spread["some"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let names: Vec<&str> = names.collect();
+            if count > 1 {
+                let more = if spread["is_more"] == true { " or more" } else { "" };
+                self.pair(name, &format!("{count}{more}: {}", names.join(", ")));
+            }
+        }
+        let related: Vec<String> =
+            case["related_cases"].as_array().into_iter().flatten().map(plain).collect();
+        if !related.is_empty() {
+            self.pair("related", &related.join(", "));
+        }
+        let changed: Vec<&str> = case["changed"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|change| Change::deserialize(change).ok())
+            .map(Change::about)
+            .collect();
+        if case["case_revision"].as_u64() > Some(1) {
+            let told = format!("told {} times, now because", case["case_revision"]);
+            self.pair("news", &format!("{told} {}", changed.join("; ")));
         }
     }
 

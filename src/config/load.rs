@@ -105,7 +105,7 @@ fn enrichers(files: &Files, problems: &mut Problems) -> (Vec<EnricherConfig>, Sc
         shapes.extend(shape);
         configs.extend(config);
     }
-    (configs, Schema { enrichers: shapes })
+    (configs, Schema { enrichers: shapes, ..Schema::default() })
 }
 
 fn sources(files: &Files, wanted: Part) -> Vec<Source> {

@@ -1,57 +1,60 @@
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::budgets::Budgets;
+use super::cases::{Case, Cases, opened_by};
 use super::orders::{Orders, WrittenOrders, accepted};
 use super::waiting::{Waiting, Waits};
+use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{Counters, Id, Millis};
+use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting};
 
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
 /// which leaves out what it finds on the alerts topic.
 const RECENT_MAX: usize = 4096;
-/// Groups kept at a snapshot. LIMIT: the oldest are dropped, and their next alert opens a new case.
-const GROUPS_MAX: usize = 4096;
-
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
     recent: VecDeque<Arc<str>>,
     recent_set: HashSet<Arc<str>>,
-    groups: HashMap<Id, Group>,
+    cases: Cases,
+    budgets: Budgets,
     waits: Waits,
     orders: Orders,
+    windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Group {
-    id: Id,
-    case_id: Id,
-    seen: i64,
-    first_seen: Millis,
-    last_seen: Millis,
-    window_ms: i64,
-}
-
-impl Group {
-    fn is_over(&self, at: Millis) -> bool {
-        at.since(self.last_seen) > self.window_ms
-    }
-}
-
 /// The state as written: lists in a fixed order, so that equal states are equal bytes.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct Written<'s> {
+    v: u32,
+    recent: Vec<&'s str>,
+    cases: Vec<&'s Case>,
+    budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
+    waiting: Vec<&'s Waiting>,
+    #[serde(skip_serializing_if = "WrittenOrders::is_empty")]
+    orders: WrittenOrders,
+    windows: windows::Written,
+    policy: &'s Option<(String, i64)>,
+}
+
+/// The same being read.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct Read {
     v: u32,
     recent: Vec<Id>,
-    groups: Vec<Group>,
+    cases: Vec<Case>,
+    budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
     #[serde(skip_serializing_if = "WrittenOrders::is_empty", default)]
     orders: WrittenOrders,
+    #[serde(default)]
+    windows: windows::Written,
     policy: Option<(String, i64)>,
 }
 
@@ -61,27 +64,37 @@ impl State {
         self.recent_set.contains(alert_id)
     }
 
-    /// How often this group was seen, the alert at hand included; a missing group is never counted
-    /// with another alert (INV-11).
-    pub fn counters(&self, alert_id: &str, group: Option<(Id, i64)>, at: Millis) -> Counters {
-        let known = group.as_ref().and_then(|(id, _)| self.groups.get(id));
-        let (id, window_ms) = group.map_or((None, 0), |(id, window_ms)| (Some(id), window_ms));
-        match known.filter(|known| !known.is_over(at)) {
-            Some(known) => Counters {
-                case_id: known.case_id.clone(),
-                group: id,
-                seen: known.seen + 1,
-                first_seen: known.first_seen,
-                window_ms,
-            },
-            None => Counters {
-                case_id: crate::case::id_of("case", &[alert_id.as_bytes()]),
-                group: id,
-                seen: 1,
-                first_seen: at,
-                window_ms,
-            },
+    /// The alert's case and how often it was seen, the alert at hand included; an alert without a
+    /// key is never counted with another (INV-11).
+    pub fn counters(
+        &self,
+        alert_id: &str,
+        alert: Option<&Alert<'_>>,
+        group: Option<Grouping>,
+        at: Millis,
+    ) -> Counters {
+        let (keys, window_ms): (Vec<Id>, i64) = match &group {
+            Some(group) => {
+                ([&group.id].into_iter().chain(&group.also).cloned().collect(), group.window_ms)
+            }
+            None => (Vec::new(), 0),
+        };
+        let known = self.cases.open(&keys, at);
+        let (group, also) = group.map_or((None, None), |group| (Some(group.id), group.also));
+        Counters {
+            case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.clone()),
+            group,
+            also,
+            seen: known.map_or(0, |case| case.seen) + 1,
+            first_seen: known.map_or(at, |case| case.first_seen),
+            window_ms,
+            suppressed: alert.map_or(0, |alert| self.budgets.spent(alert, at)),
+            windows: Vec::new(),
         }
+    }
+
+    pub fn cases(&self) -> &Cases {
+        &self.cases
     }
 
     /// Hash and generation of the policy that the chain is under.
@@ -97,6 +110,10 @@ impl State {
     /// What people have ordered, and the cases they can order something about.
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     pub fn records_since_snapshot(&self) -> u64 {
@@ -115,37 +132,27 @@ impl State {
         }
     }
 
-    /// What an alert that is ruled at this time leaves behind.
-    pub fn count(&mut self, counters: &Counters, at: Millis) {
-        let Some(id) = &counters.group else { return };
-        if let Some(known) = self.groups.get_mut(id).filter(|g| g.case_id == counters.case_id) {
-            known.seen = counters.seen;
-            known.first_seen = counters.first_seen;
-            known.last_seen = at;
-            known.window_ms = counters.window_ms;
-            return;
-        }
-        let group = Group {
-            id: id.clone(),
-            case_id: counters.case_id.clone(),
-            seen: counters.seen,
-            first_seen: counters.first_seen,
-            last_seen: at,
-            window_ms: counters.window_ms,
-        };
-        self.groups.insert(id.clone(), group);
+    fn prune(&mut self, at: Millis) {
+        self.waits.prune(at);
+        self.cases.prune(at, &self.waits);
+        self.budgets.prune(at);
+        self.orders.prune(at);
+        self.windows.prune();
     }
 
-    fn prune(&mut self, at: Millis) {
-        self.groups.retain(|_, group| !group.is_over(at));
-        if self.groups.len() > GROUPS_MAX {
-            let mut ages: Vec<(Millis, Id)> =
-                self.groups.values().map(|group| (group.last_seen, group.id.clone())).collect();
-            ages.sort();
-            for (_, id) in ages.iter().take(self.groups.len() - GROUPS_MAX) {
-                self.groups.remove(id);
-            }
-        }
+    /// What an alert that is ruled at this time leaves behind.
+    pub fn count(&mut self, counters: &Counters, alert: Option<&Alert<'_>>, at: Millis) {
+        self.cases.count(counters, alert, at);
+    }
+
+    /// What its ruling leaves behind.
+    pub fn spend(&mut self, alert: &Alert<'_>, decision: &Decision<'_>, at: Millis) {
+        self.budgets.spend(alert, decision, at);
+    }
+
+    /// What it adds to windows.
+    pub fn see(&mut self, sightings: &[Sighting]) {
+        self.windows.add(sightings);
     }
 }
 
@@ -157,10 +164,15 @@ impl Folded for State {
                 if let Some(alert_id) = &record.alert_id {
                     self.remember(alert_id);
                 }
-                if let Some(counters) = &record.counters {
-                    self.count(counters, record.at);
+                // What is suppressed and has no key, nobody and nothing comes back to.
+                if let Some(counters) = &record.counters
+                    && (counters.group.is_some() || record.told.is_some())
+                {
+                    self.count(counters, record.alert.as_deref(), record.at);
                 }
+                self.budgets.apply(record);
                 self.waits.apply(record, hash);
+                self.windows.add(&record.windows);
                 self.orders.ruled(record);
             }
             Kind::Revision => {
@@ -180,8 +192,6 @@ impl Folded for State {
             }
             Kind::Snapshot => {
                 self.prune(record.at);
-                self.waits.prune(record.at);
-                self.orders.prune(record.at);
                 self.records_since_snapshot = 0;
             }
             Kind::Timer => {
@@ -198,34 +208,35 @@ impl Folded for State {
             | Kind::Heartbeat
             | Kind::Close => {}
         }
+        self.cases.tell(record);
     }
 
     fn snapshot(&mut self, at: Millis) -> String {
         self.prune(at);
-        self.waits.prune(at);
-        self.orders.prune(at);
-        let mut groups: Vec<Group> = self.groups.values().cloned().collect();
-        groups.sort_by(|a, b| a.id.cmp(&b.id));
         let written = Written {
-            v: 1,
-            recent: self.recent.iter().map(ToString::to_string).collect(),
-            groups,
-            waiting: self.waits.iter().cloned().collect(),
+            v: 2,
+            recent: self.recent.iter().map(|id| &**id).collect(),
+            cases: self.cases.written(),
+            budgets: self.budgets.written(),
+            waiting: self.waits.iter().collect(),
             orders: self.orders.written(),
-            policy: self.policy.clone(),
+            windows: self.windows.written(),
+            policy: &self.policy,
         };
         serde_json::to_string(&written).unwrap_or_default()
     }
 
     fn restore(text: &str) -> Option<Self> {
-        let written: Written = serde_json::from_str(text).ok().filter(|w: &Written| w.v == 1)?;
+        let written: Read = serde_json::from_str(text).ok().filter(|read: &Read| read.v == 2)?;
         let recent: VecDeque<Arc<str>> = written.recent.into_iter().map(Arc::from).collect();
         Some(Self {
             recent_set: recent.iter().cloned().collect(),
             recent,
-            groups: written.groups.into_iter().map(|group| (group.id.clone(), group)).collect(),
+            cases: Cases::of(written.cases),
+            budgets: Budgets::of(written.budgets),
             waits: Waits::of(written.waiting),
             orders: Orders::of(written.orders),
+            windows: Windows::restore(written.windows),
             policy: written.policy,
             records_since_snapshot: 0,
         })
@@ -239,22 +250,25 @@ mod tests {
     #[test]
     fn a_missing_group_is_never_counted_with_another() {
         let state = State::default();
-        let first = state.counters("a", None, Millis(0));
-        let second = state.counters("b", None, Millis(0));
+        let first = state.counters("a", None, None, Millis(0));
+        let second = state.counters("b", None, None, Millis(0));
         assert_ne!(first.case_id, second.case_id);
         assert_eq!((first.seen, second.seen), (1, 1));
+    }
+
+    fn group(id: &str, window_ms: i64) -> Option<Grouping> {
+        Some(Grouping { id: id.to_owned(), also: None, window_ms })
     }
 
     #[test]
     fn an_episode_ends_after_its_window() {
         let mut state = State::default();
-        let group = || Some(("g".to_owned(), 1000));
-        let first = state.counters("a", group(), Millis(0));
-        state.count(&first, Millis(0));
-        let second = state.counters("b", group(), Millis(1000));
+        let first = state.counters("a", None, group("g", 1000), Millis(0));
+        state.count(&first, None, Millis(0));
+        let second = state.counters("b", None, group("g", 1000), Millis(1000));
         assert_eq!((second.seen, &second.case_id), (2, &first.case_id));
-        state.count(&second, Millis(1000));
-        let third = state.counters("c", group(), Millis(2001));
+        state.count(&second, None, Millis(1000));
+        let third = state.counters("c", None, group("g", 1000), Millis(2001));
         assert_eq!(third.seen, 1);
         assert_ne!(third.case_id, first.case_id);
     }
@@ -264,14 +278,11 @@ mod tests {
         let mut state = State::default();
         for n in 0..(RECENT_MAX + 10) {
             state.remember(&format!("alert {n}"));
-            let counters = state.counters(&n.to_string(), Some((format!("g{n}"), 10)), Millis(0));
-            state.count(&counters, Millis(0));
         }
         assert!(!state.was_ruled("alert 9") && state.was_ruled("alert 10"));
+        let counters = state.counters("a", None, group("g", 10), Millis(0));
+        state.count(&counters, None, Millis(0));
         let text = state.snapshot(Millis(5));
-        assert_eq!(state.groups.len(), GROUPS_MAX);
-        assert_eq!(State::restore(&text), Some(state.clone()));
-        state.snapshot(Millis(11));
-        assert!(state.groups.is_empty());
+        assert_eq!(State::restore(&text), Some(state));
     }
 }

@@ -92,6 +92,7 @@ pub(super) fn suppress<'p>(
         protected(layer, scope.alert, by_pipeline, &mut verdicts);
         deny(layer, Of::Suppress, scope, &mut verdicts);
         limits(layer, scope.alert, ask, &mut verdicts);
+        budget(layer, scope, ask, &mut verdicts);
         hours(layer, &layer.suppress_hours, scope, &mut verdicts);
         if let Ask::Playbook(_, rule, rule_scope) = ask {
             require(layer, &layer.require_suppress, scope, &mut verdicts);
@@ -359,6 +360,20 @@ fn limits<'p>(layer: &'p Layer, alert: &Alert<'_>, ask: &Ask<'_>, verdicts: &mut
         return verdicts.add(id, false, why);
     }
     verdicts.add(id, true, "within the limits");
+}
+
+/// A rule that suppresses more than anybody meant it to is found out by people. What pipelines
+/// suppress is no alert, and nobody's budget.
+fn budget<'p>(layer: &'p Layer, scope: &Scope<'_>, ask: &Ask<'_>, verdicts: &mut Verdicts<'p>) {
+    let per_hour = layer.suppress.as_ref().and_then(|limits| limits.per_hour);
+    let (Some(per_hour), Ask::Playbook(..)) = (per_hour, ask) else { return };
+    let spent = scope.counters.map(|counters| counters.suppressed);
+    let why = match spent {
+        Some(spent) => format!("{spent} of {per_hour} of this detector in this hour"),
+        None => "nobody counted".to_owned(),
+    };
+    let allows = spent.is_some_and(|spent| spent < per_hour);
+    verdicts.add(format!("budget:{}", layer.name), allows, why);
 }
 
 /// INVARIANT (INV-3): no suppression without its evidence at hand.

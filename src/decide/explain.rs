@@ -97,7 +97,7 @@ pub struct Looked<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<&'p str>,
+    pub detail: Option<Cow<'p, str>>,
 }
 
 /// A verdict of the boundary; of a denial, the clauses that it rests on.
@@ -196,8 +196,8 @@ pub fn explain<'p>(
     Explanation { ruling, playbooks, boundary, stronger }
 }
 
-/// Enrichers that this ruling rests on although they are unknown for this reason.
-pub fn rests_on(policy: &Policy, inputs: &Inputs<'_>, why: Why) -> Vec<usize> {
+/// Enrichers and windows that this ruling rests on although they are unknown for this reason.
+pub fn rests_on<'p>(policy: &'p Policy, inputs: &Inputs<'_>, why: Why) -> Vec<&'p str> {
     let mut trace = Trace::default();
     let decision = watched(policy, None, inputs, &mut trace).decision;
     let is_so = |value: &Value<'_>| *value == Value::Unknown(why);
@@ -207,21 +207,38 @@ pub fn rests_on(policy: &Policy, inputs: &Inputs<'_>, why: Why) -> Vec<usize> {
         let names = walked.unknown.iter().flat_map(|rule| rule.when.unknowns(&walked.scope));
         let slots = names.map(|name| name.slot).chain(walked.refused(&decision));
         let open = slots.filter(|slot| is_so(&walked.scope.read(*slot)));
-        found.extend(open.filter_map(Slot::enricher));
+        found.extend(open.filter_map(|slot| named(policy, walked.playbook, slot)));
     }
     // What is unknown can only deny.
     if decision.boundary.iter().any(|verdict| !verdict.allows) {
         let asked = policy.wanted(&Alert::default()).iter().copied();
-        found.extend(asked.filter(|index| {
+        let open = asked.filter(|index| {
             let row = inputs.facts.get(*index).and_then(Option::as_ref);
             row.is_none_or(|row| {
                 row.state == FactState::Unknown(why) || row.values.iter().any(is_so)
             })
-        }));
+        });
+        let shapes = &policy.schema().enrichers;
+        found.extend(open.filter_map(|index| shapes.get(index)).map(|shape| &*shape.name));
     }
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// Of the enricher or the window that a value is of.
+fn named<'p>(policy: &'p Policy, playbook: &Playbook, slot: Slot) -> Option<&'p str> {
+    match slot {
+        Slot::Fact { enricher, .. } => {
+            policy.schema().enrichers.get(enricher).map(|shape| &*shape.name)
+        }
+        Slot::Window { id, .. } => {
+            let playbook = policy.playbooks().iter().find(|each| each.name == playbook.name)?;
+            let mut windows = playbook.windows().iter();
+            windows.find(|window| window.id == id).map(|window| &*window.name)
+        }
+        Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => None,
+    }
 }
 
 fn considered<'p>(
@@ -428,7 +445,10 @@ pub(super) fn looked<'p>(clause: &'p Clause, scope: &Scope<'p>) -> Vec<Looked<'p
             source: row.map(|row| &*row.source).filter(|source| !source.is_empty()),
             as_of,
             age_ms: as_of.map(|as_of| scope.now.since(as_of)),
-            detail: row.and_then(|row| row.detail.as_deref()),
+            detail: match scope.glimpse(name.slot) {
+                Some(glimpse) => Some(glimpse.to_string().into()),
+                None => row.and_then(|row| row.detail.as_deref()).map(Cow::Borrowed),
+            },
         }
     });
     looked.collect()

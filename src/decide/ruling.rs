@@ -5,7 +5,7 @@ use crate::case::{
     Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, Priority,
     Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
 };
-use crate::clause::{Name, Scope, json};
+use crate::clause::{Name, Scope, Slot, json};
 use crate::policy::{
     Escalation, OnUnknown, Outcome, Playbook, Policy, Rule, Suppression, Target, ToQueue,
 };
@@ -292,12 +292,16 @@ impl<'p> Judge<'p> {
         if !verdicts.allow() {
             return self.refused(playbook, rule, "suppress", verdicts);
         }
+        let none = |slot: Slot| match slot {
+            Slot::Window { .. } => "window".into(),
+            _ => "alert".into(),
+        };
         let evidence = suppression.evidence.iter().map(|each| {
             let row = scope.row(each.slot);
             Evidence {
                 name: (&*each.path).into(),
                 value: json(&scope.read(each.slot)).into(),
-                source: row.map_or("alert".into(), |row| (&*row.source).into()),
+                source: row.map_or(none(each.slot), |row| (&*row.source).into()),
                 as_of: row.and_then(|row| row.as_of),
             }
         });

@@ -1,4 +1,4 @@
-use crate::case::{Passed, Priority, Tri};
+use crate::case::{Because, Passed, Priority, Tri};
 use crate::clause::{Name, Scope};
 use crate::policy::{OnUnknown, Playbook, Rule};
 
@@ -19,7 +19,7 @@ pub struct Walk<'p> {
 impl<'p> Walk<'p> {
     pub(super) fn new(playbook: &'p Playbook, scope: &Scope<'_>) -> Self {
         let mut walk = Self {
-            passed: Vec::new(),
+            passed: Vec::with_capacity(playbook.rules.len()),
             unknown: Vec::new(),
             stopped: None,
             winner: None,
@@ -27,18 +27,20 @@ impl<'p> Walk<'p> {
         };
         let mut rules = playbook.rules.iter();
         for rule in rules.by_ref() {
-            match rule.when.eval(scope) {
+            let (verdict, clause) = rule.when.eval_with_first(scope);
+            let because = || clause.map(|clause| clause.because(verdict, scope));
+            match verdict {
                 Tri::True => {
                     walk.winner = Some(rule);
                     break;
                 }
-                Tri::False => walk.pass(rule, scope),
+                Tri::False => walk.pass(rule, because),
                 Tri::Unknown => {
                     walk.unknown.push(rule);
                     if walk.stopped.is_none() && rule.on_unknown != OnUnknown::Next {
                         walk.stopped = Some(rule);
                     } else {
-                        walk.pass(rule, scope);
+                        walk.pass(rule, because);
                     }
                 }
             }
@@ -49,12 +51,12 @@ impl<'p> Walk<'p> {
         walk
     }
 
-    fn pass(&mut self, rule: &'p Rule, scope: &Scope<'_>) {
+    fn pass(&mut self, rule: &'p Rule, because: impl FnOnce() -> Option<Because<'p>>) {
         // After the rule that asks for people, the rest is only read for its priority.
         if self.stopped.is_none()
-            && let Some(clause) = rule.when.first_failing(scope)
+            && let Some(because) = because()
         {
-            self.passed.push(Passed { rule: (&*rule.id).into(), because: clause.because(scope) });
+            self.passed.push(Passed { rule: (&*rule.id).into(), because });
         }
     }
 

@@ -3,6 +3,9 @@ use std::borrow::Cow;
 use super::scan::Scanner;
 use super::{Fault, Kind, Malformed, Path, Raw, Step};
 
+/// Room for this many values is made before any is found.
+const FOUND_USUALLY: usize = 32;
+
 /// Paths made into a trie, so that one walk over a text finds the values of all of them.
 #[derive(Debug, Clone)]
 pub struct Extractor {
@@ -15,12 +18,20 @@ pub struct Extractor {
 #[derive(Debug, Clone, Default)]
 struct Node {
     slot: Option<usize>,
-    keys: Vec<(String, usize)>,
+    keys: Keys,
     items: Vec<(usize, usize)>,
     each: Option<usize>,
     /// For each key asked of a list's items, the texts it may have and where each leads.
     wheres: Vec<(String, Vec<(String, usize)>)>,
     values: Option<usize>,
+}
+
+/// The keys that are asked of an object, and where each leads.
+#[derive(Debug, Clone, Default)]
+struct Keys {
+    /// [`tag`]s, so that an object's many other keys are told apart at a glance.
+    tags: Vec<u64>,
+    names: Vec<(String, usize)>,
 }
 
 /// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands
@@ -103,9 +114,10 @@ impl Extractor {
                 let same = |name: &str| {
                     name == key || (self.ignore_case && name.eq_ignore_ascii_case(key))
                 };
-                let found = node.keys.iter().find(|(name, _)| same(name)).map(|key| key.1);
+                let found = node.keys.names.iter().find(|(name, _)| same(name)).map(|key| key.1);
                 found.unwrap_or_else(|| {
-                    node.keys.push((key.clone(), fresh));
+                    node.keys.tags.push(tag(key));
+                    node.keys.names.push((key.clone(), fresh));
                     fresh
                 })
             }
@@ -119,9 +131,10 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
-        let slots = Slots { places: vec![0; self.slots], ..Slots::default() };
-        let seen = vec![(0, 0); self.nodes.len()];
-        let mut walk = Walk { of: self, scanner: Scanner::new(text), slots, seen, objects: 0 };
+        let first = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
+        let slots = Slots { places: vec![0; self.slots], first, ..Slots::default() };
+        let scanner = Scanner::new(text);
+        let mut walk = Walk { of: self, scanner, slots, seen: Vec::new() };
         walk.value(0, 0)?;
         walk.scanner.end()?;
         Ok(walk.slots)
@@ -132,9 +145,9 @@ struct Walk<'a, 'e> {
     of: &'e Extractor,
     scanner: Scanner<'a>,
     slots: Slots<'a>,
-    /// For each node, the last object in which its key was met, and where that key stands.
-    seen: Vec<(u32, usize)>,
-    objects: u32,
+    /// For each object that is open, innermost last, and each key asked of it: where it was met,
+    /// or 0.
+    seen: Vec<usize>,
 }
 
 impl Walk<'_, '_> {
@@ -161,36 +174,37 @@ impl Walk<'_, '_> {
     }
 
     fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
-        if node.keys.is_empty() && node.values.is_none() {
+        if node.keys.names.is_empty() && node.values.is_none() {
             return self.scanner.skip(depth);
         }
         self.scanner.enter(depth)?;
         if self.scanner.closes_at_once(b'}') {
             return Ok(());
         }
-        self.objects = self.objects.saturating_add(1);
-        let object = self.objects;
+        let before = self.seen.len();
+        self.seen.resize(before + node.keys.names.len(), 0);
         loop {
             self.scanner.peek();
             let start = self.scanner.at;
             let key = self.scanner.key()?;
             let mut named = self.find(node, &key);
-            let again =
-                named.and_then(|child| self.seen.get(child)).filter(|seen| seen.0 == object);
-            if let Some((_, earlier)) = again {
-                if !self.is_respelled(*earlier, start, depth + 1) {
-                    return Err(Malformed { fault: Fault::DuplicateKey, at: start });
+            match named.and_then(|(index, _)| self.seen.get_mut(before + index)) {
+                None => {}
+                Some(seen @ 0) => *seen = start,
+                Some(&mut earlier) => {
+                    if !self.is_respelled(earlier, start, depth + 1) {
+                        return Err(Malformed { fault: Fault::DuplicateKey, at: start });
+                    }
+                    named = None;
                 }
-                named = None;
-            } else if let Some(seen) = named.and_then(|child| self.seen.get_mut(child)) {
-                *seen = (object, start);
             }
             if let Some(values) = node.values {
                 let slot = self.of.nodes.get(values).and_then(|node| node.slot);
                 self.slots.keys.extend(slot.map(|slot| (slot, key)));
             }
-            self.children(&[named, node.values], depth + 1)?;
+            self.children(&[named.map(|(_, child)| child), node.values], depth + 1)?;
             if !self.scanner.another(b'}')? {
+                self.seen.truncate(before);
                 return Ok(());
             }
         }
@@ -224,16 +238,19 @@ impl Walk<'_, '_> {
         if is_taken { Ok(()) } else { self.scanner.skip(depth) }
     }
 
-    fn find(&self, node: &Node, key: &Raw<'_>) -> Option<usize> {
+    /// Which of the node's keys it is, and where that leads.
+    fn find(&self, node: &Node, key: &Raw<'_>) -> Option<(usize, usize)> {
         let name = match key.kind {
             Kind::Text { is_escaped: true } => key.scalar()?,
             _ => Cow::Borrowed(key.text),
         };
+        let wanted = tag(&name);
         let same = |known: &str| {
-            known.len() == name.len()
-                && (known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name)))
+            known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
         };
-        node.keys.iter().find(|(known, _)| same(known)).map(|(_, child)| *child)
+        let mut tags = node.keys.tags.iter().zip(&node.keys.names).enumerate();
+        let found = tags.find(|(_, (tag, (known, _)))| **tag == wanted && same(known));
+        found.map(|(index, (_, (_, child)))| (index, *child))
     }
 
     fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
@@ -269,6 +286,19 @@ impl Walk<'_, '_> {
             }
         }
     }
+}
+
+/// The same for all spellings of a key that differ in case only, and for few others: its length
+/// and its first eight bytes.
+fn tag(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let first = bytes.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut first = [0; 8];
+        first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        first
+    });
+    let length = (bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (u64::from_le_bytes(first) | (u64::MAX / 255 * 0x20)) ^ length
 }
 
 fn where_child(

@@ -127,7 +127,7 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return self.fault(Fault::Syntax);
         }
-        let key = self.string()?;
+        let key = self.scalar()?;
         self.expect(b':')?;
         Ok(key)
     }
@@ -174,7 +174,11 @@ impl<'a> Scanner<'a> {
                     return Ok(());
                 }
                 loop {
-                    self.key()?;
+                    if self.peek() != Some(b'"') {
+                        return self.fault(Fault::Syntax);
+                    }
+                    self.string()?;
+                    self.expect(b':')?;
                     self.skip(depth + 1)?;
                     if !self.another(b'}')? {
                         return Ok(());
@@ -193,7 +197,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            _ => self.scalar().map(|_| ()),
+            _ => self.pass_scalar().map(|_| ()),
         }
     }
 
@@ -207,6 +211,16 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn scalar(&mut self) -> Result<Raw<'a>, Malformed> {
+        self.peek();
+        let start = self.at;
+        let kind = self.pass_scalar()?;
+        let raw = self.since(start, kind);
+        let Kind::Text { .. } = kind else { return Ok(raw) };
+        let text = raw.text.get(1..raw.text.len() - 1).unwrap_or_default();
+        Ok(Raw { kind, text, at: start + 1 })
+    }
+
+    fn pass_scalar(&mut self) -> Result<Kind, Malformed> {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -217,19 +231,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn word(&mut self, word: &str, kind: Kind) -> Result<Raw<'a>, Malformed> {
-        let start = self.at;
+    fn word(&mut self, word: &str, kind: Kind) -> Result<Kind, Malformed> {
         for byte in word.bytes() {
             if self.bytes.get(self.at) != Some(&byte) {
                 return self.fault(Fault::Syntax);
             }
             self.at += 1;
         }
-        Ok(self.since(start, kind))
+        Ok(kind)
     }
 
-    fn number(&mut self) -> Result<Raw<'a>, Malformed> {
-        let start = self.at;
+    fn number(&mut self) -> Result<Kind, Malformed> {
         self.at += usize::from(self.bytes.get(self.at) == Some(&b'-'));
         if self.bytes.get(self.at) == Some(&b'0') {
             self.at += 1;
@@ -245,7 +257,7 @@ impl<'a> Scanner<'a> {
             self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
             self.digits()?;
         }
-        Ok(self.since(start, Kind::Number))
+        Ok(Kind::Number)
     }
 
     fn digits(&mut self) -> Result<(), Malformed> {
@@ -256,27 +268,16 @@ impl<'a> Scanner<'a> {
         if self.at == start { self.fault(Fault::Syntax) } else { Ok(()) }
     }
 
-    /// A string with its quotes taken off; its escapes are checked and left as they are.
-    fn string(&mut self) -> Result<Raw<'a>, Malformed> {
+    /// A string with its quotes; its escapes are checked and left as they are.
+    fn string(&mut self) -> Result<Kind, Malformed> {
         self.at += 1;
-        let start = self.at;
         let mut is_escaped = false;
         loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            let plain = rest.get(..stop).unwrap_or_default();
-            // The least byte of all, not the first small one: this can be worked out many at a
-            // time.
-            if plain.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
-                self.at += plain.iter().position(|byte| *byte < b' ').unwrap_or(stop);
-                return self.fault(Fault::Syntax);
-            }
-            self.at += stop;
+            self.at = plain_end(self.bytes, self.at);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
-                    let raw = self.since(start, Kind::Text { is_escaped });
                     self.at += 1;
-                    return Ok(raw);
+                    return Ok(Kind::Text { is_escaped });
                 }
                 Some(b'\\') => {
                     is_escaped = true;
@@ -303,5 +304,48 @@ impl<'a> Scanner<'a> {
             _ => return self.fault(Fault::Syntax),
         }
         Ok(())
+    }
+}
+
+/// From `at` on, the first quote, backslash or control character; eight bytes are looked at at
+/// once.
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let stops = stops_in(u64::from_le_bytes(*eight));
+        if stops != 0 {
+            return at + (stops.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..b' ')).count()
+}
+
+/// The highest bit of each byte that ends a plain run. Behind the first there may be wrong ones: a
+/// subtraction borrows from the byte after.
+fn stops_in(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let below = |eight: u64, bound: u8| eight.wrapping_sub(ONES * u64::from(bound)) & !eight;
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (below(eight, b' ') | is(b'"') | is(b'\\')) & (ONES << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_run_ends_at_the_first_byte_that_may_not_stand_in_it() {
+        for stop in 0..=u8::MAX {
+            let is_stop = matches!(stop, b'"' | b'\\' | 0..b' ');
+            for length in 0..20 {
+                for at in 0..length {
+                    let mut bytes = vec![b'!'; length];
+                    bytes[at] = stop;
+                    let expected = if is_stop { at } else { length };
+                    assert_eq!(plain_end(&bytes, 0), expected, "{stop} at {at} of {length}");
+                }
+            }
+        }
     }
 }

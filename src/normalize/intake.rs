@@ -64,8 +64,12 @@ impl<'p> Work<'p, '_> {
         if is_full { Err(Refusal::too_many()) } else { Ok(()) }
     }
 
-    fn put(&mut self, alert: Result<Box<Alert<'static>>, Refusal>) {
-        self.made.push(Made { pipeline: self.chosen, alert });
+    fn next_id(&self) -> Id {
+        self.reading.alert_id(self.made.len())
+    }
+
+    fn put(&mut self, id: Id, alert: Result<Box<Alert<'static>>, Refusal>) {
+        self.made.push(Made { id, pipeline: self.chosen, alert });
     }
 
     /// The one candidate whose signs the document bears.
@@ -152,7 +156,8 @@ impl Pipelines {
         let read = catch_unwind(AssertUnwindSafe(|| self.message(&mut work)));
         let failed = |_| Err(Refusal::new(Reason::RuleFailed, "reading it failed in the program"));
         if let Err(refusal) = read.unwrap_or_else(failed) {
-            work.made = vec![Made { pipeline: work.chosen, alert: Err(refusal) }];
+            work.made.clear();
+            work.put(work.next_id(), Err(refusal));
         }
         debug_assert!(!work.made.is_empty(), "INV-1: a message without an arrival");
         reading.arrivals(work.made)
@@ -201,7 +206,7 @@ impl Pipelines {
             });
             match read {
                 Err((_, refusal)) if refusal.reason == Reason::TooMany => return Err(refusal),
-                Err((at, refusal)) => work.put(Err(refusal.or_at(at))),
+                Err((at, refusal)) => work.put(work.next_id(), Err(refusal.or_at(at))),
                 Ok(()) => {}
             }
         }
@@ -232,19 +237,22 @@ impl Pipelines {
         work.check_room(of.max(1))?;
         if is_incomplete {
             let detail = "the report says that it did not come to an end";
-            work.put(Err(Refusal::new(Reason::IncompleteReport, detail)));
+            work.put(work.next_id(), Err(Refusal::new(Reason::IncompleteReport, detail)));
         }
-        let id = reading.alert_id(work.made.len());
         let Some(items) = items else {
-            work.put(Ok(self.alert(pipeline, reading, &doc, &id)?));
+            let id = work.next_id();
+            let alert = self.alert(pipeline, reading, &doc, &id)?;
+            work.put(id, Ok(alert));
             return Ok(());
         };
         if items.is_empty() && !is_incomplete {
-            work.put(Ok(Box::new(empty_report(pipeline, reading, &id))));
+            let id = work.next_id();
+            let alert = empty_report(pipeline, reading, &id);
+            work.put(id, Ok(Box::new(alert)));
         }
         let mut rows = page.report.into_iter().flat_map(|report| &report.rows);
         for item in &items {
-            let id = reading.alert_id(work.made.len());
+            let id = work.next_id();
             let alert = match rows.next() {
                 Some(row) => row
                     .read()
@@ -255,7 +263,7 @@ impl Pipelines {
                     alert.map_err(|refusal| page.placed(refusal))
                 }
             };
-            work.put(alert);
+            work.put(id, alert);
         }
         Ok(())
     }

@@ -46,8 +46,8 @@ impl Pipelines {
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
-        let reader =
-            Reader { doc, headers, redactor: &redactor, text_bytes_max, is_too_long, trace };
+        let (redactor, clean) = (&redactor, RefCell::default());
+        let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, clean };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
         let mut alert = mapped(pipeline, &reader, note)?;

@@ -69,6 +69,7 @@ impl From<Malformed> for Refusal {
 
 /// What became of one alert of the message, and by which pipeline.
 pub(super) struct Made<'p> {
+    pub(super) id: Id,
     pub(super) pipeline: &'p str,
     pub(super) alert: Result<Box<Alert<'static>>, Refusal>,
 }
@@ -151,15 +152,14 @@ impl<'r> Reading<'r> {
     pub(super) fn arrivals(&self, made: Vec<Made<'_>>) -> Vec<Arrival<'static>> {
         let of = made.len();
         let arrival = |(index, made): (usize, Made<'_>)| {
-            let origin = self.origin(index, of).into_owned();
             let body = match made.alert {
                 Ok(alert) => Body::Alert(alert),
                 Err(refusal) => Body::Unreadable(self.unreadable(refusal)),
             };
             Arrival {
-                alert_id: origin.alert_id(),
+                alert_id: made.id,
                 correlation_id: self.correlation_id.clone().into(),
-                origin,
+                origin: self.origin(index, of).into_owned(),
                 pipeline: made.pipeline.to_owned().into(),
                 body,
             }

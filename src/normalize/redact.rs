@@ -80,9 +80,15 @@ impl<'a, 'k> Redactor<'a, 'k> {
         if self.secrets.is_empty() || !self.filter.may_hold(&text) {
             return text;
         }
-        let views = Views::of(&text);
+        let views = OnceCell::new();
         let mut hits: Vec<(Range<usize>, &Secret)> = Vec::new();
         for secret in &self.secrets {
+            if secret.value == text {
+                // No other find covers more, and of finds that cover the same the first is taken.
+                hits.push((0..text.len(), secret));
+                break;
+            }
+            let views = views.get_or_init(|| Views::of(&text));
             hits.extend(views.find(secret.forms()).into_iter().map(|range| (range, secret)));
         }
         if hits.is_empty() {

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
-use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
+use memchr::{memchr_iter, memchr2_iter};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::FingerprintKeys;
@@ -40,6 +40,21 @@ pub(super) fn clean<'t>(text: Cow<'t, str>, keys: &FingerprintKeys) -> Cow<'t, s
 
 /// Which shapes, by their places in [`SHAPES`].
 type Set = u128;
+
+const DOT: u8 = 1;
+const ESCAPE: u8 = 2;
+const AT: u8 = 4;
+const SIGN: u8 = 8;
+/// What a byte may be the beginning of.
+fn mark(byte: u8) -> u8 {
+    match byte {
+        b'.' => DOT,
+        b'%' | b'\\' => ESCAPE,
+        b'@' => AT,
+        b'=' | b':' => SIGN,
+        _ => 0,
+    }
+}
 
 struct Scanner {
     /// One bit for the hash of each anchor: most places of most texts are passed over by it.
@@ -105,27 +120,33 @@ impl Scanner {
 
     fn may_hold(&self, text: &str) -> bool {
         let bytes = text.as_bytes();
-        self.shapes_in(bytes) != 0 || has_escape(bytes) || next_blob(bytes, 0).is_some()
+        let (shapes, marks) = self.glance(bytes);
+        let may_have_escape = marks & ESCAPE != 0;
+        shapes != 0 || (may_have_escape && has_escape(bytes)) || next_blob(bytes, 0).is_some()
     }
 
-    /// The shapes that have an anchor in the text.
-    fn shapes_in(&self, bytes: &[u8]) -> Set {
-        let mut found = self.dotted(bytes);
-        for window in bytes.windows(4) {
-            let Ok(window) = <[u8; 4]>::try_from(window) else { continue };
-            let anchor = folded(window);
+    /// The shapes that have an anchor in the text, and which marks stand in it.
+    fn glance(&self, bytes: &[u8]) -> (Set, u8) {
+        let (mut found, mut marks, mut anchor) = (0, 0, 0);
+        for byte in bytes {
+            marks |= mark(*byte);
+            // As `folded`, one byte further; before the fourth byte it is no anchor's.
+            anchor = (anchor >> 8) | u32::from(*byte | b' ') << 24;
             let (word, bit) = place(anchor);
             if self.bits.get(word).is_some_and(|word| word & bit != 0) {
                 found |= self.shapes_of(anchor);
             }
         }
-        if found & self.at != 0 && memchr(b'@', bytes).is_none() {
+        if marks & DOT != 0 {
+            found |= self.dotted(bytes);
+        }
+        if marks & AT == 0 {
             found &= !self.at;
         }
-        if found & self.sign != 0 && memchr2(b'=', b':', bytes).is_none() {
+        if marks & SIGN == 0 {
             found &= !self.sign;
         }
-        found
+        (found, marks)
     }
 
     #[cold]
@@ -207,7 +228,7 @@ impl Scanner {
 
     fn plain_hits(&self, bytes: &[u8], keys: &FingerprintKeys) -> Vec<Hit> {
         let mut hits = Vec::new();
-        let set = self.shapes_in(bytes);
+        let (set, _) = self.glance(bytes);
         if set == 0 {
             return hits;
         }
@@ -437,9 +458,11 @@ mod tests {
             assert!(compiled(shape).is_some(), "{}", shape.pattern);
         }
         let scanner = Scanner::new();
-        assert_ne!(scanner.shapes_in(b"a sk-X b"), 0);
-        assert_ne!(scanner.shapes_in(b"PASSWORD=x"), 0);
-        assert_eq!(scanner.shapes_in(b"arn:aws:iam::123456789012:user/ci-deployer"), 0);
+        let shapes_in = |text: &[u8]| scanner.glance(text).0;
+        assert_ne!(shapes_in(b"a sk-X b"), 0);
+        assert_ne!(shapes_in(b"PASSWORD=x"), 0);
+        assert_eq!(shapes_in(b"https://example.com/"), 0, "no sign of an account");
+        assert_eq!(shapes_in(b"arn:aws:iam::123456789012:user/ci-deployer"), 0);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) is_too_long: Cell<bool>,
     /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
+    /// Texts of the document in which no secret was found: many are read more than once.
+    pub(super) clean: RefCell<Vec<&'a str>>,
 }
 
 impl Source {
@@ -173,8 +175,12 @@ impl Shape {
 }
 
 fn captured<'a>(regex: &Regex, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
-    let found = regex.captures(&text)?;
-    let range = found.get(1).or_else(|| found.get(0))?.range();
+    let range = if regex.captures_len() == 1 {
+        regex.find(&text)?.range()
+    } else {
+        let found = regex.captures(&text)?;
+        found.get(1).or_else(|| found.get(0))?.range()
+    };
     match text {
         Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
         Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_owned())),
@@ -200,7 +206,14 @@ impl<'a> Reader<'a, '_> {
         }
         let text = raw.scalar()?;
         self.trace.borrow_mut().push(Used::Place(place));
-        Some(self.redactor.clean(text))
+        if self.clean.borrow().iter().any(|clean| std::ptr::eq(*clean, raw.text)) {
+            return Some(text);
+        }
+        let text = self.redactor.clean(text);
+        if let Cow::Borrowed(clean) = text {
+            self.clean.borrow_mut().push(clean);
+        }
+        Some(text)
     }
 
     fn header(&self, name: &str) -> Option<Cow<'a, str>> {

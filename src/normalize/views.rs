@@ -21,8 +21,8 @@ pub(super) struct Forms {
 
 impl Forms {
     pub(super) fn of(secret: &str) -> Self {
-        let plain = squeezed(secret.as_bytes());
-        let encoded = (0..3).map(|shift| squeezed(&base64_inside(secret.as_bytes(), shift)));
+        let plain = squeezed(secret.bytes());
+        let encoded = (0..3).map(|shift| squeezed(base64_inside(secret.as_bytes(), shift)));
         let forms = std::iter::once(plain).chain(encoded);
         let long_enough = forms.filter(|form| form.len() >= FORM_LEN_MIN);
         let squeezed = long_enough.map(|form| Finder::new(&form).into_owned()).collect();
@@ -42,11 +42,11 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn add(&mut self, secret: &str) {
-        let ends = ends(secret);
-        if ends.is_empty() || squeezed(secret.as_bytes()).len() < FORM_LEN_MIN {
+        let [plain, encoded @ ..] = ends(secret);
+        if plain.is_none() {
             self.short.push(secret.to_owned());
         }
-        for end in ends {
+        for end in plain.into_iter().chain(encoded.into_iter().flatten()) {
             let (word, bit) = Self::place(end);
             if let Some(word) = self.bits.get_mut(word) {
                 *word |= bit;
@@ -87,20 +87,21 @@ fn window(last: u64, byte: u8) -> u64 {
     ((last << 8) | u64::from(byte)) & 0xffff_ffff_ffff
 }
 
-/// The last bytes of each form. Base64 is worked out for as much of the secret as that takes, from
-/// a place that keeps its groups of three.
-fn ends(secret: &str) -> Vec<u64> {
+/// The last bytes of each form: as it is, and in base64 at each shift.
+fn ends(secret: &str) -> [Option<u64>; 4] {
     let bytes = secret.as_bytes();
-    let tail = bytes.get(bytes.len().saturating_sub(24).next_multiple_of(3)..).unwrap_or(bytes);
-    let end_of = |form: Vec<u8>| {
-        let start = form.len().checked_sub(FORM_LEN_MIN)?;
-        Some(form.get(start..)?.iter().fold(0, |last, byte| window(last, *byte)))
-    };
-    let encoded = (0..3).map(|shift| {
-        let end = end_of(squeezed(&base64_inside(tail, shift)));
-        end.or_else(|| end_of(squeezed(&base64_inside(bytes, shift))))
-    });
-    std::iter::once(end_of(squeezed(bytes))).chain(encoded).flatten().collect()
+    let encoded = |shift| end_of(base64_inside(bytes, shift));
+    [end_of(secret.bytes()), encoded(0), encoded(1), encoded(2)]
+}
+
+/// Nothing of a form that is shorter than [`FORM_LEN_MIN`].
+fn end_of(form: impl DoubleEndedIterator<Item = u8>) -> Option<u64> {
+    let (mut last, mut count) = (0, 0);
+    for byte in form.rev().filter(|byte| !varies(*byte)).take(FORM_LEN_MIN) {
+        last |= u64::from(byte) << (8 * count);
+        count += 1;
+    }
+    (count == FORM_LEN_MIN).then_some(last)
 }
 
 /// A text to search, in all the ways it can be read.
@@ -121,7 +122,7 @@ pub(super) struct Unit {
 
 impl<'t> Views<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        Self { text, squeezed: squeezed(text.as_bytes()), undone: undone(text) }
+        Self { text, squeezed: squeezed(text.bytes()), undone: undone(text) }
     }
 
     /// The places of a secret in the text, in no order; they may overlap.
@@ -188,8 +189,10 @@ fn varies(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'+' | b'-' | b'_' | b'/' | b'=')
 }
 
-fn squeezed(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().filter(|byte| !varies(*byte)).collect()
+fn squeezed(bytes: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut squeezed = Vec::with_capacity(bytes.size_hint().1.unwrap_or_default());
+    squeezed.extend(bytes.filter(|byte| !varies(*byte)));
+    squeezed
 }
 
 /// Units never split a character: all bytes of one carry its whole range.
@@ -271,22 +274,19 @@ fn hex_number(units: &[Unit], digits: usize) -> Option<u32> {
 
 /// The part of the base64 of anything with `secret` inside, at the given shift in its groups of
 /// three, that depends on the secret alone.
-fn base64_inside(secret: &[u8], shift: usize) -> Vec<u8> {
+fn base64_inside(secret: &[u8], shift: usize) -> impl DoubleEndedIterator<Item = u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = Vec::with_capacity(secret.len() * 4 / 3 + 4);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for byte in std::iter::repeat_n(&0, shift).chain(secret) {
-        bits = (bits << 8) | u32::from(*byte);
-        held += 8;
-        while held >= 6 {
-            held -= 6;
-            let index = usize::try_from((bits >> held) & 63).unwrap_or_default();
-            out.extend(ALPHABET.get(index));
-        }
-    }
-    let mixed_with_before = (shift * 8).div_ceil(6).min(out.len());
-    out.drain(..mixed_with_before);
-    out
+    let byte = move |at: usize| {
+        let byte = at.checked_sub(shift).and_then(|at| secret.get(at));
+        u32::from(byte.copied().unwrap_or_default())
+    };
+    let mixed_with_before = (shift * 8).div_ceil(6);
+    let whole = (shift + secret.len()) * 8 / 6;
+    (mixed_with_before..whole).map(move |place| {
+        let (at, bit) = (place * 6 / 8, place * 6 % 8);
+        let sextet = ((byte(at) << 8 | byte(at + 1)) >> (10 - bit)) & 63;
+        ALPHABET.get(sextet as usize).copied().unwrap_or_default()
+    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use regex::Regex;
@@ -282,13 +283,17 @@ impl Subject {
             }
             Self::Field(field) => {
                 let value = seen.alert.map_or(&Value::Absent, |alert| alert.get(*field));
-                let text = match value {
-                    Value::Text(text) => Some(text.to_string()),
-                    Value::Int(number) => Some(number.to_string()),
-                    Value::Bool(is) => Some(is.to_string()),
-                    Value::Time(time) => Some(time.to_string()),
-                    Value::Decimal(number) => Some(number.to_string()),
-                    Value::Absent | Value::Unknown(_) | Value::Duration(_) | Value::List(_) => None,
+                let text: Option<Cow<'_, str>> = match value {
+                    Value::Text(text) => Some(Cow::Borrowed(text)),
+                    Value::Int(number) => Some(number.to_string().into()),
+                    Value::Bool(is) => Some(is.to_string().into()),
+                    Value::Time(time) => Some(time.to_string().into()),
+                    Value::Decimal(number) => Some(number.to_string().into()),
+                    Value::Absent
+                    | Value::Unknown(_)
+                    | Value::AtLeast(_)
+                    | Value::Duration(_)
+                    | Value::List(_) => None,
                 };
                 (test.holds(value.is_present(), text.as_deref()), None)
             }

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub rulings: IntCounterVec,
     /// Rulings made again. Labels: why (4 values), ruling.
     pub revisions: IntCounterVec,
+    /// Times people were told of a case. Label: why (a reason more than one counts under each).
+    pub told: IntCounterVec,
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
@@ -78,6 +80,11 @@ impl Metrics {
                 "tipstaff_revisions_total",
                 "Rulings made again",
                 &["why", "ruling"],
+            )?,
+            told: counters(
+                "tipstaff_cases_told_total",
+                "Times people were told of a case, by what had changed",
+                &["changed"],
             )?,
             waiting: register.gauges(
                 "tipstaff_waiting_rulings",

@@ -14,10 +14,10 @@ use crate::audit::{
     SnapshotRef, Timer, finding, outputs, record_hash,
 };
 use crate::case::{
-    Again, Alert, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Revised, Ruling,
+    Again, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Revised, Ruling, Told,
     Unreadable,
 };
-use crate::correlate::{State, Waiting, Waits};
+use crate::correlate::{Case as Episode, News, State, Waiting, Waits};
 use crate::decide::{Inputs, decide, revise, waits};
 use crate::ingest::Doubt;
 use crate::normalize::partition_of;
@@ -25,6 +25,8 @@ use crate::policy::Policy;
 
 /// Records between two snapshots: bounds what a recovery reads.
 const SNAPSHOT_EVERY: u64 = 8192;
+/// Overdue cases told of in one look: bounds what it costs the batch behind it.
+const OVERDUE_AT_MOST: usize = 256;
 
 /// What every ruling of a worker is made with.
 pub struct Terms {
@@ -127,13 +129,9 @@ impl Lane {
         out: &mut Outbox<'_>,
     ) -> Fate {
         let now = self.time(now);
-        let input = Input {
-            topic: Cow::Borrowed(terms.topics.alerts.as_str()),
-            partition: self.partition,
-            offset: case.offset,
-        };
-        let next_in =
-            BTreeMap::from([(Cow::Borrowed(terms.topics.alerts.as_str()), case.offset + 1)]);
+        let topic = Cow::Borrowed(terms.topics.alerts.as_str());
+        let next_in = BTreeMap::from([(topic.clone(), case.offset + 1)]);
+        let input = Input { topic, partition: self.partition, offset: case.offset };
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let lost;
         let arrival = match &case.arrival {
@@ -163,8 +161,10 @@ impl Lane {
             Body::Alert(alert) => Some(alert.as_ref()),
             Body::Unreadable(_) => None,
         };
-        let group = alert.and_then(|alert| group(terms.policy(), alert));
-        let counters = self.state.counters(&arrival.alert_id, group, now);
+        let group = alert.and_then(|alert| terms.policy().group(alert));
+        let mut counters = self.state.counters(&arrival.alert_id, alert, group, now);
+        let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
+        (counters.windows, record.windows) = self.state.windows().look(looks);
         let decision = ruled(terms, arrival, case, &counters, now);
         self.tally.ruled(&decision, now);
         self.tally.compared(&decision, now);
@@ -177,6 +177,7 @@ impl Lane {
         record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
         record.waits = waits(terms.policy(), &case.facts, &decision, now);
         record.counters = Some(counters.clone());
+        record.told = self.told(terms.policy(), arrival, &counters, (&decision, now));
         record.policy = Some(terms.policy_ref(&self.state));
         record.ruling = Some(Cow::Borrowed(&decision));
         self.write(terms, record, out);
@@ -191,6 +192,21 @@ impl Lane {
         if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
             self.snapshot(terms, now, out);
         }
+    }
+
+    /// What people are told because of a first ruling.
+    fn told(
+        &self,
+        policy: &Policy,
+        arrival: &Arrival<'_>,
+        counters: &Counters,
+        (decision, now): (&Decision<'_>, Millis),
+    ) -> Option<Told<'static>> {
+        let Body::Alert(alert) = &arrival.body else { return None };
+        let (alert_id, break_out) = (&arrival.alert_id, policy.break_out(alert));
+        let revised = None;
+        let news = News { alert_id, alert, counters, decision, break_out, revised, now };
+        self.state.cases().told(&news)
     }
 
     /// Rules again what waits: one record more about the same alert, under the same case.
@@ -216,7 +232,17 @@ impl Lane {
         self.tally.ruled(&decision, now);
         let Body::Alert(alert) = &arrival.body else { return None };
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let news = News {
+            alert_id: &arrival.alert_id,
+            alert,
+            counters,
+            decision: &decision,
+            break_out: None,
+            revised: Some(&revised),
+            now,
+        };
         let record = Record {
+            told: self.state.cases().told(&news),
             alert_id: Some(arrival.alert_id.clone()),
             correlation_id: Some(Cow::Borrowed(&arrival.correlation_id)),
             revision: Some(waiting.revisions + 1),
@@ -258,6 +284,26 @@ impl Lane {
         self.write(terms, record, out);
     }
 
+    /// Tells people, on record and once each, of cases that nobody acknowledged in time. True:
+    /// there is something to commit.
+    pub fn tell_overdue(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) -> bool {
+        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let overdue = self.state.cases().overdue(now).take(OVERDUE_AT_MOST);
+        let told: Vec<Told<'_>> = overdue.filter_map(Episode::told_overdue).collect();
+        let is_any = !told.is_empty();
+        for told in told {
+            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+            let timer = Timer { due: told.ack_by.unwrap_or(now), what: "ack_due".into() };
+            let record = Record {
+                timer: Some(timer),
+                told: Some(told),
+                ..Record::new(Kind::Timer, now, engine, actor)
+            };
+            self.write(terms, record, out);
+        }
+        is_any
+    }
+
     /// What the state gave up is forgotten here, too.
     fn forget_texts(&mut self) {
         let waits = self.state.waits();
@@ -275,6 +321,7 @@ impl Lane {
         let key = record.alert_id.as_deref().unwrap_or(self.chain.name());
         out.send(&terms.topics.decisions, self.partition, Some(key.as_bytes()), Some(&self.line));
         self.state.apply(&record, appended.hash);
+        self.tally.told(&record);
         follow(terms, &record, appended, out);
     }
 
@@ -331,10 +378,6 @@ impl Terms {
             state.policy().map_or(self.active.generation, |(_, generation)| generation);
         PolicyRef { hash: Cow::Borrowed(hash), generation, signers: Vec::new() }
     }
-}
-
-fn group(policy: &Policy, alert: &Alert<'_>) -> Option<(Id, i64)> {
-    policy.group(alert).map(|grouping| (grouping.id, grouping.window_ms))
 }
 
 /// The pure ruling; a panic inside it is one dead letter, not a stopped partition.

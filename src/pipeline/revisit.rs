@@ -65,8 +65,8 @@ impl Visits {
 }
 
 impl Triage {
-    /// Rules again what waits and has its facts now, or has waited as long as it may. True: there
-    /// is something to commit.
+    /// Rules again what waits and has its facts now, or has waited as long as it may, and tells of
+    /// what nobody acknowledged. True: there is something to commit.
     pub(super) fn revisit(&mut self, out: &mut Outbox<'_>) -> bool {
         let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
         let now = (self.clock)();
@@ -76,6 +76,7 @@ impl Triage {
         for partition in partitions {
             let Some(open) = self.lanes.get_mut(&partition) else { continue };
             wrote |= open.lane.end_exceptions(&self.terms, (now, &mut *out));
+            wrote |= open.lane.tell_overdue(&self.terms, now, out);
             let sweep = self.visits.sweeps.entry(partition).or_default();
             if has_changed {
                 sweep.left = open.lane.waits().len();

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
-use crate::case::{Blocked, Decision, Millis};
-use crate::observe::PolicyMetrics;
+use crate::audit::Record;
+use crate::case::{Blocked, Change, Decision, Millis};
+use crate::observe::Metrics;
 
 /// What the open transaction did with each rule and each playbook in shadow; told to the metrics
 /// when it is committed.
@@ -9,6 +10,7 @@ use crate::observe::PolicyMetrics;
 pub(super) struct Tally {
     hits: HashMap<String, HashMap<String, Hits>>,
     shadows: Vec<(Compared, u64)>,
+    told: Vec<Change>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -71,7 +73,16 @@ impl Tally {
         hits.last = hits.last.max(at);
     }
 
-    pub(super) fn tell(&mut self, metrics: &PolicyMetrics) {
+    /// Why people were told of a case.
+    pub(super) fn told(&mut self, record: &Record<'_>) {
+        self.told.extend(record.told.iter().flat_map(|told| &told.changed));
+    }
+
+    pub(super) fn tell(&mut self, metrics: &Metrics) {
+        for change in self.told.drain(..) {
+            metrics.told.with_label_values(&[change.code()]).inc();
+        }
+        let metrics = &metrics.policy;
         for (playbook, rules) in self.hits.drain() {
             for (rule, hits) in rules {
                 metrics.hit(&playbook, &rule, hits.count, hits.last);

@@ -329,7 +329,7 @@ impl Stage for Triage {
     fn committed(&mut self) {
         self.tell_waiting();
         for open in self.lanes.values_mut() {
-            open.lane.tally.tell(&self.metrics.policy);
+            open.lane.tally.tell(&self.metrics);
         }
         drop(std::mem::take(&mut self.traced));
         self.counted.tell(self.terms.policy(), &self.metrics);

@@ -115,6 +115,8 @@ pub struct Require {
 pub struct SuppressLimits {
     pub max_expires_ms: i64,
     pub never_severity: Vec<String>,
+    /// Of the alerts of one detector, in one partition.
+    pub per_hour: Option<i64>,
 }
 
 impl Of {

@@ -257,8 +257,13 @@ impl Reader<'_> {
             }
             never_severity.push(severity.to_owned());
         }
+        let at = fields.get("per_hour").map(|node| &node.at);
+        let per_hour = fields.int("per_hour", self.problems);
+        if let (Some(at), Some(..1)) = (at, per_hour) {
+            self.problems.add(at, "`per_hour` is a number from 1");
+        }
         fields.finish(self.problems);
-        Some(SuppressLimits { max_expires_ms: max_expires_ms?, never_severity })
+        Some(SuppressLimits { max_expires_ms: max_expires_ms?, never_severity, per_hour })
     }
 
     fn pass_unknown(&mut self, fields: &mut Fields<'_>) -> Vec<Reference> {

@@ -9,6 +9,7 @@ mod findings;
 mod read;
 mod rule;
 mod canary;
+mod windows;
 mod playbook;
 mod action;
 mod hours;
@@ -19,13 +20,14 @@ mod layer;
 mod routing;
 mod test_expect;
 mod test_facts;
+mod test_windows;
 mod test_case;
 mod compile;
 mod prove;
 
 use std::collections::BTreeSet;
 
-use crate::case::{Alert, Id};
+use crate::case::{Alert, BreakOut, Field, Grouping, Look, Millis};
 use crate::clause::Schema;
 
 pub use action::Action;
@@ -46,6 +48,7 @@ pub use read::{Reference, ToQueue};
 pub use rule::{Escalation, Holding, OnUnknown, Outcome, Rule, Suppression, Target};
 pub use test_case::{Step, TestCase, Turn};
 pub use test_expect::{Expect, Expected, FATES, NONE, WHATS, verdicts};
+pub use windows::Window;
 
 use routing::Routing;
 
@@ -60,13 +63,6 @@ pub struct Policy {
     actions: Vec<Action>,
     tests: Vec<TestCase>,
     routing: Routing,
-}
-
-/// The episode an alert belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grouping {
-    pub id: Id,
-    pub window_ms: i64,
 }
 
 impl Policy {
@@ -129,10 +125,28 @@ impl Policy {
         others.filter(move |playbook| !ruling.is_some_and(|ruling| std::ptr::eq(ruling, *playbook)))
     }
 
+    /// What an alert is to the windows of all playbooks, in whichever mode they are. Read are those
+    /// of the playbooks that rule it, and of the one that a test is of.
+    pub fn looks(&self, alert: &Alert<'_>, now: Millis, tested: Option<&Playbook>) -> Vec<Look> {
+        if self.playbooks.iter().all(|playbook| playbook.windows.is_empty()) {
+            return Vec::new();
+        }
+        let mut ruling: Vec<&Playbook> = Vec::new();
+        if alert.text(Field::NotAnAlert).is_none() {
+            ruling.extend(self.live(alert).into_iter().chain(self.shadows(alert)).chain(tested));
+        }
+        windows::looks(&self.playbooks, &ruling, alert, now)
+    }
+
     /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never
     /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
-        self.live(alert)?.grouping(alert)
+        // What is no alert is no part of a problem.
+        self.live(alert).filter(|_| alert.text(Field::NotAnAlert).is_none())?.grouping(alert)
+    }
+
+    pub fn break_out(&self, alert: &Alert<'_>) -> Option<BreakOut> {
+        self.live(alert)?.break_out()
     }
 
     /// By enricher, the least age that a playbook or the boundary asks of its answers.

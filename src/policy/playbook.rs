@@ -1,14 +1,14 @@
-use crate::case::{Alert, Field, Millis, Value, field_named, id_of};
+use crate::case::{Alert, BreakOut, Field, Grouping, Id, Millis, Value, field_named, id_of};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
-use super::Grouping;
 use super::canary::{Canary, canary};
 use super::findings::Code;
 use super::read::{
     ToQueue, declared, max_ages, one_of, owner, require_duration, require_name, strings,
 };
 use super::rule::{Names, Outcome, Rule, rule};
+use super::windows::{Window, windows, with_windows};
 
 #[derive(Debug)]
 pub struct Playbook {
@@ -35,6 +35,7 @@ pub struct Playbook {
     pub(super) on_at: At,
     /// The enrichers under `facts`, and where they stand.
     pub(super) declared: Vec<(usize, At)>,
+    pub(super) windows: Vec<Window>,
     group: Option<Group>,
     /// There exactly in canary mode.
     canary: Option<Canary>,
@@ -51,6 +52,7 @@ pub enum Mode {
 struct Group {
     by: Vec<Field>,
     window_ms: i64,
+    break_out: Option<BreakOut>,
 }
 
 impl Mode {
@@ -77,19 +79,43 @@ impl Playbook {
         self.canary.as_ref().is_some_and(|canary| canary.has(&self.name, alert))
     }
 
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// The same for all playbooks that group by the same fields: one problem is one case, whichever
+    /// rules it.
     pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
         let group = self.group.as_ref()?;
-        let mut keys = vec![self.name.as_bytes().to_vec()];
-        for field in &group.by {
-            keys.push(key(alert.get(*field))?);
+        let by_id = group.id(alert, Field::CredentialId);
+        let by_value = group.id(alert, Field::CredentialFingerprint);
+        let (id, also) = match (by_id, by_value) {
+            (Some(by_id), by_value) => (by_id.clone(), by_value.filter(|other| *other != by_id)),
+            (None, by_value) => (by_value?, None),
+        };
+        Some(Grouping { id, also, window_ms: group.window_ms })
+    }
+
+    pub fn break_out(&self) -> Option<BreakOut> {
+        self.group.as_ref()?.break_out
+    }
+}
+
+impl Group {
+    /// `credential` stands for the credential's id.
+    fn id(&self, alert: &Alert<'_>, credential: Field) -> Option<Id> {
+        let mut parts = Vec::with_capacity(2 * self.by.len());
+        for field in &self.by {
+            let field = if *field == Field::CredentialId { credential } else { *field };
+            parts.extend([field.path().into_bytes(), key(alert.get(field))?]);
         }
-        let parts: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        Some(Grouping { id: id_of("group", &parts), window_ms: group.window_ms })
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        Some(id_of("group", &parts))
     }
 }
 
 /// An empty text is no key: it would merge strangers.
-fn key(value: &Value<'_>) -> Option<Vec<u8>> {
+pub(super) fn key(value: &Value<'_>) -> Option<Vec<u8>> {
     match value {
         Value::Text(text) if text.is_empty() => None,
         Value::Text(text) => Some(text.as_bytes().to_vec()),
@@ -98,7 +124,7 @@ fn key(value: &Value<'_>) -> Option<Vec<u8>> {
         }
         Value::Bool(flag) => Some(vec![u8::from(*flag)]),
         Value::Decimal(number) => Some(number.to_string().into_bytes()),
-        Value::Absent | Value::Unknown(_) | Value::List(_) => None,
+        Value::Absent | Value::Unknown(_) | Value::AtLeast(_) | Value::List(_) => None,
     }
 }
 
@@ -121,6 +147,8 @@ pub(super) fn playbook<'n>(
     let max_age_ms = max_ages(facts, schema, problems);
     let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
+    let windows = windows(fields.get("windows"), source, schema, problems);
+    let schema = &with_windows(schema, &windows);
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let (rules, written) = rules(&mut fields, &names, problems);
     let tests = fields.list("tests", problems);
@@ -147,6 +175,7 @@ pub(super) fn playbook<'n>(
             rules,
             at,
             on_at,
+            windows,
             canary,
             group: match group {
                 Some(group) => Some(group?),
@@ -220,14 +249,38 @@ fn group(node: &Node, problems: &mut Problems) -> Option<Group> {
         }
     }
     let window_ms = require_duration(&mut fields, "window", problems);
-    if let Some(node) = fields.get("break_out") {
-        problems.add(&node.at, "`break_out` is not supported yet");
-    }
+    let break_out = fields.get("break_out").map(|node| break_out(node, problems));
     fields.finish(problems);
     if by.is_empty() {
         problems.add(&node.at, "a group needs at least one field in `by`");
     }
-    Some(Group { by, window_ms: window_ms? })
+    let break_out = match break_out {
+        Some(break_out) => Some(break_out?),
+        None => None,
+    };
+    Some(Group { by, window_ms: window_ms?, break_out })
+}
+
+/// What a case counts apart, and how far.
+fn break_out(node: &Node, problems: &mut Problems) -> Option<BreakOut> {
+    const COUNTED: [Field; 3] = [Field::Detector, Field::Repository, Field::SourceIp];
+    let mut fields = Fields::of(node, "`break_out`", problems)?;
+    let path = fields.require_text("distinct", problems);
+    let distinct = path.and_then(|path| COUNTED.into_iter().find(|field| field.path() == path));
+    if let Some(path) = path.filter(|_| distinct.is_none()) {
+        let counted = COUNTED.map(Field::path);
+        let hint = suggestion(path, counted.iter().map(String::as_str));
+        let message = format!("`distinct` is one of {}, never `{path}`{hint}", counted.join(", "));
+        problems.add(&node.at, message);
+    }
+    let at = fields.require("over", problems).map(|node| &node.at);
+    let over = fields.int("over", problems).and_then(|over| u32::try_from(over).ok());
+    let over = over.filter(|over| (1..16).contains(over));
+    if let (Some(at), None) = (at, over) {
+        problems.add(at, "`over` is a number from 1 to 15");
+    }
+    fields.finish(problems);
+    Some(BreakOut { distinct: distinct?, over: over? })
 }
 
 /// Those that can be read, and how many are written.

@@ -139,7 +139,7 @@ impl Names<'_> {
             Slot::Seen | Slot::FirstSeen if !self.is_grouped => {
                 problems.add(at, format!("`{path}` needs a `group` in this playbook"));
             }
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Now => {}
+            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } | Slot::Now => {}
         }
     }
 }

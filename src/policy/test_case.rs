@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::case::{
-    Alert, Arrival, Body, Counters, FIELDS, FactRow, Field, Millis, Origin, Value, field_named,
-    id_of, parse_duration,
+    Alert, Arrival, Body, Counters, FIELDS, FactRow, Field, Millis, Origin, Spans, Value, WindowId,
+    field_named, id_of, parse_duration,
 };
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
@@ -11,6 +11,7 @@ use super::playbook::Playbook;
 use super::read::{duration, time, value};
 use super::test_expect::{Expect, expect};
 use super::test_facts::TestFacts;
+use super::test_windows::forgotten;
 
 /// One entry of a playbook's `tests:`: alerts, one after the other, and what their rulings must be.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Step {
     pub number: Option<usize>,
     /// Nothing: as those before it in the test have counted.
     pub counters: Option<Counters>,
+    /// Windows that no longer hold all that was in them.
+    pub forgotten: Vec<(WindowId, Spans)>,
     /// Of the last of its turns.
     pub expect: Option<Expect>,
     times: usize,
@@ -88,6 +91,7 @@ pub(super) fn test_case(
         alert(node, &mut common, problems);
     }
     let facts = fields.get("facts");
+    let windows = fields.get("windows");
     let mut reader = Reader {
         playbook,
         schema,
@@ -95,6 +99,7 @@ pub(super) fn test_case(
         now: now.unwrap_or_default(),
         common,
         facts,
+        windows,
         steps: Vec::new(),
         left: ALERTS_MAX,
         problems,
@@ -122,6 +127,7 @@ struct Reader<'r> {
     /// What every alert of the test has.
     common: Alert<'static>,
     facts: Option<&'r Node>,
+    windows: Option<&'r Node>,
     steps: Vec<Step>,
     /// How many alerts there may be more.
     left: usize,
@@ -140,7 +146,7 @@ impl<'r> Reader<'r> {
             .require("expect", self.problems)
             .and_then(|node| expect(node, self.playbook, self.problems));
         let repeated = (1, 0);
-        let step = self.made(repeated, &node.at, alert, self.facts);
+        let step = self.made(repeated, &node.at, alert, (self.facts, self.windows));
         self.steps.push(Step { counters: Some(counters), expect, ..step });
     }
 
@@ -155,6 +161,7 @@ impl<'r> Reader<'r> {
         let times = fields.int("times", self.problems).unwrap_or(1);
         let every = duration(&mut fields, "every", self.problems).unwrap_or(0);
         let facts = fields.get("facts").or(self.facts);
+        let windows = fields.get("windows").or(self.windows);
         let mut of_step = self.common.clone();
         if let Some(node) = fields.get("alert") {
             alert(node, &mut of_step, self.problems);
@@ -170,7 +177,7 @@ impl<'r> Reader<'r> {
             return self.problems.add(&node.at, message);
         };
         self.left -= times;
-        let step = self.made((times, every), &node.at, of_step, facts);
+        let step = self.made((times, every), &node.at, of_step, (facts, windows));
         let last = i64::try_from(times - 1).unwrap_or(i64::MAX).saturating_mul(every);
         self.now = self.now.plus(last);
         self.steps.push(Step { number: Some(number), expect, ..step });
@@ -197,7 +204,7 @@ impl<'r> Reader<'r> {
         (times, every_ms): (usize, i64),
         at: &At,
         alert: Alert<'static>,
-        facts: Option<&Node>,
+        (facts, windows): (Option<&Node>, Option<&Node>),
     ) -> Step {
         let detector = alert.text(Field::Detector).unwrap_or("test").to_owned();
         let origin = Origin {
@@ -217,8 +224,9 @@ impl<'r> Reader<'r> {
             body: Body::Alert(Box::new(alert)),
         };
         let facts = TestFacts::read(facts, self.schema, self.problems);
+        let forgotten = forgotten(windows, self.playbook, self.problems);
         let (number, counters, expect) = (None, None, None);
-        Step { number, counters, expect, times, every_ms, now: self.now, arrival, facts }
+        Step { number, counters, forgotten, expect, times, every_ms, now: self.now, arrival, facts }
     }
 }
 
@@ -290,9 +298,12 @@ fn counters_of(
     let mut counters = Counters {
         case_id: id_of("case", &[b"test"]),
         window_ms: grouping.as_ref().map_or(0, |grouping| grouping.window_ms),
+        also: grouping.as_ref().and_then(|grouping| grouping.also.clone()),
+        suppressed: 0,
         group: grouping.map(|grouping| grouping.id),
         seen: 1,
         first_seen: now,
+        windows: Vec::new(),
     };
     if let Some(mut fields) = node.and_then(|node| Fields::of(node, "`counters`", problems)) {
         counters.seen = fields.int("seen", problems).unwrap_or(counters.seen);

@@ -39,6 +39,7 @@ pub struct Report {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rested {
     pub rulings: u64,
+    /// Or by window.
     pub by_enricher: BTreeMap<String, u64>,
 }
 

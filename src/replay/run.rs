@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::recall::{Recalled, Recaller};
 use super::report::{About, Report};
 use crate::audit::{Kind, Record, VERSION};
-use crate::case::{Decision, Revised, Standing, Why};
+use crate::case::{Alert, Decision, Revised, Standing, Why};
 use crate::decide::{decide, rests_on, revise};
 use crate::policy::Policy;
 
@@ -247,13 +247,19 @@ fn note(side: &Side<'_>, step: &Recalled<'_>, report: &mut Report, at: usize) {
     if let Some(count) = report.regrouped.get_mut(at) {
         *count += u64::from(group != step.counters.group);
     }
-    if step.unrecorded.is_empty() {
+    let has_windows = |alert: &Alert<'_>| {
+        let playbook = policy.live(alert);
+        let mut windows = playbook.into_iter().flat_map(|playbook| playbook.windows());
+        let readings = &step.counters.windows;
+        windows.all(|window| readings.iter().any(|reading| reading.window == window.id))
+    };
+    if step.unrecorded.is_empty() && step.alert().is_none_or(has_windows) {
         return;
     }
     let open = rests_on(policy, &step.inputs(), Why::NotRecorded);
     let Some(rested) = report.rested.get_mut(at).filter(|_| !open.is_empty()) else { return };
     rested.rulings += 1;
-    for shape in open.iter().filter_map(|index| policy.schema().enrichers.get(*index)) {
-        *rested.by_enricher.entry(shape.name.to_string()).or_default() += 1;
+    for name in open {
+        *rested.by_enricher.entry(name.to_owned()).or_default() += 1;
     }
 }

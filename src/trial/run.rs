@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::case::{Because, Body, Counters, Decision, Ruling, Tri};
+use crate::case::{Because, Body, Counters, Decision, Ruling, Sighting, Spans, Tri, WindowId};
 use crate::clause::Scope;
 use crate::correlate::State;
 use crate::decide::{Inputs, Unwatched, Watch, watched};
@@ -90,12 +90,20 @@ pub(super) fn for_each_ruling(
     for step in &test.steps {
         for turn in step.turns(policy.schema()) {
             let by = by(policy, test, &turn);
-            let counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let mut counters = step.counters.clone().unwrap_or_else(|| counted(by, &turn, &state));
+            let sightings = windowed(policy, by, &turn, &state, &mut counters);
+            forget(&step.forgotten, &mut counters);
             let (arrival, facts) = (&turn.arrival, &turn.facts);
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
             see(step, &turn, &inputs, &decision);
-            state.count(&counters, turn.now);
+            let alert = match &turn.arrival.body {
+                Body::Alert(alert) => Some(&**alert),
+                Body::Unreadable(_) => None,
+            };
+            state.count(&counters, alert, turn.now);
+            alert.into_iter().for_each(|alert| state.spend(alert, &decision, turn.now));
+            state.see(&sightings);
         }
     }
 }
@@ -110,13 +118,39 @@ fn by<'p>(policy: &'p Policy, test: &TestCase, turn: &Turn<'_>) -> Option<&'p Pl
     }
 }
 
+/// What the alert adds to windows.
+fn windowed(
+    policy: &Policy,
+    by: Option<&Playbook>,
+    turn: &Turn<'_>,
+    state: &State,
+    counters: &mut Counters,
+) -> Vec<Sighting> {
+    let looks = match &turn.arrival.body {
+        Body::Alert(alert) => policy.looks(alert, turn.now, by),
+        Body::Unreadable(_) => Vec::new(),
+    };
+    let (readings, sightings) = state.windows().look(looks);
+    counters.windows = readings;
+    sightings
+}
+
+fn forget(forgotten: &[(WindowId, Spans)], counters: &mut Counters) {
+    for reading in &mut counters.windows {
+        let spans = forgotten.iter().find(|(window, _)| *window == reading.window);
+        if let Some(((_, spans), seen)) = spans.zip(reading.seen.as_mut()) {
+            seen.forget(spans);
+        }
+    }
+}
+
 fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {
-    let grouping = match &turn.arrival.body {
-        Body::Alert(alert) => by.and_then(|playbook| playbook.grouping(alert)),
+    let alert = match &turn.arrival.body {
+        Body::Alert(alert) => Some(&**alert),
         Body::Unreadable(_) => None,
     };
-    let group = grouping.map(|grouping| (grouping.id, grouping.window_ms));
-    state.counters(&turn.arrival.alert_id, group, turn.now)
+    let grouping = alert.and_then(|alert| by?.grouping(alert));
+    state.counters(&turn.arrival.alert_id, alert, grouping, turn.now)
 }
 
 fn differences(step: &Step, expect: &Expect, decision: &Decision<'_>) -> Vec<Difference> {
@@ -211,14 +245,15 @@ fn notes(
 /// What kept a rule from ruling.
 fn why_not(playbook: &Playbook, id: &str, scope: &Scope<'_>) -> Option<String> {
     let rule = playbook.rules.iter().find(|rule| rule.id == id)?;
-    let verdict = match rule.when.eval(scope) {
+    let (found, first) = rule.when.eval_with_first(scope);
+    let verdict = match found {
         Tri::True => {
             return Some(format!("`{id}` is true, and it was not its turn, or it was refused"));
         }
         Tri::False => "false",
         Tri::Unknown => "unknown",
     };
-    let because = rule.when.first_failing(scope)?.because(scope);
+    let because = first?.because(found, scope);
     Some(format!("`{id}` is {verdict}: {}", told(&because)))
 }
 

@@ -162,9 +162,12 @@ impl<'l> Micro<'l> {
         let counters = Counters {
             case_id: Id::default(),
             group: Some("x".to_owned()),
+            also: None,
+            suppressed: 0,
             seen: 1,
             first_seen: now,
             window_ms: 1000,
+            windows: vec![],
         };
         let decided = timed(&mut || {
             let began = Instant::now();

@@ -18,12 +18,12 @@ use super::deployment::{Deployment, KEY, PREFIX, Process, tipstaff};
 use super::kafka::{Kafka, free_ports};
 use super::planted::{CANARY, forms};
 use super::planting::Format;
-use super::product::copy;
 use super::product::late::{OWNER, WEB};
+use super::product::{PATIENCE, copy};
 use super::proxy::{Plan, Proxy};
 use super::rig::wait_until;
 use super::server::{Mode, Server};
-use super::{ALONE, settings};
+use super::{seats, settings};
 
 const PARTITIONS: i32 = 4;
 const KILLS: usize = 30;
@@ -155,7 +155,7 @@ fn random(seed: &mut u64, below: u64) -> u64 {
 
 #[test]
 fn nothing_is_lost_or_doubled_under_fire() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _machine = seats::alone();
     let proxies = [Proxy::bind(), Proxy::bind()];
     let Some(mut kafka) = Kafka::start(&[proxies[0].port(), proxies[1].port()]) else { return };
     for (proxy, upstream) in proxies.iter().zip(kafka.proxied()) {
@@ -201,7 +201,7 @@ fn nothing_is_lost_or_doubled_under_fire() {
     let (mut open, mut hit_intake) = (0, 0);
     for round in 0..KILLS {
         let victim = if round % 3 == 0 { 0 } else { 1 + round % 2 };
-        let ready = wait_until(Duration::from_secs(40), || processes[victim].is_ready());
+        let ready = wait_until(PATIENCE, || processes[victim].is_ready());
         assert!(
             ready,
             "{} is not ready in round {round}: {}",
@@ -247,10 +247,7 @@ fn nothing_is_lost_or_doubled_under_fire() {
             .count()
     };
     let began = Instant::now();
-    let all = wait_until(Duration::from_secs(120), || {
-        std::thread::sleep(Duration::from_millis(500));
-        ruled() >= expected.len()
-    });
+    let all = wait_until(Duration::from_secs(120), || ruled() >= expected.len());
     let caught_up = began.elapsed();
     std::thread::sleep(Duration::from_secs(1));
     let metrics: Vec<String> =
@@ -260,7 +257,7 @@ fn nothing_is_lost_or_doubled_under_fire() {
         assert_eq!(code, Some(0), "{}: {}", process.name, process.log());
         assert!(took < Duration::from_secs(10), "{} took {took:?} to drain", process.name);
     }
-    let mut collected = collect(&settings(&direct), PREFIX, &output_names(&direct));
+    let mut collected = collect(&settings(&direct), PREFIX, &output_names(&direct, PREFIX));
     collected.expected = expected;
     let verdict = check(&collected);
     eprintln!(
@@ -335,7 +332,7 @@ fn plant_faults(sound: &Collected) {
     }
 }
 
-pub fn output_names(bootstrap: &str) -> Vec<String> {
+pub fn output_names(bootstrap: &str, prefix: &str) -> Vec<String> {
     let loaded = tipstaff::app::load(None, tipstaff::case::Millis(0)).unwrap();
     let log = LogReader::connect(&settings(bootstrap), "names").unwrap();
     let queues = loaded.checked.policy.queues();
@@ -344,7 +341,7 @@ pub fn output_names(bootstrap: &str) -> Vec<String> {
         names.chain(["actions", "dead-letters", "findings"].map(str::to_owned)).collect();
     for name in &names {
         assert!(
-            log.partitions(&format!("{PREFIX}.{name}")).unwrap().is_some(),
+            log.partitions(&format!("{prefix}.{name}")).unwrap().is_some(),
             "{name} is missing"
         );
     }

@@ -9,12 +9,12 @@ use tipstaff::pipeline::{COMMIT_BOUNDS_MS, Drain, Progress, RecoveryRules, Worke
 
 use crate::kafka::Kafka;
 use crate::toy::Toy;
-use crate::{ALONE, create_topics, settings};
+use crate::{create_topics, seats, settings};
 
 /// The safe wrapper's flush waits in slices of 100 ms, and every commit with it.
 #[test]
 fn a_commit_takes_less_than_half_a_flush_slice() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _machine = seats::alone();
     let Some(kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
     create_topics(&bootstrap, &["idle.in", "idle.chain", "idle.out"], 2);

@@ -9,8 +9,9 @@ use tipstaff::pipeline::{Ended, Phase, RecoveryRules};
 
 use crate::checker::all;
 use crate::kafka::{Kafka, free_ports};
+use crate::product::PATIENCE;
 use crate::rig::{Feed, create_lane, report, start, wait_until};
-use crate::{ALONE, settings};
+use crate::{seats, settings};
 
 fn drained_within(running: crate::rig::Running, limit: Duration) -> Ended {
     let began = Instant::now();
@@ -39,12 +40,11 @@ fn the_same_worker_runs_on_the_mock_cluster() {
     let bootstrap = mock.bootstrap_servers();
     let running = start(&bootstrap, "mock", "0", RecoveryRules::ALL);
     let feed = Feed::start(&bootstrap, "mock");
-    let is_moving =
-        wait_until(Duration::from_secs(20), || running.progress.commits.load(SeqCst) > 5);
+    let is_moving = wait_until(PATIENCE, || running.progress.commits.load(SeqCst) > 5);
     feed.stop();
     assert!(is_moving, "nothing was committed");
     let log = LogReader::connect(&settings(&bootstrap), "mock.checker").unwrap();
-    let is_complete = wait_until(Duration::from_secs(10), || {
+    let is_complete = wait_until(PATIENCE, || {
         (0..2).all(|p| {
             all(&log, "mock.in", p).unwrap().len() == all(&log, "mock.chain", p).unwrap().len()
         })
@@ -57,31 +57,30 @@ fn the_same_worker_runs_on_the_mock_cluster() {
 
 #[test]
 fn workers_share_survive_a_broker_restart_and_notice_a_double() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
 
     create_lane(&bootstrap, "life");
     let feed = Feed::start(&bootstrap, "life");
     let first = start(&bootstrap, "life", "0", RecoveryRules::ALL);
-    assert!(wait_until(Duration::from_secs(20), || first.progress.commits.load(SeqCst) > 10));
+    assert!(wait_until(PATIENCE, || first.progress.commits.load(SeqCst) > 10));
     let second = start(&bootstrap, "life", "1", RecoveryRules::ALL);
-    assert!(wait_until(Duration::from_secs(20), || second.progress.commits.load(SeqCst) > 10));
+    assert!(wait_until(PATIENCE, || second.progress.commits.load(SeqCst) > 10));
     kafka.restart();
     let after = first.progress.commits.load(SeqCst);
-    assert!(wait_until(Duration::from_secs(60), || first.progress.commits.load(SeqCst) > after + 5));
+    assert!(wait_until(PATIENCE, || first.progress.commits.load(SeqCst) > after + 5));
     // Not killed: a single broker that is can itself leave a transaction open for good.
     kafka.stop();
     std::thread::sleep(Duration::from_secs(1));
     kafka.resume();
     feed.stop();
-    assert!(wait_until(Duration::from_secs(60), || report(&bootstrap, "life").is_green()));
+    assert!(wait_until(PATIENCE, || report(&bootstrap, "life").is_green()));
     assert_eq!(drained_within(first, Duration::from_secs(4)), Ended::Drained);
 
     let double = start(&bootstrap, "life", "1", RecoveryRules::ALL);
-    let is_noticed = wait_until(Duration::from_secs(60), || {
-        second.thread.is_finished() || double.thread.is_finished()
-    });
+    let is_noticed =
+        wait_until(PATIENCE, || second.thread.is_finished() || double.thread.is_finished());
     assert!(is_noticed, "two workers of one name went on");
     let ended: Vec<Ended> = [second, double]
         .into_iter()
@@ -96,7 +95,7 @@ fn workers_share_survive_a_broker_restart_and_notice_a_double() {
 
 #[test]
 fn an_open_transaction_of_another_holds_back_only_its_partition() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
     create_lane(&bootstrap, "open");
@@ -117,17 +116,11 @@ fn an_open_transaction_of_another_holds_back_only_its_partition() {
     let running = start(&bootstrap, "open", "0", RecoveryRules::ALL);
     let log = LogReader::connect(&settings(&bootstrap), "open.checker").unwrap();
     let stable = |partition| log.stable("open.chain", partition).unwrap();
-    assert!(
-        wait_until(Duration::from_secs(15), || stable(1) > 10),
-        "the other partition waits too"
-    );
+    assert!(wait_until(PATIENCE, || stable(1) > 10), "the other partition waits too");
     assert_eq!(stable(0), 0);
     assert_eq!(running.progress.blocked_partitions.load(SeqCst), 1);
     assert!(running.progress.open_transactions.load(SeqCst) >= 1);
-    assert!(
-        wait_until(Duration::from_secs(40), || stable(0) > 10),
-        "the partition never came back"
-    );
+    assert!(wait_until(PATIENCE, || stable(0) > 10), "the partition never came back");
     feed.stop();
     let large: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &bootstrap)
@@ -138,7 +131,7 @@ fn an_open_transaction_of_another_holds_back_only_its_partition() {
     let record = BaseRecord::<str, [u8]>::to("open.in").partition(1).payload(&payload);
     large.send(record).map_err(|(error, _)| error).unwrap();
     large.flush(Duration::from_secs(10)).unwrap();
-    assert!(wait_until(Duration::from_secs(15), || report(&bootstrap, "open").is_green()));
+    assert!(wait_until(PATIENCE, || report(&bootstrap, "open").is_green()));
     assert_eq!(drained_within(running, Duration::from_secs(4)), Ended::Drained);
 
     let admin = Admin::connect(&settings(&bootstrap)).unwrap();

@@ -31,18 +31,15 @@ mod latency;
 mod life;
 mod product;
 mod rig;
+mod seats;
 mod tear;
 mod toy;
 mod traces;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use tipstaff::ingest::{Admin, Brokers, Created, Settings, TopicSpec};
-
-/// One broker at a time: the machine may be small.
-pub static ALONE: Mutex<()> = Mutex::new(());
 
 pub fn settings(bootstrap: &str) -> Settings {
     let mut properties = BTreeMap::new();

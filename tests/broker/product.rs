@@ -1,5 +1,6 @@
 //! The product as its operators meet it: the real binary on a real broker, one promise at a time.
 
+mod cases;
 mod chains;
 mod input;
 pub mod late;
@@ -34,11 +35,18 @@ use super::settings;
 /// Generous: the machine may be busy. Whatever waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the topics of the shipped pipelines begin with.
+const ALERTS: &str = "alerts.";
+/// Those to which tests send.
+const PIPELINES: [&str; 3] = ["gitleaks", "okta-system-log", "aws-guardduty"];
+
 /// One deployment with a topic prefix of its own, so that several share a broker and its detectors.
 pub struct Site {
     pub deployment: Deployment,
     pub bootstrap: String,
     pub prefix: String,
+    /// What its detectors' topics begin with.
+    detectors: String,
 }
 
 /// How a verb ended.
@@ -52,7 +60,37 @@ pub struct Answer {
 impl Site {
     pub fn new(bootstrap: &str, prefix: &str, partitions: i32) -> Self {
         let deployment = Deployment::new(partitions);
-        Self { deployment, bootstrap: bootstrap.to_owned(), prefix: prefix.to_owned() }
+        let (bootstrap, prefix) = (bootstrap.to_owned(), prefix.to_owned());
+        Self { deployment, bootstrap, prefix, detectors: ALERTS.to_owned() }
+    }
+
+    /// On a broker where others are, too: some of the shipped pipelines, on topics of its own, and
+    /// instances that no other has.
+    pub fn beside_others(bootstrap: &str, prefix: &str) -> Self {
+        let mut site = Self::new(bootstrap, prefix, 2);
+        site.detectors = format!("{ALERTS}{prefix}.");
+        let (shipped, own) = (shipped("pipelines"), site.deployment.directory.join("pipelines"));
+        for pipeline in PIPELINES {
+            copy(&shipped.join(pipeline), &own.join(pipeline));
+            let file = own.join(pipeline).join("pipeline.yaml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            let topic = format!("topic: {}", site.detectors);
+            std::fs::write(&file, text.replacen("topic: alerts.", &topic, 1)).unwrap();
+        }
+        std::fs::copy(shipped.join("aliases.csv"), own.join("aliases.csv")).unwrap();
+        site
+    }
+
+    fn has_own_pipelines(&self) -> bool {
+        self.detectors != ALERTS
+    }
+
+    /// A detector's topic as this site has it.
+    pub fn detector(&self, topic: &str) -> String {
+        match topic.strip_prefix(ALERTS) {
+            Some(name) => format!("{}{name}", self.detectors),
+            None => topic.to_owned(),
+        }
     }
 
     /// Configuration of one instance on a free port, with `more` at its end.
@@ -61,6 +99,11 @@ impl Site {
         let directory = self.deployment.config(instance, &self.bootstrap, port, more);
         let replaced = format!("prefix: {},", self.prefix);
         self.edit(instance, &format!("prefix: {PREFIX},"), &replaced);
+        if self.has_own_pipelines() {
+            let named = format!("instance: {}-{instance}\n", self.prefix);
+            self.edit(instance, &format!("instance: {instance}\n"), &named);
+            self.edit(instance, &place(&shipped("pipelines")), &place(&self.folder("pipelines")));
+        }
         (directory, port)
     }
 
@@ -74,12 +117,16 @@ impl Site {
 
     /// Gives an instance one of the three folders as its own, which it may change.
     pub fn own(&self, instance: &str, folder: &str) -> PathBuf {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let own = self.deployment.directory.join(folder);
-        copy(&shipped, &own);
-        let place = |path: &Path| format!("{folder}: {}", path.display());
-        self.edit(instance, &place(&shipped), &place(&own));
+        let (shipped, own) = (shipped(folder), self.folder(folder));
+        if folder != "pipelines" || !self.has_own_pipelines() {
+            copy(&shipped, &own);
+            self.edit(instance, &place(&shipped), &place(&own));
+        }
         own
+    }
+
+    fn folder(&self, folder: &str) -> PathBuf {
+        self.deployment.directory.join(folder)
     }
 
     /// Runs a verb on the configuration `instance`, made before.
@@ -120,6 +167,26 @@ impl Site {
         assert!(is_ready, "{} is not ready: {}", process.name, process.log());
     }
 
+    /// Publishes in order and waits until all of it is acknowledged.
+    pub fn publish(&self, messages: &[(&str, i32, Option<Vec<u8>>)]) {
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", "9000000")
+            .set("allow.auto.create.topics", "false")
+            .create()
+            .unwrap();
+        for (topic, partition, value) in messages {
+            let topic = self.detector(topic);
+            let mut record = BaseRecord::<str, [u8]>::to(&topic).partition(*partition);
+            if let Some(value) = value {
+                record = record.payload(value);
+            }
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
     pub fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
     }
@@ -156,6 +223,15 @@ impl Site {
     }
 }
 
+fn shipped(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// As a path stands in a service file.
+fn place(folder: &Path) -> String {
+    format!("{}: {}", folder.file_name().unwrap().to_string_lossy(), folder.display())
+}
+
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -185,25 +261,6 @@ pub fn drains(process: &mut Process) {
     let (code, took) = process.terminate();
     assert_eq!(code, Some(0), "{}", process.log());
     assert!(took < Duration::from_secs(10), "took {took:?}");
-}
-
-/// Publishes in order and waits until all of it is acknowledged.
-pub fn publish(bootstrap: &str, messages: &[(&str, i32, Option<Vec<u8>>)]) {
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("enable.idempotence", "true")
-        .set("message.max.bytes", "9000000")
-        .set("allow.auto.create.topics", "false")
-        .create()
-        .unwrap();
-    for (topic, partition, value) in messages {
-        let mut record = BaseRecord::<str, [u8]>::to(topic).partition(*partition);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(PATIENCE).unwrap();
 }
 
 /// A report of gitleaks with one finding, told apart by `n`.

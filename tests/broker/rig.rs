@@ -88,10 +88,13 @@ impl Feed {
 pub fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while began.elapsed() < limit {
+        let asked = Instant::now();
         if is_so() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        // Longer than it takes to ask: some questions read whole topics.
+        let pause = asked.elapsed() * 2;
+        std::thread::sleep(pause.clamp(Duration::from_millis(50), Duration::from_secs(1)));
     }
     false
 }

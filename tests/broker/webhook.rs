@@ -13,7 +13,6 @@ use serde_json::Value;
 use self::client::{
     Headers, Hook, basic, bearer, encoded, gitguardian, github, seconds, shown, standard,
 };
-use crate::ALONE;
 use crate::conservation::{check, collect, read_topic, search};
 use crate::deployment::{PREFIX, Process};
 use crate::fire::output_names;
@@ -21,7 +20,7 @@ use crate::kafka::{Kafka, free_ports};
 use crate::planted::{CANARY, forms};
 use crate::product::{PATIENCE, Site, drains, fate, finding};
 use crate::rig::wait_until;
-use crate::settings;
+use crate::{seats, settings};
 
 const NEW: &str = "notareal-secret-of-today";
 const OLD: &str = "notareal-secret-of-last-year";
@@ -71,9 +70,8 @@ fn written(site: &Site, id: &str) -> usize {
 
 #[test]
 fn deliveries_are_verified_and_ruled_and_others_leave_nothing() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), PREFIX, 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "hooked");
     site.create("");
     let header = "header, header: Authorization";
     let (hook, section_1) = section(&site, ["github", "bearer", header], "");
@@ -236,8 +234,8 @@ fn no_secret_is_kept(site: &Site, hook: &Hook, processes: &[&Process]) {
         ids.iter().filter(|r| r["origin"]["incarnation"].to_string().contains("canary")).count()
             == 2
     });
-    let outputs = output_names(&site.bootstrap);
-    let mut collected = collect(&settings(&site.bootstrap), PREFIX, &outputs);
+    let outputs = output_names(&site.bootstrap, &site.prefix);
+    let mut collected = collect(&settings(&site.bootstrap), &site.prefix, &outputs);
     let mut needles = forms();
     needles.push("notareal+canary/value".to_owned());
     needles.extend([NEW, OLD, PASSWORD].map(str::to_owned));
@@ -281,7 +279,7 @@ fn rulings_of(site: &Site, id: &str) -> usize {
 
 #[test]
 fn an_answer_claims_nothing_that_the_brokers_do_not_have() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), PREFIX, 2);
     site.create("");

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use tipstaff::case::{Alert, Arrival, Body, Counters, Millis, Ruling, id_of};
 use tipstaff::config::{Checked, Files, load};
+use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
 use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::{FingerprintKeys, Incoming};
@@ -27,10 +28,14 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
     let deadline = Instant::now() + Duration::from_secs(1);
     let facts = enrichers.facts(&[(alert, checked.policy.wanted(alert))], deadline).remove(0);
     let group = checked.policy.group(alert);
+    let (windows, _) = State::default().windows().look(checked.policy.looks(alert, now(), None));
     let counters = Counters {
         case_id: id_of("case", &[b"example"]),
         window_ms: group.as_ref().map_or(0, |group| group.window_ms),
+        windows,
         group: group.map(|group| group.id),
+        also: None,
+        suppressed: 0,
         seen: 1,
         first_seen: now(),
     };

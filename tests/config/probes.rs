@@ -22,7 +22,7 @@ fn is_of(of: &str, node: &Node) -> bool {
 }
 
 /// What the schemas use of JSON Schema; more of it is a mistake of this test.
-const KEYWORDS: [&str; 23] = [
+const KEYWORDS: [&str; 24] = [
     "$schema",
     "title",
     "$defs",
@@ -38,6 +38,7 @@ const KEYWORDS: [&str; 23] = [
     "minItems",
     "maxItems",
     "items",
+    "contains",
     "properties",
     "required",
     "patternProperties",
@@ -77,6 +78,7 @@ fn fits(root: &Value, schema: &Value, node: &Node) -> bool {
             ("minItems", Data::List(items)) => items.len() >= number(of),
             ("maxItems", Data::List(items)) => items.len() <= number(of),
             ("items", Data::List(items)) => items.iter().all(|item| fits(root, of, item)),
+            ("contains", Data::List(items)) => items.iter().any(|item| fits(root, of, item)),
             ("minProperties", Data::Map(entries)) => entries.len() >= number(of),
             ("propertyNames", Data::Map(entries)) => {
                 entries.iter().all(|(key, _)| fits(root, of, key))

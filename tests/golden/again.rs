@@ -39,7 +39,7 @@ struct Written<'w> {
 fn a_ruling_made_again_from_its_record_is_the_same_bytes() {
     let loaded = shipped();
     let (mut facts, mut fates) = (0, std::collections::BTreeSet::new());
-    for (name, records) in ruled(&loaded) {
+    for (name, records) in ruled() {
         for bytes in &records {
             let written: Written<'_> = serde_json::from_slice(bytes).unwrap();
             assert_eq!(again(&loaded.checked.policy, bytes), written.ruling.get(), "{name}");
@@ -59,7 +59,7 @@ fn a_ruling_made_again_from_its_record_is_the_same_bytes() {
 fn no_ruling_changes_under_the_policy_that_made_it() {
     let loaded = shipped();
     let policy = &loaded.checked.policy;
-    let all: Vec<Vec<u8>> = ruled(&loaded).into_iter().flat_map(|(_, records)| records).collect();
+    let all: Vec<Vec<u8>> = ruled().into_iter().flat_map(|(_, records)| records).collect();
     let records: Vec<_> = (0..).zip(&all).map(|(at, bytes)| (0, at, bytes.as_slice())).collect();
     let report = compare(policy, policy, &records, &Progress::default()).unwrap();
     assert_eq!((report.changed, report.other_rule, report.failed, report.foreign), (0, 0, 0, 0));
@@ -72,10 +72,10 @@ fn no_ruling_changes_under_the_policy_that_made_it() {
 #[test]
 fn a_revision_made_again_from_its_record_is_the_same_bytes() {
     let loaded = shipped();
-    let (terms, policy) = (terms(&loaded), &loaded.checked.policy);
+    let (terms, policy) = (terms(loaded), &loaded.checked.policy);
     let shapes = &policy.schema().enrichers;
     let mut revised = 0;
-    for (name, records) in ruled(&loaded) {
+    for (name, records) in ruled() {
         for bytes in &records {
             let record = Record::parse(bytes).unwrap();
             if record.waits.is_empty() {
@@ -133,7 +133,7 @@ fn a_revision_made_again_from_its_record_is_the_same_bytes() {
 fn a_ruling_made_again_from_an_edited_record_differs() {
     let loaded = shipped();
     let (mut edited, mut differing) = (0, 0);
-    for (_, records) in ruled(&loaded) {
+    for (_, records) in ruled() {
         for bytes in records.iter().filter(|bytes| find(bytes, "\"state\":\"known\"")) {
             let text = std::str::from_utf8(bytes).unwrap();
             let unknown =

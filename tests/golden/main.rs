@@ -14,6 +14,8 @@ mod schema;
 mod snapshots;
 mod split;
 
+use std::sync::LazyLock;
+
 use tipstaff::app::{Loaded, load, offline_keys};
 use tipstaff::case::Millis;
 use tipstaff::normalize::Incoming;
@@ -23,12 +25,19 @@ fn now() -> Millis {
     Millis::parse("2026-03-02T09:30:00Z").unwrap()
 }
 
-fn shipped() -> Loaded {
-    load(None, now()).unwrap_or_else(|failure| panic!("{failure}"))
+fn shipped() -> &'static Loaded {
+    static SHIPPED: LazyLock<Loaded> =
+        LazyLock::new(|| load(None, now()).unwrap_or_else(|failure| panic!("{failure}")));
+    &SHIPPED
 }
 
 /// `<detector>--<file name without its ending>`, and the decision records of the file.
-fn ruled(loaded: &Loaded) -> Vec<(String, Vec<Vec<u8>>)> {
+fn ruled() -> Vec<(String, Vec<Vec<u8>>)> {
+    static RULED: LazyLock<Vec<(String, Vec<Vec<u8>>)>> = LazyLock::new(|| rule(shipped()));
+    RULED.clone()
+}
+
+fn rule(loaded: &Loaded) -> Vec<(String, Vec<Vec<u8>>)> {
     let mut all = Vec::new();
     for pipeline in loaded.checked.pipelines.list() {
         let folder = format!("pipelines/{}/examples/", pipeline.name);

@@ -23,7 +23,7 @@ fn finding_of(bytes: &[u8]) -> Option<Value> {
 /// The findings of all examples with the names of their examples.
 fn findings() -> Vec<(String, Value)> {
     let mut all = Vec::new();
-    for (name, records) in ruled(&shipped()) {
+    for (name, records) in ruled() {
         for bytes in records {
             let record = Record::parse(&bytes).unwrap();
             let is_read = !matches!(record.ruling.unwrap().fate, Ruling::DeadLetter(_));
@@ -54,7 +54,7 @@ fn every_example_is_a_finding_that_the_published_schema_allows() {
 
 #[test]
 fn a_finding_says_what_its_record_says() {
-    for (name, records) in ruled(&shipped()) {
+    for (name, records) in ruled() {
         for bytes in records {
             let record: Value = serde_json::from_slice(&bytes).unwrap();
             let Some(found) = finding_of(&bytes) else { continue };
@@ -123,7 +123,7 @@ fn set(alert: &mut Alert<'static>, field: Field, text: &str) {
 #[test]
 fn any_alert_is_a_finding_that_the_schema_allows() {
     let schema = Schema::published();
-    let example = ruled(&shipped()).into_iter().find(|(name, _)| name == "gitleaks--finding");
+    let example = ruled().into_iter().find(|(name, _)| name == "gitleaks--finding");
     let bytes = example.unwrap().1.remove(0);
     let mut alerts = vec![Alert::default()];
     let strange = ["", "x", "a/", "\"\u{0}\u{7f}é", "192.0.2.7", "2001:db8::7", "DE", "T9999.999"];
@@ -162,7 +162,7 @@ fn any_alert_is_a_finding_that_the_schema_allows() {
 
 #[test]
 fn technique_and_top_ten_entry_stand_in_the_finding_with_their_names() {
-    let bytes = ruled(&shipped()).remove(0).1.remove(0);
+    let bytes = ruled().remove(0).1.remove(0);
     let mut alert = Alert::default();
     set(&mut alert, Field::AttackTechnique, "T1552.001");
     set(&mut alert, Field::OwaspNhi, "NHI2:2025");
@@ -270,7 +270,7 @@ fn findings_are_sent_with_their_rulings_and_follow_from_the_records_alone() {
         identity: Identity { instance: "test".to_owned() },
         findings,
     };
-    let with_findings = sent(&loaded, &terms(true));
+    let with_findings = sent(loaded, &terms(true));
     let of = |topic: &str| -> Vec<&Sent> {
         with_findings.iter().filter(|sent| sent.topic == format!("offline.{topic}")).collect()
     };
@@ -291,7 +291,7 @@ fn findings_are_sent_with_their_rulings_and_follow_from_the_records_alone() {
     let uids: BTreeSet<&[u8]> = found.iter().map(|(_, value)| value.as_slice()).collect();
     assert_eq!(uids.len(), found.len());
 
-    let without = sent(&loaded, &terms(false));
+    let without = sent(loaded, &terms(false));
     let others = with_findings.iter().filter(|sent| sent.topic != "offline.findings");
     assert!(others.eq(without.iter()), "switched off, nothing else changes");
 }

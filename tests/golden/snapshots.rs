@@ -57,7 +57,7 @@ fn every_example_is_read_and_ruled_as_its_snapshot_says() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let mut wrong = Vec::new();
-    for (name, bytes) in ruled(&loaded) {
+    for (name, bytes) in ruled() {
         let records: Vec<Record<'_>> =
             bytes.iter().map(|bytes| Record::parse(bytes).unwrap()).collect();
         for (record, bytes) in records.iter().zip(&bytes) {
@@ -75,8 +75,7 @@ fn every_example_is_read_and_ruled_as_its_snapshot_says() {
 
 #[test]
 fn every_snapshot_has_its_example() {
-    let known: BTreeSet<String> =
-        ruled(&shipped()).iter().map(|(name, _)| format!("{name}.snap")).collect();
+    let known: BTreeSet<String> = ruled().iter().map(|(name, _)| format!("{name}.snap")).collect();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snapshots");
     let written: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()

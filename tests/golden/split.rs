@@ -135,17 +135,16 @@ fn restored(written: &[Vec<u8>]) -> Lane {
 
 #[test]
 fn records_do_not_depend_on_batches_threads_or_restarts() {
-    let loaded = Arc::new(shipped());
+    let loaded = shipped();
     let keys = tipstaff::app::offline_keys().unwrap();
-    let arrivals = Arc::new(arrivals(&loaded.checked.pipelines, &loaded, &keys));
-    let whole = Arc::new(records(&loaded, &arrivals, &[], false));
+    let arrivals = Arc::new(arrivals(&loaded.checked.pipelines, loaded, &keys));
+    let whole = Arc::new(records(loaded, &arrivals, &[], false));
     assert_eq!(whole.len(), arrivals.len() + 1);
     let last = Record::parse(whole.last().unwrap()).unwrap();
     assert_eq!(last.kind, Kind::Duplicate);
     let threads: Vec<_> = (0..4)
         .map(|thread| {
-            let (loaded, arrivals, whole) =
-                (Arc::clone(&loaded), Arc::clone(&arrivals), Arc::clone(&whole));
+            let (arrivals, whole) = (Arc::clone(&arrivals), Arc::clone(&whole));
             std::thread::spawn(move || {
                 let cuts = prop::collection::vec(0..arrivals.len(), 0..12);
                 let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
@@ -154,7 +153,7 @@ fn records_do_not_depend_on_batches_threads_or_restarts() {
                     ..ProptestConfig::default()
                 });
                 let run = runner.run(&cuts, |cuts| {
-                    let again = records(&loaded, &arrivals, &cuts, thread % 2 == 0);
+                    let again = records(loaded, &arrivals, &cuts, thread % 2 == 0);
                     prop_assert!(again == *whole, "cut at {cuts:?}");
                     Ok(())
                 });

@@ -103,7 +103,7 @@ fn a_planted_secret_leaves_in_no_form() {
         let (name, format) = (&example.detector, &formats[&example.detector]);
         let Some(message) = format.read(&example.bytes) else { continue };
         let count = |message: &Message| {
-            alerts(&read(&pipelines, format, example, &message.body(false, false)))
+            alerts(&read(pipelines, format, example, &message.body(false, false)))
         };
         let before = count(&message);
         let leaves = message.leaves();
@@ -124,7 +124,7 @@ fn a_planted_secret_leaves_in_no_form() {
             if number % 3 == 0 {
                 body = gzip(&body);
             }
-            let arrivals = read(&pipelines, format, example, &body);
+            let arrivals = read(pipelines, format, example, &body);
             if let Some(text) = leak(&arrivals) {
                 leaks.insert(format!("{name}/{}: {path} in {text}", example.name));
             }
@@ -253,7 +253,7 @@ impl Damage {
 
 /// What the random tests start from.
 struct Planting {
-    pipelines: Pipelines,
+    pipelines: &'static Pipelines,
     formats: BTreeMap<String, Format>,
     examples: Vec<(Example, Message)>,
     replaced: Cell<usize>,
@@ -323,7 +323,7 @@ fn a_secret_leaves_in_no_form_wherever_it_is_and_whatever_is_broken() {
             if is_gzipped {
                 body = gzip(&body);
             }
-            let mut arrivals = read(&planting.pipelines, format, example, &body);
+            let mut arrivals = read(planting.pipelines, format, example, &body);
             prop_assert!(!arrivals.is_empty());
             if !is_sound && !is_broken {
                 arrivals.retain(|arrival| alert(arrival).is_none());

@@ -25,6 +25,7 @@ mod samples;
 mod skipped;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use tipstaff::case::{Alert, Arrival, Body, Millis};
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
@@ -38,7 +39,13 @@ fn source(path: &str) -> Source {
     Source::new(path, std::fs::read_to_string(root().join(path)).unwrap())
 }
 
-fn shipped() -> Pipelines {
+/// Compiled once: it takes a second.
+fn shipped() -> &'static Pipelines {
+    static SHIPPED: LazyLock<Pipelines> = LazyLock::new(compiled);
+    &SHIPPED
+}
+
+fn compiled() -> Pipelines {
     let mut files: Vec<PathBuf> = files_of(&root().join("pipelines"));
     files.retain(|path| path.is_dir());
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();

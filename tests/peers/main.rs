@@ -12,6 +12,8 @@
 
 mod aws;
 mod gitleaks;
+#[path = "../support/ports.rs"]
+mod ports;
 mod schemas;
 mod server;
 #[path = "../support/skipped.rs"]

@@ -101,6 +101,33 @@ fn the_tests_of_a_playbook_run_and_say_how_they_differ() {
 }
 
 #[test]
+fn a_detector_whose_budget_is_spent_is_suppressed_no_more() {
+    let bounded = BOUNDARY.replace("[critical]}", "[critical], per_hour: 3}");
+    let policy = policy(&[PLAYBOOK], &[&bounded]).unwrap();
+    let mut alert = plain_alert();
+    alert.set(Field::CredentialValidity, text("invalid"));
+    let mut facts = live_facts();
+    facts[REGISTRY] = known(REGISTRY, [Value::Bool(true), Value::Int(1)]);
+    let mut situation = Situation::new(alert, facts);
+    situation.counters.suppressed = 2;
+    assert_eq!(situation.decide(&policy).decision.reason, Reason::TestFixture);
+    situation.counters.suppressed = 3;
+    let decision = situation.decide(&policy).decision;
+    assert_eq!((decision.fate.name(), decision.reason), ("route", Reason::BoundaryRefused));
+    let why = "budget:base: 3 of 3 of this detector in this hour";
+    assert_eq!(decision.blocked[0].why, why);
+    for wrong in ["0", "-1"] {
+        let wrong = BOUNDARY.replace("[critical]}", &format!("[critical], per_hour: {wrong}}}"));
+        let problems = policy_of(&wrong).unwrap_err();
+        assert!(problems[0].contains("`per_hour` is a number from 1"), "{problems:?}");
+    }
+}
+
+fn policy_of(boundary: &str) -> Result<Policy, Vec<String>> {
+    policy(&[PLAYBOOK], &[boundary])
+}
+
+#[test]
 fn an_escalation_carries_its_permit_and_what_it_rests_on() {
     let (policy, situation) = (example(), Situation::new(plain_alert(), live_facts()));
     let decided = situation.decide(&policy);

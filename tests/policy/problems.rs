@@ -114,7 +114,7 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "nhi.id in vault.rols",
             "1:11: `vault` provides no `vault.rols`, did you mean `vault.roles`?",
         ),
-        ("unknown(nhi.id)", "1:9: only a fact is ever unknown: write !has(nhi.id)"),
+        ("unknown(nhi.id)", "1:9: only a fact or a window is ever unknown: write !has(nhi.id)"),
         ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"cause\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
         ("severity == “a”", "1:13: use straight quotes: \" or '"),
@@ -387,7 +387,7 @@ tests:
             "playbook1.yaml:16:39: this playbook has no rule `otherwize`, did you mean `otherwise`?",
             "playbook1.yaml:16:58: unknown reason `no`",
             "playbook1.yaml:16:72: unknown priority `top`: one of low, medium, high, critical",
-            "playbook1.yaml:17:5: unknown key `extra`; known here: name, now, alerts, alert, facts, counters, expect",
+            "playbook1.yaml:17:5: unknown key `extra`; known here: name, now, alerts, alert, facts, windows, counters, expect",
         ]
     );
 }

@@ -43,7 +43,7 @@ fn other_schema() -> Schema {
     enrichers.push(EnricherShape { name: "inventory".into(), provides });
     enrichers.reverse();
     enrichers.iter_mut().for_each(|shape| shape.provides.reverse());
-    Schema { enrichers }
+    Schema { enrichers, ..Schema::default() }
 }
 
 fn is_automated(decided: &Decided<'_>) -> bool {
@@ -218,7 +218,7 @@ require:
   escalate: {facts: {owner.team: 7d}, sources: 2}
   suppress: {facts: {registry.fixture: 1h}}
 pass_unknown: []
-suppress: {max_expires: 30d, never_severity: [critical]}
+suppress: {max_expires: 30d, never_severity: [critical], per_hour: 9}
 hours: {escalate: 'mon-fri 08:00-18:00'}
 obligations: {approvals: {role: lead, count: 2}, per_hour: 5, per_owner: 2, share_percent: 1, hours: '08:00-18:00', change_ticket: true}
 ";
@@ -371,6 +371,7 @@ fn a_planted_widening_is_named_and_its_reverse_is_a_narrowing() {
             "suppress not_an_alert: for 60d at most (was: for 30d at most)",
         ),
         ("never_severity: [critical]", "never_severity: []", "suppress: allowed now ["),
+        (", per_hour: 9", "", "suppress: no longer needed: at most 9 an hour of one detector"),
         (
             "escalate: 'mon-fri 08",
             "escalate: 'mon-sun 08",

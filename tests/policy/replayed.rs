@@ -28,15 +28,15 @@ fn generated(choices: &mut Choices, hash: &str) -> Policy {
     policy
 }
 
-struct Written<'w> {
-    policy: &'w str,
-    number: usize,
-    at: Millis,
-    revised: Option<Revised<'w>>,
+pub struct Written<'w> {
+    pub policy: &'w str,
+    pub number: usize,
+    pub at: Millis,
+    pub revised: Option<Revised<'w>>,
 }
 
 /// As it would stand on the decisions topic.
-fn record(situation: &Situation, decision: &Decision<'_>, written: &Written<'_>) -> Vec<u8> {
+pub fn record(situation: &Situation, decision: &Decision<'_>, written: &Written<'_>) -> Vec<u8> {
     let Body::Alert(alert) = &situation.arrival.body else { panic!("no alert") };
     let texts: Vec<Box<RawValue>> =
         situation.facts.iter().flatten().map(|row| row.json().to_owned()).collect();

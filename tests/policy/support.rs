@@ -30,6 +30,7 @@ pub fn schema() -> Schema {
             shape("vault", &[("live", Type::Bool), ("used_at", Type::Time), ("roles", Type::List)]),
             shape("threat", &[("score", Type::Decimal), ("every", Type::Duration)]),
         ],
+        windows: vec![],
     }
 }
 
@@ -117,9 +118,12 @@ pub fn counters(seen: i64) -> Counters {
     Counters {
         case_id: id_of("case", &[b"1"]),
         group: Some(id_of("group", &[b"1"])),
+        also: None,
+        suppressed: 0,
         seen,
         first_seen: NOW,
         window_ms: 60_000,
+        windows: vec![],
     }
 }
 

@@ -85,9 +85,12 @@ fn ruling(offset: i64) -> Record<'static> {
     let counters = Counters {
         case_id: id.clone(),
         group: Some(format!("g{}", offset % 3)),
+        also: None,
+        suppressed: 0,
         seen: 1,
         first_seen: Millis(0),
         window_ms: 5,
+        windows: vec![],
     };
     Record {
         alert_id: Some(id),

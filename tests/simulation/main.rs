@@ -9,7 +9,9 @@
     reason = "a test"
 )]
 
+mod cases;
 mod chain_model;
+mod windows;
 
 use std::collections::BTreeMap;
 

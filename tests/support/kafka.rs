@@ -2,16 +2,19 @@
 //! are kept under `~/.cache/tipstaff-kafka`.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
 use std::fs;
-use std::hash::BuildHasher;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+#[path = "ports.rs"]
+mod ports;
 #[path = "skipped.rs"]
 mod skipped;
+pub use ports::{chance, free_ports};
 pub use skipped::skipped;
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -56,15 +59,45 @@ impl Kafka {
         let (port, controller) = (ports.next().unwrap(), ports.next().unwrap());
         let mut kafka = Kafka { dir, jars, port, proxied: ports.collect(), child: None };
         kafka.configure(controller, advertised);
-        kafka
-            .java("256m", &["kafka.tools.StorageTool", "format", "-t", "dGlwc3RhZmYtdGVzdC0wMA"])
-            .arg("-c")
-            .arg(kafka.dir.join("server.properties"))
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
+        kafka.format();
         kafka.resume();
         Some(kafka)
+    }
+
+    /// What the tool writes is the same for each broker, and it takes as long as a broker's start.
+    fn format(&self) {
+        static FORMATTED: Mutex<Vec<(OsString, Vec<u8>)>> = Mutex::new(Vec::new());
+        let mut formatted = FORMATTED.lock().unwrap();
+        let data = self.dir.join("data");
+        if formatted.is_empty() {
+            self.java("256m", &["kafka.tools.StorageTool", "format", "-t"])
+                .args(["dGlwc3RhZmYtdGVzdC0wMA", "-c"])
+                .arg(self.dir.join("server.properties"))
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            for file in fs::read_dir(data).unwrap().map(Result::unwrap) {
+                formatted.push((file.file_name(), fs::read(file.path()).unwrap()));
+            }
+        } else {
+            fs::create_dir_all(&data).unwrap();
+            formatted.iter().for_each(|(name, text)| fs::write(data.join(name), text).unwrap());
+        }
+    }
+
+    /// For a broker that is never dropped.
+    pub fn end_with_this_process(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        let is_kept = std::env::var_os("TIPSTAFF_KEEP_BROKER").is_some();
+        // What it reads ends with this process, however that ends.
+        let after = Command::new("sh")
+            .args(["-c", "cat; kill -9 \"$0\"; sleep 1; [ -z \"$1\" ] || rm -rf \"$1\"", &id])
+            .arg(if is_kept { Path::new("") } else { &self.dir })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        std::mem::forget(after.unwrap());
     }
 
     /// The address of the listener that no proxy is in front of.
@@ -220,20 +253,22 @@ impl Drop for Kafka {
     }
 }
 
+fn is_there(tool: &str) -> Result<(), String> {
+    let mut command = Command::new(tool);
+    command.arg("-version").stdout(Stdio::null()).stderr(Stdio::null());
+    let is_there = command.status().is_ok_and(|status| status.success());
+    if is_there { Ok(()) } else { Err(format!("`{tool}` is not installed")) }
+}
+
 fn install() -> Result<PathBuf, String> {
-    for tool in ["java", "mvn"] {
-        let mut command = Command::new(tool);
-        command.arg("-version").stdout(Stdio::null()).stderr(Stdio::null());
-        if !command.status().is_ok_and(|status| status.success()) {
-            return Err(format!("`{tool}` is not installed"));
-        }
-    }
+    is_there("java")?;
     let home = std::env::var_os("HOME").ok_or("HOME is not set")?;
     let cache = Path::new(&home).join(".cache/tipstaff-kafka");
     let jars = cache.join("4.3.1");
     if jars.is_dir() {
         return Ok(jars);
     }
+    is_there("mvn")?;
     let new = cache.join(format!("new-{:016x}", chance()));
     fs::create_dir_all(&new).map_err(|error| error.to_string())?;
     fs::write(new.join("pom.xml"), POM).map_err(|error| error.to_string())?;
@@ -255,21 +290,4 @@ fn install() -> Result<PathBuf, String> {
     }
     fs::remove_dir_all(&new).ok();
     Err("maven could not fetch its jars".to_owned())
-}
-
-/// Below the range from which the system takes the ports of outgoing connections, so that they are
-/// still free after a restart.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let mut ports = Vec::new();
-    while ports.len() < count {
-        let port = 20_000 + u16::try_from(chance() % 12_000).unwrap();
-        if !ports.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            ports.push(port);
-        }
-    }
-    ports
-}
-
-pub fn chance() -> u64 {
-    RandomState::new().hash_one(Instant::now())
 }

@@ -47,8 +47,8 @@ pub(super) fn cases(
     };
     let mut cases = Vec::new();
     if limits.only.is_none() {
-        // What an alert says, and what is counted, is there or not; only a fact can be unknown.
-        if !limits.is_absent && matches!(slot, Slot::Fact { .. }) {
+        // What an alert says is there or not.
+        if !limits.is_absent && slot.can_be_unknown() {
             let found = atoms.iter().map(|_| Found::Unknown).collect();
             cases.push(Case { is_unknown: true, found });
         }
@@ -75,6 +75,12 @@ pub(super) fn cases(
         values.iter().map(|value| tested(atoms, value)).collect()
     };
     cases.extend(present.into_iter().map(|found| Case { is_unknown: false, found }));
+    if matches!(slot, Slot::Window { .. }) && of == Type::Int {
+        // Of a count it may only be known that it is so much or more.
+        let least = numbers(atoms, false, limits)?.into_iter().map(Value::AtLeast);
+        let open = least.map(|value| tested(atoms, &value));
+        cases.extend(open.map(|found| Case { is_unknown: true, found }));
+    }
     Some(cases)
 }
 
@@ -94,6 +100,7 @@ fn test(atom: &Atom<'_>, value: &Value<'_>) -> Found {
         Atom::Compare(_, orders, literal) => {
             orders.hold(value, literal).map_or(Found::Unknown, Found::Holds)
         }
+        Atom::In(..) if matches!(value, Value::AtLeast(_)) => Found::Unknown,
         Atom::In(_, list) => Found::Holds(list.iter().any(|item| item == value)),
         Atom::Pattern(_, pattern) => match value.text() {
             Some(text) => pattern.fits(text).map_or(Found::Absent, Found::Holds),
@@ -291,6 +298,9 @@ pub(super) fn limits_of(slot: Slot, kinds: &[String], detectors: &[String]) -> L
             Limits { is_absent: true, ..Limits::default() }
         }
         Slot::Seen => Limits { least: Some(1), ..Limits::default() },
+        Slot::Window { of, .. } if of.of() == Type::Int => {
+            Limits { least: Some(0), ..Limits::default() }
+        }
         _ => Limits::default(),
     }
 }

@@ -11,6 +11,7 @@ mod space;
 mod rules;
 mod limits;
 mod names;
+mod windows;
 
 use super::Policy;
 use crate::text::{At, Problem};
@@ -44,6 +45,7 @@ pub fn findings(policy: &Policy) -> Vec<Finding> {
         found.extend(rules::findings(policy, playbook));
         found.extend(names::of_playbook(policy, index, playbook));
         found.extend(limits::of_playbook(policy, playbook));
+        found.extend(windows::of_playbook(policy, playbook));
     }
     found.extend(limits::of_boundary(policy));
     found.extend(names::of_boundary(policy));

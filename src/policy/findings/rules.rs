@@ -29,7 +29,9 @@ pub(super) fn findings(policy: &Policy, playbook: &Playbook) -> Vec<Finding> {
     space.close(policy.schema(), |slot| limits_of(slot, &playbook.kinds, &playbook.detectors));
     let mut reader = Reader { space, found: Vec::new() };
     for (index, of) in read.iter().enumerate() {
-        if reader.misspelt(&of.rule.when) {
+        let wrong = misspelt(&of.rule.when);
+        if !wrong.is_empty() {
+            reader.found.extend(wrong);
             continue;
         }
         let earlier = read.get(..index).unwrap_or_default();
@@ -129,20 +131,6 @@ fn split<'c>(tree: Tree<'c>, parts: &mut Vec<Tree<'c>>) {
 impl<'p> Reader<'p> {
     fn add(&mut self, code: Code, at: &At, message: String) {
         self.found.push(Finding { at: at.clone(), code, message });
-    }
-
-    /// Values that intake never lets a field have. What follows from them is not told again.
-    fn misspelt(&mut self, when: &Condition) -> bool {
-        let before = self.found.len();
-        for clause in when.clauses() {
-            for (path, word, words) in strangers(clause) {
-                let hint = suggestion(&word, words.iter().copied());
-                let message =
-                    format!("`{path}` is never `{word}`: it is one of {}{hint}", words.join(", "));
-                self.add(Code::NoSuchValue, &clause.at, message);
-            }
-        }
-        self.found.len() > before
     }
 
     fn is_never_true(&mut self, of: &Read<'p>) -> bool {
@@ -276,6 +264,20 @@ impl<'p> Reader<'p> {
         self.space.search(&[(formula, NOT_TRUE())], false) == Search::Nowhere
             && self.space.is_nowhere(&[(formula, Truths::FALSE)])
     }
+}
+
+/// Values that intake never lets a field have. What follows from them is not told again.
+pub(super) fn misspelt(when: &Condition) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for clause in when.clauses() {
+        for (path, word, words) in strangers(clause) {
+            let hint = suggestion(&word, words.iter().copied());
+            let message =
+                format!("`{path}` is never `{word}`: it is one of {}{hint}", words.join(", "));
+            found.push(Finding { at: clause.at.clone(), code: Code::NoSuchValue, message });
+        }
+    }
+    found
 }
 
 /// Each literal that a field with fixed words is compared with and that is none of them.

@@ -199,6 +199,7 @@ fn type_of(slot: Slot, schema: &Schema) -> Option<Type> {
         Slot::Field(field) => Some(field.of()),
         Slot::Seen => Some(Type::Int),
         Slot::FirstSeen | Slot::Now => Some(Type::Time),
+        Slot::Window { of, .. } => Some(of.of()),
         Slot::Fact { enricher, field } => {
             schema.enrichers.get(enricher)?.provides.get(field).map(|(_, of)| *of)
         }

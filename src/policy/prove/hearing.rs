@@ -190,7 +190,12 @@ fn needs(judge: &Judge<'_>, read: &[(Slot, String, Type)]) -> Option<BTreeSet<Ne
         let hours = if is_suppression { &layer.suppress_hours } else { &layer.escalate_hours };
         needs.extend(hours.iter().map(|hours| Need::RuledIn(hours.text.clone())));
         let limits = layer.suppress.iter().filter(|_| is_suppression);
-        needs.extend(limits.map(|limits| Need::Expires { max_ms: limits.max_expires_ms }));
+        for limits in limits {
+            needs.insert(Need::Expires { max_ms: limits.max_expires_ms });
+            // What pipelines suppress is nobody's budget.
+            let per_hour = limits.per_hour.filter(|_| *judge.ask != Ask::NotAnAlert);
+            needs.extend(per_hour.map(Need::SuppressedPerHour));
+        }
     }
     needs.extend(fresh(judge, read));
     Some(strictest(needs))

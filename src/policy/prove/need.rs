@@ -32,6 +32,8 @@ pub enum Need {
     Expires {
         max_ms: i64,
     },
+    /// Of one detector's alerts.
+    SuppressedPerHour(i64),
     /// Containment sees to the rest, before it acts.
     Approvals {
         role: String,
@@ -56,6 +58,7 @@ impl Need {
             Self::Sources(_) => "sources".to_owned(),
             Self::RuledIn(hours) => format!("ruled {hours}"),
             Self::Expires { .. } => "expires".to_owned(),
+            Self::SuppressedPerHour(_) => "suppressed per hour".to_owned(),
             Self::Approvals { role, .. } => format!("approvals {role}"),
             Self::PerHour(_) => "per hour".to_owned(),
             Self::PerOwner(_) => "per owner".to_owned(),
@@ -76,7 +79,10 @@ impl Need {
             Self::Sources(count) => i64::try_from(*count).unwrap_or(i64::MAX),
             Self::Expires { max_ms } => -max_ms,
             Self::Approvals { count, .. } => *count,
-            Self::PerHour(limit) | Self::PerOwner(limit) | Self::SharePercent(limit) => -limit,
+            Self::SuppressedPerHour(limit)
+            | Self::PerHour(limit)
+            | Self::PerOwner(limit)
+            | Self::SharePercent(limit) => -limit,
             Self::Not(_)
             | Self::NotNhi(_)
             | Self::NotCredential(_)
@@ -103,6 +109,9 @@ impl fmt::Display for Need {
             Self::Sources(count) => write!(f, "{count} sources of the facts that the rule saw"),
             Self::RuledIn(hours) => write!(f, "ruled {hours} UTC"),
             Self::Expires { max_ms } => write!(f, "for {} at most", duration_text(*max_ms)),
+            Self::SuppressedPerHour(limit) => {
+                write!(f, "at most {limit} an hour of one detector")
+            }
             Self::Approvals { role, count } => write!(f, "approved by {count} {role}"),
             Self::PerHour(limit) => write!(f, "at most {limit} an hour"),
             Self::PerOwner(limit) => write!(f, "at most {limit} of one owner"),

@@ -48,7 +48,7 @@ impl World {
                     *place = value;
                 }
             }
-            Slot::Seen | Slot::FirstSeen | Slot::Now => {}
+            Slot::Seen | Slot::FirstSeen | Slot::Window { .. } | Slot::Now => {}
         }
     }
 
@@ -107,7 +107,8 @@ mod tests {
     /// Of a denial, where the tier is fixed and nothing else is.
     fn stands(tier: &Value<'static>, when: &str) -> Stands {
         let provides = vec![("tier".to_owned(), Type::Text), ("live".to_owned(), Type::Bool)];
-        let schema = Schema { enrichers: vec![EnricherShape { name: "owner".into(), provides }] };
+        let enrichers = vec![EnricherShape { name: "owner".into(), provides }];
+        let schema = Schema { enrichers, ..Schema::default() };
         let (source, mut problems) = (Source::new("f.yaml", when), Problems::default());
         let node = read(&source, &mut problems).unwrap();
         let condition = Condition::read(&node, &source, &schema, &mut problems).unwrap();

@@ -10,6 +10,7 @@ use tipstaff::case::{
     Type, Value, Why, id_of,
 };
 use tipstaff::clause::{Clause, Schema, Scope, compile};
+use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
 use tipstaff::policy::{self, Policy};
 use tipstaff::text::{At, Problems, Source};
@@ -65,6 +66,7 @@ fn schema() -> Schema {
             shape("threat", &[("score", Type::Decimal)]),
             shape("usage", &[("callers", Type::Int)]),
         ],
+        windows: vec![],
     }
 }
 
@@ -118,10 +120,16 @@ fn clause(text: &str) -> Clause {
     compiled.unwrap_or_else(|| panic!("{text}: {:?}", problems.into_sorted()))
 }
 
-fn policy() -> Policy {
-    let mut text = "playbook: p\ntitle: t\nowner: o\nmode: live\non: {kind: exposed_key}\n\
-        facts: {owner: {max_age: 1h}, vault: {max_age: 1h}}\nrules:\n"
-        .to_owned();
+const WINDOW: &str = "windows:\n  seen: {where: 'kind == \"exposed_key\"', by: [nhi.id], within: 15m, \
+    distinct: [source.ip], then: {more: {where: 'event.outcome == \"success\"'}}, baseline: {over: 7d}}\n";
+const WINDOW_RULE: &str = "  - id: window\n    when: ['seen.count < 5', 'seen.distinct.source_ip > 3', \
+    seen.then.more]\n    route: {queue: q, priority: low}\n";
+
+fn policy(windows: &str, rule: &str) -> Policy {
+    let mut text = format!(
+        "playbook: p\ntitle: t\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
+        facts: {{owner: {{max_age: 1h}}, vault: {{max_age: 1h}}}}\n{windows}rules:\n{rule}"
+    );
     for number in 0..RULES - 1 {
         text.push_str(&format!("  - id: rule-{number}\n    when:\n"));
         for clause in RULE {
@@ -149,6 +157,8 @@ struct Bench {
     max_age_ms: Vec<Option<i64>>,
     clauses: Vec<Clause>,
     policy: Policy,
+    with_window: Policy,
+    state: State,
 }
 
 impl Bench {
@@ -172,9 +182,12 @@ impl Bench {
         let counters = Counters {
             case_id: id_of("case", &[b"1"]),
             group: Some(id_of("group", &[b"1"])),
+            also: None,
+            suppressed: 0,
             seen: 1,
             first_seen: NOW,
             window_ms: 60_000,
+            windows: vec![],
         };
         let bench = Self {
             arrival,
@@ -182,8 +195,12 @@ impl Bench {
             counters,
             max_age_ms: vec![Some(3_600_000); 5],
             clauses: CLAUSES.iter().map(|(text, _)| clause(text)).collect(),
-            policy: policy(),
+            policy: policy("", ""),
+            with_window: policy(WINDOW, WINDOW_RULE),
+            state: State::default(),
         };
+        let state = bench.filled();
+        let bench = Self { state, ..bench };
         for (compiled, (text, expected)) in bench.clauses.iter().zip(CLAUSES) {
             assert_eq!(compiled.eval(&bench.scope()), *expected, "{text}");
         }
@@ -225,6 +242,31 @@ impl Bench {
         }
     }
 
+    /// A burst of 300 in the window, from eight addresses.
+    fn filled(&self) -> State {
+        let mut state = State::default();
+        let Body::Alert(alert) = &self.arrival.body else { panic!("an alert") };
+        for number in 0..300 {
+            let mut alert = alert.clone();
+            alert.set(Field::OccurredAt, Value::Time(NOW.plus(number * 3000 - 900_000)));
+            alert.set(Field::SourceIp, Value::Text(format!("192.0.2.{}", number % 8).into()));
+            let (_, sightings) = state.windows().look(self.with_window.looks(&alert, NOW, None));
+            state.see(&sightings);
+        }
+        state
+    }
+
+    /// The whole ruling, of a policy with one window more.
+    fn rule_by_window(&self) {
+        let Body::Alert(alert) = &self.arrival.body else { panic!("an alert") };
+        let looks = self.with_window.looks(alert, NOW, None);
+        let (windows, sightings) = self.state.windows().look(looks);
+        let counters = Counters { windows, ..self.counters.clone() };
+        let inputs = Inputs { counters: &counters, ..self.inputs() };
+        black_box(decide(&self.with_window, &inputs));
+        black_box(sightings);
+    }
+
     /// The whole ruling, with its reasons.
     fn rule(&self) {
         black_box(decide(&self.policy, &self.inputs()));
@@ -258,7 +300,12 @@ fn print(bench: &Bench) {
     let clauses = (RULES - 1) * RULE.len();
     let walked = nanoseconds(10_000, || bench.walk());
     println!("\n{RULES} rules, {clauses} clauses, none of them spared: {walked:.0} ns");
-    println!("a ruling over them, with its reasons: {:.0} ns", nanoseconds(10_000, || bench.rule()));
+    println!(
+        "a ruling over them, with its reasons: {:.0} ns",
+        nanoseconds(10_000, || bench.rule())
+    );
+    let window = nanoseconds(10_000, || bench.rule_by_window());
+    println!("the same with a window that holds 300 alerts: {window:.0} ns");
 }
 
 fn main() {
@@ -272,6 +319,7 @@ fn main() {
                 "clauses" => Bench::evaluate,
                 "conditions" => Bench::walk,
                 "ruling" => Bench::rule,
+                "window" => Bench::rule_by_window,
                 other => panic!("no part is called {other}"),
             };
             (0..times.parse::<u32>().expect("a number")).for_each(|_| work(&bench));

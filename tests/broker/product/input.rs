@@ -1,11 +1,11 @@
 use serde_json::Value;
 
-use super::super::ALONE;
 use super::super::conservation::{check, collect, read_topic, search};
 use super::super::fire::output_names;
 use super::super::kafka::Kafka;
+use super::super::seats;
 use super::super::settings;
-use super::{GITLEAKS, Process, Site, chains, drains, fate, finding, publish};
+use super::{GITLEAKS, Process, Site, chains, drains, fate, finding};
 
 const GUARDDUTY: &str = "alerts.guardduty";
 const MACHINE: &[u8] =
@@ -61,7 +61,7 @@ fn bad_messages() -> Vec<Bad> {
 
 #[test]
 fn every_input_has_one_fate_and_the_chain_proves_it() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "tipstaff", 2);
     site.create("");
@@ -91,7 +91,7 @@ fn fates(rulings: &[Value], topic: &str, offset: i64) -> Vec<(String, String)> {
 fn every_bad_message_has_its_reason_and_stops_nothing(site: &Site, process: &Process) -> usize {
     let bad = bad_messages();
     let messages: Vec<_> = bad.iter().map(|bad| (bad.topic, 0, bad.value.clone())).collect();
-    publish(&site.bootstrap, &messages);
+    site.publish(&messages);
     let total = bad.iter().map(|bad| bad.ruled.len()).sum();
     let rulings = site.rulings(total, process);
     let mut next = std::collections::BTreeMap::from([(GITLEAKS, 0), (GUARDDUTY, 0)]);
@@ -112,8 +112,8 @@ fn a_foreign_record_on_the_alerts_topic_is_one_dead_letter(
 ) {
     let alerts = site.topic("alerts");
     let garbage = format!("{{\"not\":\"ours\",\"Secret\":\"{CANARY}\"}}").into_bytes();
-    publish(&site.bootstrap, &[(&alerts, 1, Some(garbage)), (&alerts, 1, None)]);
-    publish(&site.bootstrap, &[(GITLEAKS, 1, Some(finding(3)))]);
+    site.publish(&[(&alerts, 1, Some(garbage)), (&alerts, 1, None)]);
+    site.publish(&[(GITLEAKS, 1, Some(finding(3)))]);
     let rulings = site.rulings(before + 3, process);
     let foreign: Vec<&Value> =
         rulings.iter().filter(|ruling| ruling["ruling"]["reason"] == "bad_alert").collect();
@@ -145,8 +145,11 @@ fn dead_letters_hold_no_payload(site: &Site, process: &Process) {
         let fields = letter.as_object().unwrap().keys();
         assert!(fields.clone().all(|field| known.contains(&field.as_str())), "{letter}");
     }
-    let mut collected =
-        collect(&settings(&site.bootstrap), "tipstaff", &output_names(&site.bootstrap));
+    let mut collected = collect(
+        &settings(&site.bootstrap),
+        &site.prefix,
+        &output_names(&site.bootstrap, &site.prefix),
+    );
     let needle = CANARY.as_bytes().to_vec();
     // The stray record itself is on the alerts topic: somebody else put it there.
     collected.alerts.retain(|value| !value.starts_with(b"{\"not\":"));

@@ -2,11 +2,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::super::ALONE;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::super::server::{Mode, Server};
-use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate, publish, says};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate, says};
 
 /// Owners from a service, in the place of the shipped table.
 pub const OWNER: &str = "\
@@ -35,10 +34,9 @@ const NHI: &str = "aws:iam:123456789012:user:ci-deployer";
 /// A system that is slow after a start: alerts are ruled in time without it, and once more with it.
 #[test]
 fn what_answers_late_makes_one_revision_of_each_alert_and_one_call_for_all() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
     let server = Server::start(Mode::Slow(1_900, WEB));
-    let site = Site::new(&kafka.bootstrap(), "late", 2);
+    let site = Site::beside_others(&bootstrap, "late");
     site.create("");
     let services = format!(
         "services:\n  catalog: {{url: \"{}\", allow: [127.0.0.0/8], limits: {{timeout: 5s}}}}\n",
@@ -51,7 +49,7 @@ fn what_answers_late_makes_one_revision_of_each_alert_and_one_call_for_all() {
     site.wait_ready(&mut process);
 
     let alerts: Vec<_> = (0..50).map(|n| (GITLEAKS, 0, Some(found(n)))).collect();
-    publish(&site.bootstrap, &alerts);
+    site.publish(&alerts);
     let rulings = site.rulings(50, &process);
     assert!(rulings.iter().any(|ruling| owner(ruling)["why"] == "timeout"), "{}", rulings[0]);
     let late: Vec<&Value> =
@@ -78,7 +76,7 @@ fn what_answers_late_makes_one_revision_of_each_alert_and_one_call_for_all() {
     server.turn(Mode::Right(PAY));
     let purged = site.verb(&["lookup", "owner", NHI, "--purge"], "l1");
     assert_eq!(purged.code, Some(0), "{purged:?}");
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(found(50)))]);
+    site.publish(&[(GITLEAKS, 0, Some(found(50)))]);
     let last = by_file(site.rulings(51, &process), 50);
     assert_eq!(
         (&owner(&last)["values"]["team"], &owner(&last)["cache"]),
@@ -89,7 +87,7 @@ fn what_answers_late_makes_one_revision_of_each_alert_and_one_call_for_all() {
     server.turn(Mode::Status("500 Broken"));
     let other = site.verb(&["lookup", "owner", NHI, "--purge"], "l1");
     assert_eq!(other.code, Some(0));
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(found(51)))]);
+    site.publish(&[(GITLEAKS, 0, Some(found(51)))]);
     let failed = by_file(site.rulings(52, &process), 51);
     assert_eq!((&owner(&failed)["state"], fate(&failed)), (&json!("unknown"), "route"));
     let page = process.get("/metrics").unwrap().1;

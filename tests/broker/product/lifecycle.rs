@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::super::ALONE;
 use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::{PATIENCE, Process, Site, by_origin, drains, findings, publish, says};
+use super::super::seats;
+use super::{PATIENCE, Process, Site, by_origin, drains, findings, says};
 
 /// Many transactions, so that one is open when something happens.
 const SMALL: &str = "batch: {max_ms: 5, max_alerts: 20}\n";
@@ -12,7 +12,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_process_outlives_its_broker_and_always_ends_when_asked() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "life", 2);
     site.create("");
@@ -21,7 +21,7 @@ fn a_process_outlives_its_broker_and_always_ends_when_asked() {
     it_waits_for_the_broker(&site, &process);
     kafka.resume();
     site.wait_ready(&mut process);
-    publish(&site.bootstrap, &findings(0, 0..10));
+    site.publish(&findings(0, 0..10));
     site.rulings(10, &process);
     it_goes_on_when_the_broker_is_back(&site, &mut kafka, &mut process);
     of_two_with_one_name_one_ends(&site, &mut process);
@@ -38,13 +38,13 @@ fn it_waits_for_the_broker(site: &Site, process: &Process) {
 /// It goes while it is being written to; everything acknowledged is ruled once. It is not killed: a
 /// single broker that is may forget to write the end of a transaction, which then hangs for ever.
 fn it_goes_on_when_the_broker_is_back(site: &Site, kafka: &mut Kafka, process: &mut Process) {
-    publish(&site.bootstrap, &findings(1, 10..300));
+    site.publish(&findings(1, 10..300));
     kafka.stop();
     let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
     assert!(wait_until(PATIENCE, is_told), "ready without a broker: {}", process.log());
     assert_eq!(process.get("/healthz").unwrap().0, 200);
     kafka.resume();
-    publish(&site.bootstrap, &findings(0, 300..310));
+    site.publish(&findings(0, 300..310));
     let rulings = site.rulings(310, process);
     assert!(by_origin(&rulings).values().all(|count| *count == 1));
     site.wait_ready(process);
@@ -68,7 +68,7 @@ fn of_two_with_one_name_one_ends(site: &Site, first: &mut Process) {
     };
     assert!(wait_until(PATIENCE, one_ends), "two of one name go on: {}", second.log());
     let goes_on = if first.runs() { &*first } else { &second };
-    publish(&site.bootstrap, &findings(0, 310..320));
+    site.publish(&findings(0, 310..320));
     site.rulings(320, goes_on);
     if !first.runs() {
         drains(&mut second);
@@ -78,7 +78,7 @@ fn of_two_with_one_name_one_ends(site: &Site, first: &mut Process) {
 }
 
 fn it_drains_while_it_is_busy(site: &Site, process: &mut Process) {
-    publish(&site.bootstrap, &findings(1, 320..3320));
+    site.publish(&findings(1, 320..3320));
     assert!(wait_until(PATIENCE, || site.ruled() > 320));
     let (code, took) = process.terminate();
     assert_eq!(code, Some(0), "{}", process.log());
@@ -92,7 +92,7 @@ fn it_drains_while_it_is_busy(site: &Site, process: &mut Process) {
 
 /// Once while the broker takes requests and answers none, once while it is gone.
 fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka, process: &mut Process) {
-    publish(&site.bootstrap, &findings(0, 3320..4320));
+    site.publish(&findings(0, 3320..4320));
     assert!(wait_until(PATIENCE, || site.ruled() > 3320));
     kafka.freeze(true);
     ends_in_time(process);
@@ -103,7 +103,7 @@ fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka, process: &mut Proces
     let verified = site.verb(&["verify"], "operator");
     assert_eq!(verified.code, Some(0), "{verified:?}");
 
-    publish(&site.bootstrap, &findings(0, 4320..5320));
+    site.publish(&findings(0, 4320..5320));
     assert!(wait_until(PATIENCE, || site.ruled() > 4320));
     kafka.kill();
     ends_in_time(process);

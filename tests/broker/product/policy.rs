@@ -2,18 +2,16 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::super::ALONE;
 use super::super::conservation::read_topic;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::super::settings;
-use super::{PATIENCE, Process, Site, delete_records, drains, ends, findings, publish, says};
+use super::{PATIENCE, Process, Site, delete_records, drains, ends, findings, says};
 
 #[test]
 fn a_policy_and_a_gap_are_on_record() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "policy", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "policy");
     site.create("");
     let process = own_playbooks(&site);
     a_changed_playbook_is_another_policy_on_record(&site, process);
@@ -43,9 +41,8 @@ fn hash_of(ruling: &Value) -> &str {
 }
 
 fn a_changed_playbook_is_another_policy_on_record(site: &Site, mut process: Process) {
-    let bootstrap = &site.bootstrap;
     site.wait_ready(&mut process);
-    publish(bootstrap, &findings(0, 0..4));
+    site.publish(&findings(0, 0..4));
     let rulings = site.rulings(4, &process);
     let first = hash_of(&rulings[0]).to_owned();
     let active = |hash: &str, generation| {
@@ -62,7 +59,7 @@ fn a_changed_playbook_is_another_policy_on_record(site: &Site, mut process: Proc
     fs::write(&file, changed).unwrap();
     process.resume();
     site.wait_ready(&mut process);
-    publish(bootstrap, &findings(0, 4..8));
+    site.publish(&findings(0, 4..8));
     let rulings = site.rulings(8, &process);
     let is_new = |ruling: &&Value| hash_of(ruling) != first;
     let second = hash_of(rulings.iter().find(is_new).unwrap()).to_owned();
@@ -84,7 +81,7 @@ fn a_changed_playbook_is_another_policy_on_record(site: &Site, mut process: Proc
         assert!(last.contains(part), "{part} is not in {last}");
     }
     let mut process = activated(site, "intake,triage");
-    publish(bootstrap, &findings(0, 8..12));
+    site.publish(&findings(0, 8..12));
     let rulings = site.rulings(12, &process);
     assert_eq!(rulings.iter().filter(|ruling| hash_of(ruling) == first).count(), 8);
     assert!(of(&first).ends_with(&[(1, first.clone(), 3)]), "{:?}", activations(site));
@@ -121,7 +118,7 @@ fn activated(site: &Site, roles: &'static str) -> Process {
 /// Intake alone fills the alerts topic; what retention takes there before triage came is told.
 fn alerts_removed_before_they_were_ruled_are_a_gap(site: &Site) {
     let mut intake = activated(site, "intake");
-    publish(&site.bootstrap, &findings(0, 100..140));
+    site.publish(&findings(0, 100..140));
     let alerts = site.topic("alerts");
     let offsets = || -> Vec<i64> {
         let all = read_topic(&settings(&site.bootstrap), &alerts);
@@ -155,7 +152,7 @@ fn alerts_removed_before_they_were_ruled_are_a_gap(site: &Site) {
 
     let left = read_topic(&settings(&site.bootstrap), &alerts).len();
     let mut intake = activated(site, "intake");
-    publish(&site.bootstrap, &findings(0, 140..141));
+    site.publish(&findings(0, 140..141));
     let count = || read_topic(&settings(&site.bootstrap), &alerts).len();
     assert!(wait_until(PATIENCE, || count() > left), "{}", intake.log());
     drains(&mut intake);

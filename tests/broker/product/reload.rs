@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::super::ALONE;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::super::settings;
-use super::{PATIENCE, Process, Site, drains, findings, publish, says};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, findings, says};
 
 const CANDIDATE: &str = "playbook: candidate\ntitle: t\nowner: o\nmode: shadow\non: {kind: exposed_key}\nrules:\n\
     - {id: asks, on_unknown: route, when: ['detector == \"gitleaks\"'], escalate: {action: disable-key, \
@@ -18,9 +17,8 @@ const CANDIDATE: &str = "playbook: candidate\ntitle: t\nowner: o\nmode: shadow\n
 
 #[test]
 fn a_policy_that_changes_is_taken_up_whole_under_traffic_or_not_at_all() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "reload", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "reload");
     site.create("");
     // Long batches: what is stored is not on the chains for a while.
     let (directory, port) = site.config("r1", "batch: {max_ms: 2000}\n");
@@ -57,7 +55,7 @@ struct Traffic<'s> {
 
 impl Traffic<'_> {
     fn send(&mut self) {
-        publish(&self.site.bootstrap, &findings(0, self.sent..self.sent + 20));
+        self.site.publish(&findings(0, self.sent..self.sent + 20));
         self.sent += 20;
     }
 
@@ -251,6 +249,7 @@ fn what_needs_a_restart_is_refused_whole(
     let is_refused = |wanted| {
         wait_until(PATIENCE, || metric(process, "tipstaff_policy_refused", &[]) == Some(wanted))
     };
+    let topic = format!("topic: {}", site.detector(GITLEAKS));
     for (file, from, to, why) in [
         (
             enrichers.join("owner/enricher.yaml"),
@@ -260,7 +259,7 @@ fn what_needs_a_restart_is_refused_whole(
         ),
         (
             pipelines.join("gitleaks/pipeline.yaml"),
-            "topic: alerts.gitleaks",
+            topic.as_str(),
             "topic: alerts.elsewhere",
             "topic `alerts.elsewhere` is to be read: restart to change what is read",
         ),
@@ -352,9 +351,8 @@ fn every_ruling_is_under_its_chain_s_policy(site: &Site) {
 /// says so, is blocked there, and goes on as soon as its files follow.
 #[test]
 fn of_two_processes_the_newer_policy_wins_and_the_other_says_so() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "two", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "two");
     site.create("");
     let (directory, port) = site.config("old", "workers: {triage: 1}\n");
     let file = site.own("old", "playbooks").join("exposed-key.yaml");
@@ -379,7 +377,7 @@ fn of_two_processes_the_newer_policy_wins_and_the_other_says_so() {
     // Long before a blocked partition would be tried again by itself.
     assert!(wait_until(Duration::from_secs(20), is_well), "{}", old.log());
     assert!(wait_until(PATIENCE, || shared() == 2), "{:?}", generations(&site));
-    publish(&site.bootstrap, &findings(0, 0..20));
+    site.publish(&findings(0, 0..20));
     site.rulings(20, &old);
     let generations_of = |kind: &str| -> Vec<i64> {
         let records = site.records(kind).into_iter();

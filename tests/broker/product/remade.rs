@@ -2,12 +2,10 @@
 
 use tipstaff::ingest::Admin;
 
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::super::{ALONE, create_topics, settings};
+use super::super::{create_topics, seats, settings};
 use super::{
-    GITLEAKS, PATIENCE, Process, Site, by_origin, delete_topic, drains, ends, findings, publish,
-    says,
+    GITLEAKS, PATIENCE, Process, Site, by_origin, delete_topic, drains, ends, findings, says,
 };
 
 const OKTA: &str = "alerts.okta";
@@ -16,17 +14,17 @@ const FAILED_SIGN_IN: &[u8] =
 
 #[test]
 fn a_topic_that_was_made_again_is_not_read_until_somebody_says_so() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "remade", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "remade");
     site.create("");
+    let gitleaks = site.detector(GITLEAKS);
     let mut process = site.ready("p1", "intake,triage", "");
     a_detector_topic_made_again_is_blocked_alone(&site, &process);
     // Starts are set once intake is gone from its group; until then the command waits.
     std::thread::scope(|scope| {
         let adopting =
-            scope.spawn(|| site.verb(&["topics", "create", "--adopt", GITLEAKS], "operator"));
-        publish(&site.bootstrap, &[sign_in(1)]);
+            scope.spawn(|| site.verb(&["topics", "create", "--adopt", &gitleaks], "operator"));
+        site.publish(&[sign_in(1)]);
         site.rulings(8, &process);
         assert!(!adopting.is_finished(), "starts were set under a running intake");
         drains(&mut process);
@@ -44,28 +42,32 @@ fn sign_in(partition: i32) -> (&'static str, i32, Option<Vec<u8>>) {
 
 /// While intake runs: it sees only the new topic, in which its next offset is there, too.
 fn a_detector_topic_made_again_is_blocked_alone(site: &Site, process: &Process) {
-    publish(&site.bootstrap, &findings(0, 0..5));
+    site.publish(&findings(0, 0..5));
     site.rulings(5, process);
     process.freeze(true);
-    delete_topic(&site.bootstrap, GITLEAKS);
-    create_topics(&site.bootstrap, &[GITLEAKS], 2);
-    publish(&site.bootstrap, &findings(0, 100..120));
+    let (gitleaks, okta) = (site.detector(GITLEAKS), site.detector(OKTA));
+    delete_topic(&site.bootstrap, &gitleaks);
+    create_topics(&site.bootstrap, &[&gitleaks], 2);
+    site.publish(&findings(0, 100..120));
     process.freeze(false);
-    publish(&site.bootstrap, &[sign_in(0)]);
+    site.publish(&[sign_in(0)]);
     // The other detector goes on, and nothing of the new topic is taken for the old one.
     let rulings = site.rulings(6, process);
-    assert_eq!(rulings.iter().filter(|ruling| ruling["origin"]["topic"] == OKTA).count(), 1);
-    for partition in ["alerts.gitleaks/0", "alerts.gitleaks/1"] {
-        let command = "run `tipstaff topics create --adopt alerts.gitleaks`";
-        says(process, &[&format!("partition {partition} is blocked"), command]);
+    assert_eq!(
+        rulings.iter().filter(|ruling| ruling["origin"]["topic"] == okta.as_str()).count(),
+        1
+    );
+    for partition in 0..2 {
+        let command = format!("run `tipstaff topics create --adopt {gitleaks}`");
+        says(process, &[&format!("partition {gitleaks}/{partition} is blocked"), &command]);
     }
     let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
     assert!(wait_until(PATIENCE, is_told), "ready with blocked partitions");
-    publish(&site.bootstrap, &[sign_in(1)]);
+    site.publish(&[sign_in(1)]);
     site.rulings(7, process);
     let checked = site.verb(&["topics", "check"], "operator");
     assert_eq!(checked.code, Some(1), "{checked:?}");
-    assert!(checked.out.contains("alerts.gitleaks"), "{checked:?}");
+    assert!(checked.out.contains(&gitleaks), "{checked:?}");
 }
 
 fn a_decisions_topic_made_again_is_never_begun_by_chance(site: &Site) {
@@ -94,12 +96,13 @@ fn what_was_adopted_runs_again(site: &Site) {
     let adopted = site.verb(&["topics", "create", "--adopt", &decisions], "operator");
     assert_eq!(adopted.code, Some(0), "{adopted:?}");
     assert_eq!(site.verb(&["topics", "check"], "operator").code, Some(0));
-    publish(&site.bootstrap, &[sign_in(0)]);
+    site.publish(&[sign_in(0)]);
     let mut process = site.ready("p1", "intake,triage", "");
     let rulings = site.rulings(21, &process);
-    let of_okta = by_origin(&rulings).into_keys().filter(|(topic, ..)| topic == OKTA);
-    assert_eq!(of_okta.collect::<Vec<_>>(), [(OKTA.to_owned(), 0, 1)]);
-    let new = incarnation(site, GITLEAKS);
+    let okta = site.detector(OKTA);
+    let of_okta = by_origin(&rulings).into_keys().filter(|(topic, ..)| *topic == okta);
+    assert_eq!(of_okta.collect::<Vec<_>>(), [(okta.clone(), 0, 1)]);
+    let new = incarnation(site, &site.detector(GITLEAKS));
     let of_new = rulings.iter().filter(|ruling| ruling["origin"]["incarnation"] == new.as_str());
     assert_eq!(of_new.count(), 20, "the new topic is read from its beginning");
     let found = site.records("recovery");

@@ -3,12 +3,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::ALONE;
 use super::super::conservation::read_topic;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::super::settings;
-use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate, publish};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate};
 
 const OWNERS: &str = "nhi_id,team,person,on_call,tier,environment,lifecycle\n";
 const ROW: &str = "aws:iam:123456789012:user:ci-deployer,web,,,2,staging,active\n";
@@ -27,9 +26,8 @@ const RULES: &str = "rules:
 /// A hold says what to repair, outlives a crash, and ends once: by the repair, or by its time.
 #[test]
 fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "repairs", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "repairs");
     site.create("");
     let (directory, port) = site.config("r1", "");
     let owners = site.own("r1", "enrichers").join("owner/owners.csv");
@@ -39,7 +37,7 @@ fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
     let mut process = Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
 
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(found("a.py")))]);
+    site.publish(&[(GITLEAKS, 0, Some(found("a.py")))]);
     let held = site.rulings(1, &process).remove(0);
     assert_eq!(fate(&held), "hold", "{held}");
     assert_eq!(held["waits"], json!([{"enricher": "owner", "why": "conflict"}]));
@@ -54,7 +52,7 @@ fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
 
     // The alert once more is a duplicate, whose facts no first ruling rests on.
     let alert = read_topic(&settings(&site.bootstrap), &site.topic("alerts")).remove(0);
-    publish(&site.bootstrap, &[(&site.topic("alerts"), alert.0, Some(alert.2))]);
+    site.publish(&[(&site.topic("alerts"), alert.0, Some(alert.2))]);
     let duplicates = || {
         process
             .get("/metrics")
@@ -83,7 +81,7 @@ fn a_held_alert_is_ruled_again_when_its_fact_is_repaired_or_its_time_is_over() {
     let released = cases(&site, queue).pop().unwrap();
     assert_eq!((&released["state"], &released["case_id"]), (&json!("new"), &case["case_id"]));
 
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(found("brief.py")))]);
+    site.publish(&[(GITLEAKS, 0, Some(found("brief.py")))]);
     let over = revisions(&site, &process, 2).pop().unwrap();
     assert_eq!(over["revised"]["why"], "hold_over");
     assert_eq!((fate(&over), &over["ruling"]["reason"]), ("route", &json!("hold_over")));

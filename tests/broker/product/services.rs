@@ -3,11 +3,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use super::super::ALONE;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::super::server::{Mode, Server};
-use super::{GITLEAKS, PATIENCE, Process, Site, drains, publish, says};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, says};
 
 const KEY: &str = "aws:iam:123456789012:user:ci-deployer";
 const SOURCE: &str = r#"source:
@@ -30,7 +29,7 @@ fn owner(site: &Site, process: &Process, count: usize) -> Value {
         "RuleID": "aws-access-token", "Description": "d", "Secret": "AKIADEPLOYKEYEXAMPLE",
         "Match": "m", "File": format!("{count}.py"), "Fingerprint": format!("c:{count}.py:r:1"),
     }]);
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
+    site.publish(&[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
     let file = format!("{count}.py");
     let rulings = site.rulings(count, process);
     let ruling = rulings.iter().find(|each| each["alert"]["location"]["file"] == file).unwrap();
@@ -41,10 +40,9 @@ fn owner(site: &Site, process: &Process, count: usize) -> Value {
 
 #[test]
 fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
     let server = Server::start(Mode::Right("{\"team\":\"first\"}"));
-    let site = Site::new(&kafka.bootstrap(), "services", 2);
+    let site = Site::beside_others(&bootstrap, "services");
     site.create("");
     let more = format!(
         "services: {{catalog: {{url: \"{}\", allow: [127.0.0.1]}}}}\ncache: {{snapshot: kept}}\n",
@@ -89,7 +87,7 @@ fn answers_of_a_service_are_kept_over_a_restart_and_purged_on_demand() {
     in_force(&rules, "3");
     drains(&mut process);
 
-    let kept = directory.join("kept/s1.ndjson");
+    let kept = directory.join("kept/services-s1.ndjson");
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
     server.turn(Mode::Status("503 Down"));
     process.resume();

@@ -4,7 +4,7 @@ use tipstaff::ingest::Admin;
 
 use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::super::{ALONE, create_topics, settings};
+use super::super::{create_topics, seats, settings};
 use super::{PATIENCE, Site, delete_topic, drains, ends, says};
 
 const OTHER_KEY: &str = "the chain began with fingerprint key t1, but it is t2 now";
@@ -18,7 +18,7 @@ fn differences(site: &Site, instance: &str) -> Vec<String> {
 
 #[test]
 fn topics_are_made_once_and_nothing_runs_on_others() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _beside = seats::beside();
     let Some(kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "setup", 2);
 

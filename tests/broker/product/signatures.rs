@@ -6,21 +6,20 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::super::ALONE;
-use super::super::kafka::{Kafka, skipped};
+use super::super::kafka::skipped;
 use super::super::rig::wait_until;
+use super::super::seats;
 use super::reload::{are_on_all_chains, edit};
 use super::{PATIENCE, Process, Site, drains, ends, says};
 
 /// Two files of signatures: the policy is refused until both people have signed it.
 #[test]
 fn a_policy_without_its_signatures_is_not_taken_up() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
         return skipped("there is no ssh-keygen");
     }
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "signed", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "signed");
     site.create("");
     let (directory, port) = site.config("s1", "policy: {allowed_signers: people, required: 2}\n");
     let playbooks = site.own("s1", "playbooks");

@@ -3,18 +3,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::ALONE;
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::{GITLEAKS, PATIENCE, Process, Site, drains, publish, says};
+use super::super::seats;
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, says};
 
 const OWNER: &str = "nhi_id,team,person,on_call,tier,environment,lifecycle\n";
 
 #[test]
 fn a_table_that_changes_is_used_from_then_on_and_a_wrong_one_never() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "tables", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "tables");
     site.create("");
     let (directory, port) = site.config("t1", "");
     let owners = site.own("t1", "enrichers").join("owner/owners.csv");
@@ -57,7 +55,7 @@ fn ruled(site: &Site, process: &Process, count: usize) -> Value {
         "RuleID": "aws-access-token", "Description": "d", "Secret": "AKIADEPLOYKEYEXAMPLE",
         "Match": "m", "File": format!("{count}.py"), "Fingerprint": format!("c:{count}.py:r:1"),
     }]);
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
+    site.publish(&[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
     let rulings = site.rulings(count, process);
     let file = format!("{count}.py");
     rulings.into_iter().find(|ruling| ruling["alert"]["location"]["file"] == file).unwrap()

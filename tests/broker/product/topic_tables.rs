@@ -5,10 +5,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tipstaff::ingest::{Admin, Created, TopicSpec};
 
-use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::super::{ALONE, settings};
-use super::{GITLEAKS, PATIENCE, Process, Site, drains, publish, says};
+use super::super::{seats, settings};
+use super::{GITLEAKS, PATIENCE, Process, Site, drains, says};
 
 const TOPIC: &str = "identity.owners";
 const DEPLOYER: &str = "aws:iam:123456789012:user:ci-deployer";
@@ -16,9 +15,8 @@ const MISSING: &str = "topic identity.owners is missing: enricher `owner` reads 
 
 #[test]
 fn a_topic_is_a_table_before_the_first_ruling_and_while_it_changes() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), "topics", 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "topics");
     site.create("");
     let (directory, port) = site.config("t1", "");
     let file = site.own("t1", "enrichers").join("owner/enricher.yaml");
@@ -146,7 +144,7 @@ fn publish_finding(site: &Site, count: usize) {
         "RuleID": "aws-access-token", "Description": "d", "Secret": "AKIADEPLOYKEYEXAMPLE",
         "Match": "m", "File": format!("{count}.py"), "Fingerprint": format!("c:{count}.py:r:1"),
     }]);
-    publish(&site.bootstrap, &[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
+    site.publish(&[(GITLEAKS, 0, Some(finding.to_string().into_bytes()))]);
 }
 
 fn ruling(site: &Site, process: &Process, count: usize) -> Value {

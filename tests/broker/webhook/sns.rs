@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -20,12 +20,12 @@ use tipstaff::case::Millis;
 
 use super::client::{Hook, Reply, seconds};
 use super::{alerts, of_webhook, written};
-use crate::ALONE;
-use crate::deployment::{PREFIX, Process};
-use crate::kafka::{Kafka, free_ports};
+use crate::deployment::Process;
+use crate::kafka::free_ports;
 use crate::planted::base64;
 use crate::product::{PATIENCE, Site, drains};
 use crate::rig::wait_until;
+use crate::seats;
 
 const FINDING: &str = include_str!("../../../pipelines/aws-guardduty/examples/event-bridge.json");
 const ARN: &str = "arn:aws:sns:eu-west-1:111122223333:guardduty";
@@ -157,9 +157,8 @@ fn post(hook: &Hook, body: &Value) -> Reply {
 
 #[test]
 fn a_topic_of_amazon_sns_is_confirmed_and_read() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let site = Site::new(&kafka.bootstrap(), PREFIX, 2);
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let site = Site::beside_others(&bootstrap, "sns");
     site.create("");
     let amazon = Amazon::start();
     let root = site.deployment.directory.join("root.pem");

@@ -88,9 +88,12 @@ fuzz_target!(|input: &str| {
     let counters = Counters {
         case_id: id_of("case", &[b"1"]),
         group: None,
+        also: None,
+        suppressed: 0,
         seen: 1,
         first_seen: now,
         window_ms: 60_000,
+        windows: vec![],
     };
     let inputs = Inputs { arrival: &arrival, facts: &facts, counters: &counters, now };
     std::hint::black_box(decide(&checked.policy, &inputs));

@@ -24,7 +24,8 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         Type::List => "roles",
     };
     let provides = Type::ALL.into_iter().map(|of| (name(of).to_owned(), of)).collect();
-    Schema { enrichers: vec![EnricherShape { name: "vault".into(), provides }] }
+    let enrichers = vec![EnricherShape { name: "vault".into(), provides }];
+    Schema { enrichers, ..Schema::default() }
 });
 
 fn value(of: Type) -> Value<'static> {

@@ -1,0 +1,167 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Id, Millis, Priority, Ruling};
+
+/// How a case stands with people. In the order in which it can only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseState {
+    Held,
+    New,
+    Escalated,
+}
+
+macro_rules! changes {
+    ($($variant:ident $code:literal $about:literal,)*) => {
+        /// Why people are told of a case, or told again. A repeat that changes none of this is only
+        /// counted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Change { $(#[doc = $about] #[serde(rename = $code)] $variant,)* }
+
+        impl Change {
+            pub const ALL: &'static [Change] = &[$(Change::$variant,)*];
+
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// For people.
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+changes! {
+    Opened "opened" "the first alert of the case that people see",
+    Facts "facts" "it was ruled again with facts that were not known before",
+    State "state" "a hold ended, or a containment was ruled",
+    Priority "priority" "the priority rose",
+    Severity "severity" "the detector's severity rose",
+    Rule "rule" "another rule, no less urgent, ruled it",
+    Validity "validity" "the credential's validity is another",
+    Detector "detector" "another detector reports it",
+    Repository "repository" "it is in another repository",
+    Sources "sources" "the number of source addresses doubled",
+    Count "count" "the number of alerts is ten times what it was",
+    BreakOut "break_out" "it spread further than the playbook's `break_out` allows",
+    Overdue "overdue" "nobody acknowledged it in time",
+}
+
+/// Different values of one kind: the first of them by name, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    pub count: u32,
+    /// LIMIT: as many as [`Spread::MAX`]; then nobody knows any more whether another one is new.
+    pub some: Vec<Box<str>>,
+    /// There are more than `count`.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_more: bool,
+}
+
+impl Spread {
+    pub const MAX: usize = 16;
+
+    pub fn is_new(&self, value: &str) -> bool {
+        self.names_all() && !self.some.iter().any(|known| **known == *value)
+    }
+
+    fn names_all(&self) -> bool {
+        !self.is_more && u32::try_from(self.some.len()) == Ok(self.count)
+    }
+
+    pub fn add(&mut self, value: Option<&str>) {
+        let Some(value) = value else { return };
+        if !self.names_all() || (self.some.len() == Self::MAX && self.is_new(value)) {
+            self.is_more = true;
+        } else if self.is_new(value) {
+            self.some.push(value.into());
+            self.count += 1;
+        }
+    }
+
+    /// Keeps the number alone: from then on it is the least there can be.
+    pub fn forget(&mut self) {
+        self.some.clear();
+    }
+}
+
+/// What people are told of a case by one record: it takes the place of what they were told before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told<'a> {
+    pub case_id: Id,
+    /// From 1; with `case_id` the key by which it is delivered once.
+    pub revision: u32,
+    pub changed: Vec<Change>,
+    pub state: CaseState,
+    #[serde(borrow)]
+    pub queue: Cow<'a, str>,
+    /// The queue that has it no longer.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub left: Option<Cow<'a, str>>,
+    pub priority: Priority,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ack_by: Option<Millis>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub nhi: Option<Cow<'a, str>>,
+    pub count: i64,
+    pub first_seen: Millis,
+    pub last_seen: Millis,
+    pub detectors: Spread,
+    pub repositories: Spread,
+    pub sources: Spread,
+    /// Other cases of the same NHI or of the same value, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub related: Vec<Id>,
+}
+
+impl CaseState {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::New => "new",
+            Self::Escalated => "escalated",
+        }
+    }
+
+    /// Nothing where people get nothing.
+    pub fn of(fate: &Ruling<'_>) -> Option<Self> {
+        match fate {
+            Ruling::Route(_) => Some(Self::New),
+            Ruling::Escalate(_) => Some(Self::Escalated),
+            Ruling::Hold(_) => Some(Self::Held),
+            Ruling::Suppress(_) | Ruling::DeadLetter(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_counts_each_value_once_and_says_when_it_lost_count() {
+        let mut spread = Spread::default();
+        for n in [1, 1, 2] {
+            spread.add(Some(&n.to_string()));
+        }
+        spread.add(None);
+        assert_eq!((spread.count, spread.is_more), (2, false));
+        for n in 0..40 {
+            spread.add(Some(&n.to_string()));
+        }
+        assert_eq!((spread.count, spread.some.len(), spread.is_more), (16, Spread::MAX, true));
+        assert!(!spread.is_new("never seen"), "nobody knows");
+        let mut spread = Spread::default();
+        spread.add(Some("a"));
+        spread.forget();
+        assert!(!spread.is_new("a") && !spread.is_new("b") && !spread.is_more);
+        spread.add(Some("a"));
+        assert_eq!((spread.count, spread.is_more), (1, true), "one or more");
+    }
+}

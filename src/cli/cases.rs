@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::lines::shown;
+use super::screen::{case_text, plain};
+use super::{Config, connect, say};
+use crate::app::{Cluster, Failure, system_clock};
+use crate::audit::CASES_PREFIX;
+use crate::case::{Change, Priority};
+use crate::ingest::LogReader;
+use crate::pipeline::Drain;
+
+#[derive(Subcommand)]
+pub(super) enum CasesVerb {
+    /// One line for each case, the most urgent first
+    List(List),
+    /// One case as an analyst reads it, and how it came to be so
+    Show(Show),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    config: Config,
+    /// Of this queue alone
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// `held`, `new` or `escalated`
+    #[arg(long, value_name = "STATE", value_parser = ["held", "new", "escalated"])]
+    state: Option<String>,
+    /// At least as urgent
+    #[arg(long, value_name = "PRIORITY", value_parser = ["low", "medium", "high", "critical"])]
+    priority: Option<String>,
+    /// One JSON object for each case
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    config: Config,
+    /// The case as JSON
+    #[arg(long)]
+    json: bool,
+    /// Its id or the beginning of it
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// What a queue was told of one case, in the order of its revisions.
+#[derive(Default)]
+struct Case {
+    told: BTreeMap<u64, Value>,
+}
+
+/// What of a case decides whether and where it is listed.
+#[derive(Deserialize)]
+struct Head {
+    queue: String,
+    priority: Priority,
+    state: String,
+    last_seen: String,
+}
+
+impl Case {
+    /// The newest of everything: what a notice does not say is as it was.
+    fn now(&self) -> Value {
+        let mut now = serde_json::Map::new();
+        for told in self.told.values() {
+            let Value::Object(fields) = told else { continue };
+            let is_whole = fields.contains_key("alert");
+            for (name, value) in fields {
+                let stays = !is_whole && matches!(name.as_str(), "summary" | "record");
+                if !stays || !now.contains_key(name) {
+                    now.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        Value::Object(now)
+    }
+}
+
+impl CasesVerb {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Show(show) => show.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let least = self.priority.as_deref().and_then(Priority::named);
+        let mut rows: Vec<(Head, Value)> = read(&self.config)?
+            .into_values()
+            .map(|case| case.now())
+            .filter_map(|case| Some((Head::deserialize(&case).ok()?, case)))
+            .filter(|(head, _)| self.queue.as_ref().is_none_or(|queue| head.queue == *queue))
+            .filter(|(head, _)| self.state.as_ref().is_none_or(|state| head.state == *state))
+            .filter(|(head, _)| least.is_none_or(|least| head.priority >= least))
+            .collect();
+        rows.sort_by(|(one, _), (other, _)| {
+            (other.priority, &other.last_seen).cmp(&(one.priority, &one.last_seen))
+        });
+        for (head, case) in &rows {
+            let line = if self.json { case.to_string() } else { line(head, case) };
+            if !say(&line) {
+                break;
+            }
+        }
+        if rows.is_empty() && !self.json {
+            say("no case");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let cases = read(&self.config)?;
+        let mut found = cases.iter().filter(|(id, _)| id.starts_with(&self.id));
+        let (Some((_, case)), None) = (found.next(), found.next()) else {
+            let count = cases.keys().filter(|id| id.starts_with(&self.id)).count();
+            let id = shown(&self.id, 64);
+            let message = match count {
+                0 => format!("there is no case `{id}` in any queue"),
+                _ => format!("{count} cases begin with `{id}`: write more of the id"),
+            };
+            return Err(Failure::Ended(message));
+        };
+        let now = case.now();
+        if self.json {
+            say(&now.to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
+        say(&case_text(&now, system_clock()()));
+        say("\nTOLD");
+        for told in case.told.values() {
+            say(&told_line(told));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn line(head: &Head, case: &Value) -> String {
+    let text = |name: &str| case.get(name).map(plain).unwrap_or_default();
+    format!(
+        "{:<9} {:<9} {:<20} {:>6}x {:<20} {:<16} {}",
+        head.priority.name(),
+        shown(&head.state, 9),
+        shown(&head.queue, 20),
+        text("count"),
+        head.last_seen.get(..19).unwrap_or(&head.last_seen),
+        shown(&text("case_id"), 16),
+        shown(&text("summary"), 110)
+    )
+}
+
+/// When people were told what.
+fn told_line(told: &Value) -> String {
+    let text = |name: &str| told.get(name).map(plain).unwrap_or_default();
+    let changed = told.get("changed").and_then(Value::as_array);
+    let changed = changed.into_iter().flatten().filter_map(|word| Change::deserialize(word).ok());
+    let changed: Vec<&str> = changed.map(Change::about).collect();
+    format!(
+        "  {:>3}  {:<24} {:<9} {:<9} {:<20} {}",
+        text("case_revision"),
+        text("last_seen"),
+        text("priority"),
+        text("state"),
+        shown(&text("queue"), 20),
+        changed.join("; ")
+    )
+}
+
+/// Every case that a queue of the policy was told of, by id.
+fn read(config: &Config) -> Result<BTreeMap<String, Case>, Failure> {
+    let loaded = config.load(system_clock()())?;
+    let service = loaded.service()?;
+    crate::observe::start_logs(service.log.level, service.log.json);
+    let cluster = connect(&loaded, &Drain::default())?;
+    let log = LogReader::connect(&cluster.settings, &cluster.group("cases"))?;
+    let mut cases = BTreeMap::new();
+    for queue in loaded.checked.policy.queues() {
+        read_queue(&cluster, &log, queue, &mut cases)?;
+    }
+    Ok(cases)
+}
+
+fn read_queue(
+    cluster: &Cluster,
+    log: &LogReader,
+    queue: &str,
+    cases: &mut BTreeMap<String, Case>,
+) -> Result<(), Failure> {
+    let topic = cluster.topics.output(&format!("{CASES_PREFIX}{queue}"));
+    for partition in 0..log.partitions(&topic)?.unwrap_or(0) {
+        let range = log.low(&topic, partition)?..log.stable(&topic, partition)?;
+        log.read(&topic, partition, range, |message| {
+            let told = message.value.and_then(|value| serde_json::from_slice::<Value>(value).ok());
+            let Some(told) = told else { return };
+            let revision = told.get("case_revision").and_then(Value::as_u64);
+            let id = told.get("case_id").and_then(Value::as_str).map(str::to_owned);
+            // Where it went, the queue that it left says nothing new.
+            let has_left = told.get("state").and_then(Value::as_str) == Some("moved");
+            if let (Some(revision), Some(id), false) = (revision, id, has_left) {
+                cases.entry(id).or_default().told.insert(revision, told);
+            }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,434 @@
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::waiting::Waits;
+use crate::audit::{Kind, Record};
+use crate::case::{
+    Alert, CaseState, Counters, Decision, Field, Id, Millis, Priority, Ruling, SEVERITIES, Spread,
+    Told, id_of,
+};
+
+/// Cases of one chain. LIMIT: above it a snapshot drops those without an open deadline first, the
+/// oldest in front; the next alert of a dropped one opens a case of its own.
+const CASES_MAX: usize = 8192;
+/// LIMIT: older ones keep their numbers and lose the names behind them.
+const DETAILED_MAX: usize = 2048;
+/// Cases named as related.
+const RELATED_MAX: usize = 8;
+/// Rules and validities of a case that people were told of. LIMIT: another one is not told.
+pub(super) const WORDS_MAX: usize = 8;
+
+/// One problem: an NHI, a credential, and the time without a pause in which alerts about it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub id: Id,
+    /// What its alerts are grouped by. None: its alert had no key, and no other joins it (INV-11).
+    pub keys: Vec<Id>,
+    pub nhi: Option<Box<str>>,
+    pub fingerprint: Option<Box<str>>,
+    pub seen: i64,
+    pub first_seen: Millis,
+    pub last_seen: Millis,
+    /// The episode ends when this long passes without an alert.
+    pub window_ms: i64,
+    pub detectors: Spread,
+    pub repositories: Spread,
+    pub sources: Spread,
+    /// None where everything was suppressed so far.
+    pub had: Option<Had>,
+}
+
+/// What people have of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Had {
+    pub revision: u32,
+    /// The alert they were told of last.
+    pub alert_id: Id,
+    pub state: CaseState,
+    pub queue: Box<str>,
+    pub priority: Priority,
+    /// Every `<playbook>/<rule>` that they were told of. LIMIT: [`WORDS_MAX`].
+    pub rules: Vec<Box<str>>,
+    /// `<action> <target>`
+    pub action: Option<Box<str>>,
+    /// Place in [`SEVERITIES`].
+    pub severity: Option<usize>,
+    /// Every validity of the credential that they were told of.
+    pub validities: Vec<Box<str>>,
+    pub sources: u32,
+    pub ack_by: Option<Millis>,
+    pub is_overdue: bool,
+}
+
+/// All cases of a chain that an alert, a person or a deadline may still concern.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Cases {
+    by_id: HashMap<Id, Case>,
+    /// A key leads to one case.
+    by_key: HashMap<Id, Id>,
+    /// By NHI and by fingerprint, oldest first.
+    by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
+    due: BTreeSet<(Millis, Id)>,
+}
+
+impl Case {
+    pub fn is_over(&self, at: Millis) -> bool {
+        at.since(self.last_seen) > self.window_ms
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Box<str>> {
+        self.nhi.iter().chain(&self.fingerprint)
+    }
+
+    fn due(&self) -> Option<(Millis, Id)> {
+        let had = self.had.as_ref().filter(|had| !had.is_overdue)?;
+        Some((had.ack_by?, self.id.clone()))
+    }
+
+    /// With one alert more.
+    pub(super) fn add(&mut self, alert: &Alert<'_>) {
+        self.detectors.add(alert.text(Field::Detector));
+        self.repositories.add(alert.text(Field::Repository));
+        self.sources.add(alert.text(Field::SourceIp));
+    }
+
+    fn new(counters: &Counters, alert: Option<&Alert<'_>>) -> Self {
+        let text = |field| alert.and_then(|alert| alert.text(field)).map(Into::into);
+        Self {
+            id: counters.case_id.clone(),
+            keys: Vec::new(),
+            nhi: text(Field::NhiId),
+            fingerprint: text(Field::CredentialFingerprint),
+            seen: 0,
+            first_seen: counters.first_seen,
+            last_seen: counters.first_seen,
+            window_ms: counters.window_ms,
+            detectors: Spread::default(),
+            repositories: Spread::default(),
+            sources: Spread::default(),
+            had: None,
+        }
+    }
+}
+
+impl Had {
+    fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Option<Self> {
+        let is_same_deadline = before.as_ref().is_some_and(|had| had.ack_by == told.ack_by);
+        let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);
+        let mut had = match (&record.ruling, before) {
+            (Some(decision), before) => Self::ruled(record, decision, before)?,
+            (None, before) => before?,
+        };
+        (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
+        (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
+        had.ack_by = told.ack_by;
+        had.is_overdue = record.kind == Kind::Timer || (was_overdue && is_same_deadline);
+        Some(had)
+    }
+
+    fn ruled(record: &Record<'_>, decision: &Decision<'_>, before: Option<Had>) -> Option<Self> {
+        let alert = record.alert.as_deref();
+        let text = |field| alert.and_then(|alert| alert.text(field));
+        let before = before.as_ref();
+        let mut rules = before.map(|had| had.rules.clone()).unwrap_or_default();
+        add(&mut rules, &rule_of(decision));
+        let mut validities = before.map(|had| had.validities.clone()).unwrap_or_default();
+        text(Field::CredentialValidity).into_iter().for_each(|word| add(&mut validities, word));
+        let severity = severity(text(Field::Severity));
+        Some(Self {
+            revision: 0,
+            alert_id: record.alert_id.clone()?,
+            state: CaseState::Held,
+            queue: "".into(),
+            priority: Priority::Low,
+            rules,
+            action: action_of(decision).or_else(|| before.and_then(|had| had.action.clone())),
+            severity: severity.max(before.and_then(|had| had.severity)),
+            validities,
+            sources: 0,
+            ack_by: None,
+            is_overdue: false,
+        })
+    }
+}
+
+fn add(words: &mut Vec<Box<str>>, word: &str) {
+    if words.len() < WORDS_MAX && !words.iter().any(|known| **known == *word) {
+        words.push(word.into());
+    }
+}
+
+pub(super) fn rule_of(decision: &Decision<'_>) -> Box<str> {
+    format!("{}/{}", decision.playbook, decision.rule).into()
+}
+
+pub(super) fn action_of(decision: &Decision<'_>) -> Option<Box<str>> {
+    match &decision.fate {
+        Ruling::Escalate(escalate) => {
+            Some(format!("{} {}", escalate.action, escalate.target).into())
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn severity(name: Option<&str>) -> Option<usize> {
+    SEVERITIES.iter().position(|known| Some(*known) == name)
+}
+
+impl Cases {
+    pub(super) fn of(all: Vec<Case>) -> Self {
+        let mut cases = Self::default();
+        all.into_iter().for_each(|case| cases.put(case));
+        cases
+    }
+
+    /// Oldest first.
+    pub(super) fn written(&self) -> Vec<&Case> {
+        self.by(|case| case.first_seen)
+    }
+
+    fn by(&self, time: fn(&Case) -> Millis) -> Vec<&Case> {
+        let mut all: Vec<&Case> = self.by_id.values().collect();
+        all.sort_by(|one, other| (time(one), &one.id).cmp(&(time(other), &other.id)));
+        all
+    }
+
+    pub fn get(&self, case_id: &str) -> Option<&Case> {
+        self.by_id.get(case_id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The open case that one of these keys leads to; the first key is the strongest.
+    pub(super) fn open(&self, keys: &[Id], at: Millis) -> Option<&Case> {
+        let mut cases = keys.iter().filter_map(|key| self.by_id.get(self.by_key.get(key)?));
+        cases.find(|case| !case.is_over(at))
+    }
+
+    /// Cases whose acknowledgement is overdue at this time, and of which nobody was told so.
+    pub fn overdue(&self, at: Millis) -> impl Iterator<Item = &Case> {
+        let due = self.due.iter().take_while(move |(due, _)| *due <= at);
+        due.filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// Others of the same NHI or the same value, newest first.
+    pub(super) fn related(&self, case_id: &str, alert: &Alert<'_>) -> Vec<Id> {
+        let names = [Field::CredentialFingerprint, Field::NhiId];
+        let names = names.into_iter().filter_map(|field| alert.text(field));
+        let ids = names.filter_map(|name| self.by_name.get(name)).flat_map(|ids| ids.iter().rev());
+        let mut related: Vec<Id> = Vec::new();
+        for (_, id) in ids.filter(|(_, id)| *id != case_id) {
+            if related.len() < RELATED_MAX && !related.contains(id) {
+                related.push(id.clone());
+            }
+        }
+        related
+    }
+
+    fn put(&mut self, case: Case) {
+        for key in &case.keys {
+            self.by_key.insert(key.clone(), case.id.clone());
+        }
+        for name in case.names() {
+            let ids = self.by_name.entry(name.clone()).or_default();
+            ids.insert((case.first_seen, case.id.clone()));
+        }
+        self.due.extend(case.due());
+        self.by_id.insert(case.id.clone(), case);
+    }
+
+    fn take(&mut self, case_id: &str) -> Option<Case> {
+        let case = self.by_id.remove(case_id)?;
+        if let Some(due) = case.due() {
+            self.due.remove(&due);
+        }
+        for key in &case.keys {
+            if self.by_key.get(key) == Some(&case.id) {
+                self.by_key.remove(key);
+            }
+        }
+        for name in case.names() {
+            if let Some(ids) = self.by_name.get_mut(name) {
+                ids.remove(&(case.first_seen, case.id.clone()));
+                if ids.is_empty() {
+                    self.by_name.remove(name);
+                }
+            }
+        }
+        Some(case)
+    }
+
+    /// One alert more.
+    pub(super) fn count(&mut self, counters: &Counters, alert: Option<&Alert<'_>>, at: Millis) {
+        if !self.by_id.contains_key(&counters.case_id) {
+            self.put(Case::new(counters, alert));
+        }
+        for key in counters.group.iter().chain(&counters.also) {
+            self.lead(key, &counters.case_id, at);
+        }
+        let Some(case) = self.by_id.get_mut(&counters.case_id) else { return };
+        case.seen = counters.seen;
+        (case.last_seen, case.window_ms) = (at, case.window_ms.max(counters.window_ms));
+        if let Some(alert) = alert {
+            case.add(alert);
+        }
+    }
+
+    /// A key that leads to another open case goes on leading there: the two are related.
+    fn lead(&mut self, key: &Id, case_id: &Id, at: Millis) {
+        let to = self.by_key.get(key);
+        if to == Some(case_id) || to.and_then(|to| self.get(to)).is_some_and(|to| !to.is_over(at)) {
+            return;
+        }
+        let before = self.by_key.insert(key.clone(), case_id.clone());
+        if let Some(before) = before.and_then(|before| self.by_id.get_mut(&before)) {
+            before.keys.retain(|known| known != key);
+        }
+        if let Some(case) = self.by_id.get_mut(case_id) {
+            case.keys.push(key.clone());
+        }
+    }
+
+    /// What people are told from now on.
+    pub(super) fn tell(&mut self, record: &Record<'_>) {
+        let Some(told) = &record.told else { return };
+        let Some(mut case) = self.take(&told.case_id) else { return };
+        case.had = Had::of(record, told, case.had.take());
+        self.put(case);
+    }
+
+    /// Drops what no limit leaves room for; of what waits to be ruled again nothing.
+    pub(super) fn prune(&mut self, at: Millis, waits: &Waits) {
+        let over = self.len().saturating_sub(CASES_MAX);
+        if over > 0 {
+            let waiting: HashSet<&Id> = waits.iter().map(|each| &each.counters.case_id).collect();
+            let mut oldest = self.by(|case| case.last_seen);
+            oldest.retain(|case| !waiting.contains(&case.id));
+            let (done, open): (Vec<&Case>, Vec<&Case>) =
+                oldest.into_iter().partition(|case| case.is_over(at) && case.due().is_none());
+            let dropped: Vec<Id> =
+                done.into_iter().chain(open).take(over).map(|case| case.id.clone()).collect();
+            dropped.iter().for_each(|id| drop(self.take(id)));
+        }
+        let plain = self.len().saturating_sub(DETAILED_MAX);
+        if plain > 0 {
+            let oldest = self.by(|case| case.last_seen).into_iter().take(plain);
+            let plain: Vec<Id> = oldest.map(|case| case.id.clone()).collect();
+            for case_id in plain {
+                let Some(case) = self.by_id.get_mut(&case_id) else { continue };
+                for spread in [&mut case.detectors, &mut case.repositories, &mut case.sources] {
+                    spread.forget();
+                }
+            }
+        }
+    }
+}
+
+/// The case of an alert whose group leads to none.
+pub(super) fn opened_by(alert_id: &str) -> Id {
+    id_of("case", &[alert_id.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(n: usize, window_ms: i64) -> Counters {
+        Counters {
+            case_id: format!("case {n:05}"),
+            group: Some(format!("g{n}")),
+            also: None,
+            suppressed: 0,
+            windows: Vec::new(),
+            seen: 1,
+            first_seen: Millis(i64::try_from(n).unwrap_or(0)),
+            window_ms,
+        }
+    }
+
+    fn told(case: &Case, ack_by: i64) -> Record<'static> {
+        let engine = crate::audit::Engine { version: "1".into(), build: "test".into() };
+        let actor = crate::audit::Actor { service: "t".into(), instance: "t".into() };
+        let told = Told {
+            case_id: case.id.clone(),
+            revision: 1,
+            changed: vec![],
+            state: CaseState::New,
+            queue: "q".into(),
+            left: None,
+            priority: Priority::Low,
+            ack_by: Some(Millis(ack_by)),
+            nhi: None,
+            count: 1,
+            first_seen: case.first_seen,
+            last_seen: case.last_seen,
+            detectors: Spread::default(),
+            repositories: Spread::default(),
+            sources: Spread::default(),
+            related: vec![],
+        };
+        let route = crate::case::Route { queue: "q".into(), priority: Priority::Low, ack_by: None };
+        let ruling = Decision {
+            fate: Ruling::Route(route),
+            reason: crate::case::Reason::NoRule,
+            playbook: "p".into(),
+            rule: "r".into(),
+            because: vec![],
+            passed: vec![],
+            boundary: vec![],
+            blocked: vec![],
+            shadow: vec![],
+        };
+        Record {
+            alert_id: Some("a".into()),
+            ruling: Some(std::borrow::Cow::Owned(ruling)),
+            told: Some(told),
+            ..Record::new(Kind::Ruling, Millis(0), engine, actor)
+        }
+    }
+
+    #[test]
+    fn eviction_takes_what_is_over_first_and_never_an_open_deadline_before_it() {
+        let mut cases = Cases::default();
+        for n in 0..CASES_MAX + 2 {
+            let counters = counters(n, if n == 5 { 0 } else { 1_000_000 });
+            let at = counters.first_seen;
+            cases.count(&counters, None, at);
+        }
+        let first = cases.get("case 00000").unwrap().clone();
+        cases.tell(&told(&first, 1));
+        cases.prune(Millis(100_000), &Waits::default());
+        assert_eq!(cases.len(), CASES_MAX);
+        let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
+        assert!(!is_there(5), "its window is over");
+        assert!(!is_there(0) && is_there(1), "then the one that is quiet longest");
+        let newest = cases.get(&format!("case {:05}", CASES_MAX + 1)).unwrap();
+        assert_eq!(newest.keys, [format!("g{}", CASES_MAX + 1)]);
+    }
+
+    #[test]
+    fn a_case_is_overdue_once_and_its_eviction_leaves_no_deadline() {
+        let mut cases = Cases::default();
+        cases.count(&counters(1, 10), None, Millis(0));
+        let case = cases.get("case 00001").unwrap().clone();
+        cases.tell(&told(&case, 50));
+        assert_eq!(cases.overdue(Millis(49)).count(), 0);
+        let overdue = cases.overdue(Millis(50)).next().unwrap().told_overdue().unwrap();
+        assert_eq!((overdue.revision, overdue.priority), (2, Priority::Medium));
+        let mut timer = told(&case, 0);
+        (timer.kind, timer.ruling, timer.told) = (Kind::Timer, None, Some(overdue));
+        cases.tell(&timer);
+        assert_eq!(cases.overdue(Millis(1000)).count(), 0);
+        cases.take("case 00001");
+        assert!(cases.due.is_empty() && cases.by_key.is_empty() && cases.by_name.is_empty());
+    }
+}

@@ -1,0 +1,166 @@
+use super::cases::{Case, Cases, Had, WORDS_MAX, action_of, rule_of, severity};
+use crate::case::{
+    Alert, BreakOut, CaseState, Change, Counters, Decision, Field, Id, Millis, Priority, Revised,
+    Spread, Told,
+};
+
+/// One ruling, as its case sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'n> {
+    pub alert_id: &'n Id,
+    pub alert: &'n Alert<'n>,
+    pub counters: &'n Counters,
+    pub decision: &'n Decision<'n>,
+    pub break_out: Option<BreakOut>,
+    /// Where it is ruled again.
+    pub revised: Option<&'n Revised<'n>>,
+    pub now: Millis,
+}
+
+impl Cases {
+    /// What people are told because of it. Nothing where it is one more of what they know.
+    pub fn told(&self, news: &News<'_>) -> Option<Told<'static>> {
+        let state = CaseState::of(&news.decision.fate)?;
+        let (queue, priority) = (news.decision.fate.queue()?, news.decision.fate.priority()?);
+        let case = self.get(&news.counters.case_id);
+        let had = case.and_then(|case| case.had.as_ref());
+        let changed = match (case, had) {
+            (Some(case), Some(had)) => changes(case, had, news, (state, priority)),
+            _ => vec![Change::Opened],
+        };
+        if changed.is_empty() {
+            return None;
+        }
+        let is_as_urgent = had.is_none_or(|had| (state, priority) >= (had.state, had.priority));
+        let stays = had.filter(|_| !is_as_urgent);
+        let queue = stays.map_or(queue, |had| &had.queue).to_owned();
+        let left = had.filter(|had| *had.queue != *queue).map(|had| had.queue.to_string().into());
+        let [mut detectors, mut repositories, mut sources] = case.map_or_else(
+            || [const { Spread { count: 0, some: Vec::new(), is_more: false } }; 3],
+            |case| [&case.detectors, &case.repositories, &case.sources].map(Clone::clone),
+        );
+        detectors.add(news.alert.text(Field::Detector));
+        repositories.add(news.alert.text(Field::Repository));
+        sources.add(news.alert.text(Field::SourceIp));
+        Some(Told {
+            case_id: news.counters.case_id.clone(),
+            revision: had.map_or(0, |had| had.revision) + 1,
+            state: had.map_or(state, |had| state.max(had.state)),
+            queue: queue.into(),
+            left,
+            priority: had.map_or(priority, |had| priority.max(had.priority)),
+            ack_by: ack_by(had, news.decision, &changed),
+            nhi: news.alert.text(Field::NhiId).map(|nhi| nhi.to_owned().into()),
+            count: case.map_or(0, |case| case.seen).max(news.counters.seen),
+            first_seen: news.counters.first_seen,
+            last_seen: match news.revised {
+                Some(_) => case.map_or(news.now, |case| case.last_seen),
+                None => news.now,
+            },
+            detectors,
+            repositories,
+            sources,
+            related: self.related(&news.counters.case_id, news.alert),
+            changed,
+        })
+    }
+}
+
+/// One who has a deadline keeps it, unless the case asks for attention anew.
+fn ack_by(had: Option<&Had>, decision: &Decision<'_>, changed: &[Change]) -> Option<Millis> {
+    let own = decision.fate.ack_by();
+    let Some(had) = had else { return own };
+    let renewed = [Change::State, Change::Priority, Change::Severity, Change::BreakOut];
+    match changed.iter().any(|change| renewed.contains(change)) {
+        true => own.or(had.ack_by),
+        false => had.ack_by,
+    }
+}
+
+fn changes(
+    case: &Case,
+    had: &Had,
+    news: &News<'_>,
+    (state, priority): (CaseState, Priority),
+) -> Vec<Change> {
+    let text = |field| news.alert.text(field);
+    let is_new = |spread: &Spread, field| text(field).is_some_and(|value| spread.is_new(value));
+    let rule = rule_of(news.decision);
+    let is_new_rule = had.rules.len() < WORDS_MAX && !had.rules.contains(&rule);
+    let is_urgent = (state, priority) >= (had.state, had.priority);
+    let action = action_of(news.decision);
+    let is_new_action = state == CaseState::Escalated && action.is_some() && action != had.action;
+    let validity = text(Field::CredentialValidity);
+    let is_new_validity = |word: &str| !had.validities.iter().any(|known| **known == *word);
+    let another = is_new(&case.sources, Field::SourceIp);
+    let sources = case.sources.count + u32::from(another);
+    let is_first = news.revised.is_none();
+    let found = [
+        (Change::Facts, news.revised.is_some() && had.alert_id == *news.alert_id),
+        (Change::State, state > had.state || is_new_action),
+        (Change::Priority, priority > had.priority),
+        (Change::Severity, severity(text(Field::Severity)) > had.severity),
+        (Change::Rule, is_new_rule && is_urgent),
+        (Change::Validity, validity.is_some_and(is_new_validity)),
+        (Change::Detector, is_new(&case.detectors, Field::Detector)),
+        (Change::Repository, is_new(&case.repositories, Field::Repository)),
+        (Change::Sources, another && sources >= had.sources.max(1) * 2),
+        (Change::Count, is_first && is_power_of_ten(news.counters.seen)),
+        (Change::BreakOut, news.break_out.is_some_and(|out| breaks_out(case, out, news.alert))),
+    ];
+    found.into_iter().filter(|(_, is_so)| *is_so).map(|(change, _)| change).collect()
+}
+
+fn is_power_of_ten(count: i64) -> bool {
+    let mut rest = count;
+    while rest >= 10 && rest % 10 == 0 {
+        rest /= 10;
+    }
+    rest == 1 && count >= 10
+}
+
+/// Once, with the alert that goes over the limit.
+fn breaks_out(case: &Case, out: BreakOut, alert: &Alert<'_>) -> bool {
+    let spread = match out.distinct {
+        Field::Detector => &case.detectors,
+        Field::Repository => &case.repositories,
+        _ => &case.sources,
+    };
+    spread.count == out.over && alert.text(out.distinct).is_some_and(|value| spread.is_new(value))
+}
+
+impl Case {
+    /// What people are told when its deadline has passed.
+    pub fn told_overdue(&self) -> Option<Told<'static>> {
+        let had = self.had.as_ref()?;
+        Some(Told {
+            case_id: self.id.clone(),
+            revision: had.revision + 1,
+            changed: vec![Change::Overdue],
+            state: had.state,
+            queue: had.queue.to_string().into(),
+            left: None,
+            priority: had.priority.raised(),
+            ack_by: had.ack_by,
+            nhi: self.nhi.as_ref().map(|nhi| nhi.to_string().into()),
+            count: self.seen,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen,
+            detectors: self.detectors.clone(),
+            repositories: self.repositories.clone(),
+            sources: self.sources.clone(),
+            related: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_of_at_powers_of_ten() {
+        let told: Vec<i64> = (0..=10_000).filter(|count| is_power_of_ten(*count)).collect();
+        assert_eq!(told, [10, 100, 1000, 10_000]);
+    }
+}
