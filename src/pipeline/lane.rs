@@ -293,7 +293,8 @@ impl Lane {
         let is_any = !told.is_empty();
         for told in told {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-            let timer = Timer { due: told.ack_by.unwrap_or(now), what: "ack_due".into() };
+            let due = told.ack_by.unwrap_or(now);
+            let timer = Timer { due, what: "ack_due".into(), case: None };
             let record = Record {
                 timer: Some(timer),
                 told: Some(told),
