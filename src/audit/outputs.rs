@@ -6,7 +6,7 @@ use super::worked::worked;
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Change, Decision, Escalate, Field, Id, Millis,
-    Origin, Priority, Revised, Ruling, Shadow, Spread, Unreadable, Value, id_of,
+    Origin, Priority, Revised, Ruling, Shadow, Spread, Told, Unreadable, Value, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -161,12 +161,13 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
         put(DEAD_LETTERS.to_owned(), alert_id, written(&letter));
         return;
     }
-    let nhi = nhi(record).unwrap_or(alert_id);
-    if let Some(mut case) = case(record, decision, named()) {
-        put(format!("{CASES_PREFIX}{}", case.queue), nhi, written(&case));
-        if let Some(left) = record.told.as_ref().and_then(|told| told.left.as_deref()) {
+    if let Some(told) = &record.told
+        && let Some(mut case) = case(record, told, decision, named())
+    {
+        put(format!("{CASES_PREFIX}{}", told.queue), told.key(), written(&case));
+        if let Some(left) = &told.left {
             case.state = "moved";
-            put(format!("{CASES_PREFIX}{left}"), nhi, written(&case));
+            put(format!("{CASES_PREFIX}{left}"), told.key(), written(&case));
         }
     }
     if let (Ruling::Escalate(escalate), Some(counters)) = (&decision.fate, &record.counters) {
@@ -179,7 +180,7 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
             case_id: &counters.case_id,
             alert_id,
             ruled_at: record.at,
-            nhi,
+            nhi: nhi(record).unwrap_or(alert_id),
             escalate,
             record: named(),
         };
@@ -207,7 +208,7 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
         ack_by: told.ack_by,
         record: named,
     };
-    let key = told.nhi.as_deref().unwrap_or(&told.case_id).to_owned();
+    let key = told.key().to_owned();
     if let Ok(value) = written(&notice) {
         emit(Output { topic: format!("{CASES_PREFIX}{}", told.queue), key, value });
     }
@@ -235,10 +236,10 @@ pub(super) fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::E
 
 fn case<'r>(
     record: &'r Record<'_>,
+    told: &'r Told<'_>,
     decision: &'r Decision<'_>,
     named: Named<'r>,
 ) -> Option<Case<'r>> {
-    let told = record.told.as_ref()?;
     let alert = record.alert.as_deref()?;
     let held_until = match &decision.fate {
         Ruling::Hold(hold) => Some(hold.until),

@@ -76,6 +76,15 @@ pub struct Unreadable<'a> {
     pub column: Option<u32>,
 }
 
+impl<'a> Body<'a> {
+    pub fn alert(&self) -> Option<&Alert<'a>> {
+        match self {
+            Self::Alert(alert) => Some(alert),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 impl Arrival<'_> {
     pub fn into_owned(self) -> Arrival<'static> {
         Arrival {

@@ -103,16 +103,16 @@ pub struct Counters {
     /// The episode ends when this long passes without an alert.
     pub window_ms: i64,
     /// Alerts of the same detector that playbooks suppressed in this hour, before this one.
-    #[serde(skip_serializing_if = "is_none", default)]
+    #[serde(skip_serializing_if = "is_zero", default)]
     pub suppressed: i64,
     /// What the ruling's playbooks see of their windows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub windows: Vec<Reading>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_none(count: &i64) -> bool {
-    *count == 0
+/// For serde, which passes a reference.
+pub(super) fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
+    *count == T::default()
 }
 
 /// What an alert is grouped by: the case that has one of its keys is its case.

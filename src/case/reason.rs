@@ -2,28 +2,32 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-macro_rules! reasons {
-    ($($variant:ident $code:literal $about:literal,)*) => {
-        /// Why a ruling is what it is. Codes are stable: queries and reports are built on them.
+/// Words with a stable code and a sentence for people.
+macro_rules! coded {
+    ($(#[$about_all:meta])* $name:ident: $($variant:ident $code:literal $about:literal,)*) => {
+        $(#[$about_all])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum Reason { $(#[doc = $about] #[serde(rename = $code)] $variant,)* }
+        pub enum $name { $(#[doc = $about] #[serde(rename = $code)] $variant,)* }
 
-        impl Reason {
-            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
 
             pub fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// One sentence for people.
+            /// For people.
             pub fn about(self) -> &'static str {
                 match self { $(Self::$variant => $about,)* }
             }
         }
     };
 }
+pub(super) use coded;
 
-reasons! {
+coded! {
+    /// Why a ruling is what it is. Codes are stable: queries and reports are built on them.
+    Reason:
     RuleMatched "rule_matched" "A rule of the playbook was true.",
     NoRule "no_rule" "No playbook is for this alert, or none of its rules was true: people look at it.",
     UnknownFact "unknown_fact" "A rule could not be decided because a fact is unknown: people look at it.",

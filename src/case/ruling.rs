@@ -283,6 +283,28 @@ fn differs(shadow: &Decision<'_>, live: &Decision<'_>) -> Option<&'static str> {
     }
 }
 
+impl<'a> Decision<'a> {
+    /// Without what it rests on.
+    pub fn new(
+        fate: Ruling<'a>,
+        reason: Reason,
+        playbook: impl Into<Text<'a>>,
+        rule: impl Into<Text<'a>>,
+    ) -> Self {
+        Self {
+            fate,
+            reason,
+            playbook: playbook.into(),
+            rule: rule.into(),
+            because: Vec::new(),
+            passed: Vec::new(),
+            boundary: Vec::new(),
+            blocked: Vec::new(),
+            shadow: Vec::new(),
+        }
+    }
+}
+
 impl Ruling<'_> {
     pub fn name(&self) -> &'static str {
         match self {

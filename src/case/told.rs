@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::coded;
 use super::{Id, Millis, Priority, Ruling};
 
 /// How a case stands with people. In the order in which it can only rise.
@@ -13,29 +14,10 @@ pub enum CaseState {
     Escalated,
 }
 
-macro_rules! changes {
-    ($($variant:ident $code:literal $about:literal,)*) => {
-        /// Why people are told of a case, or told again. A repeat that changes none of this is only
-        /// counted.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Change { $(#[doc = $about] #[serde(rename = $code)] $variant,)* }
-
-        impl Change {
-            pub const ALL: &'static [Change] = &[$(Change::$variant,)*];
-
-            pub fn code(self) -> &'static str {
-                match self { $(Self::$variant => $code,)* }
-            }
-
-            /// For people.
-            pub fn about(self) -> &'static str {
-                match self { $(Self::$variant => $about,)* }
-            }
-        }
-    };
-}
-
-changes! {
+coded! {
+    /// Why people are told of a case, or told again. A repeat that changes none of this is only
+    /// counted.
+    Change:
     Opened "opened" "the first alert of the case that people see",
     Facts "facts" "it was ruled again with facts that were not known before",
     State "state" "a hold ended, or a containment was ruled",
@@ -118,6 +100,13 @@ pub struct Told<'a> {
     /// Other cases of the same NHI or of the same value, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub related: Vec<Id>,
+}
+
+impl Told<'_> {
+    /// What its queue is partitioned by: all that is told of a case stands in one order.
+    pub fn key(&self) -> &str {
+        self.nhi.as_deref().unwrap_or(&self.case_id)
+    }
 }
 
 impl CaseState {

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::fact::is_zero;
 use super::{Decimal, Id, Millis, Type, Value, Why};
 
 /// Of a window's definition: equal definitions share what they have counted, a changed one begins
@@ -49,10 +50,6 @@ pub struct Spans {
     pub then_ms: Vec<i64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub baseline_ms: Option<i64>,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// Eight bytes of a value's SHA-256: enough to tell the values in one window apart.

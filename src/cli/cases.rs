@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::lines::shown;
 use super::screen::{case_text, plain};
 use super::{Config, connect, say};
-use crate::app::{Cluster, Failure, system_clock};
+use crate::app::{Failure, system_clock};
 use crate::audit::CASES_PREFIX;
 use crate::case::{Change, Priority};
 use crate::ingest::LogReader;
@@ -188,31 +188,21 @@ fn read(config: &Config) -> Result<BTreeMap<String, Case>, Failure> {
     let log = LogReader::connect(&cluster.settings, &cluster.group("cases"))?;
     let mut cases = BTreeMap::new();
     for queue in loaded.checked.policy.queues() {
-        read_queue(&cluster, &log, queue, &mut cases)?;
+        let topic = cluster.topics.output(&format!("{CASES_PREFIX}{queue}"));
+        log.read_settled(&topic, |_, message| {
+            let told = message.value.and_then(|value| serde_json::from_slice::<Value>(value).ok());
+            told.into_iter().for_each(|told| add(&mut cases, told));
+        })?;
     }
     Ok(cases)
 }
 
-fn read_queue(
-    cluster: &Cluster,
-    log: &LogReader,
-    queue: &str,
-    cases: &mut BTreeMap<String, Case>,
-) -> Result<(), Failure> {
-    let topic = cluster.topics.output(&format!("{CASES_PREFIX}{queue}"));
-    for partition in 0..log.partitions(&topic)?.unwrap_or(0) {
-        let range = log.low(&topic, partition)?..log.stable(&topic, partition)?;
-        log.read(&topic, partition, range, |message| {
-            let told = message.value.and_then(|value| serde_json::from_slice::<Value>(value).ok());
-            let Some(told) = told else { return };
-            let revision = told.get("case_revision").and_then(Value::as_u64);
-            let id = told.get("case_id").and_then(Value::as_str).map(str::to_owned);
-            // Where it went, the queue that it left says nothing new.
-            let has_left = told.get("state").and_then(Value::as_str) == Some("moved");
-            if let (Some(revision), Some(id), false) = (revision, id, has_left) {
-                cases.entry(id).or_default().told.insert(revision, told);
-            }
-        })?;
+fn add(cases: &mut BTreeMap<String, Case>, told: Value) {
+    let revision = told.get("case_revision").and_then(Value::as_u64);
+    let id = told.get("case_id").and_then(Value::as_str).map(str::to_owned);
+    // Where it went, the queue that it left says nothing new.
+    let has_left = told.get("state").and_then(Value::as_str) == Some("moved");
+    if let (Some(revision), Some(id), false) = (revision, id, has_left) {
+        cases.entry(id).or_default().told.insert(revision, told);
     }
-    Ok(())
 }

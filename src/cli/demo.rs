@@ -332,19 +332,16 @@ fn find_case(cluster: &Cluster) -> Result<Option<serde_json::Value>, Failure> {
     }
     for queue in queues {
         let topic = cluster.topics.output(&format!("{CASES_PREFIX}{queue}"));
-        for partition in 0..cluster.topics.partitions {
-            let end = log.stable(&topic, partition)?;
-            log.read(&topic, partition, log.low(&topic, partition)?..end, |message| {
-                let case =
-                    serde_json::from_slice::<serde_json::Value>(message.value.unwrap_or_default());
-                if let Ok(case) = case
-                    && (best.is_none()
-                        || case.get("escalation").is_some_and(serde_json::Value::is_object))
-                {
-                    best = Some(case);
-                }
-            })?;
-        }
+        log.read_settled(&topic, |_, message| {
+            let case =
+                serde_json::from_slice::<serde_json::Value>(message.value.unwrap_or_default());
+            if let Ok(case) = case
+                && (best.is_none()
+                    || case.get("escalation").is_some_and(serde_json::Value::is_object))
+            {
+                best = Some(case);
+            }
+        })?;
     }
     Ok(best)
 }

@@ -71,15 +71,15 @@ pub(super) fn read_cluster(cluster: &Cluster) -> Result<Chains, Failure> {
 pub(super) fn read_topic(cluster: &Cluster, decisions: &str) -> Result<Chains, Failure> {
     let log = LogReader::connect(&cluster.settings, &cluster.group("verify"))?;
     let mut chains = Chains::new();
-    let Some(partitions) = log.partitions(decisions)? else {
+    let partitions = log.read_settled(decisions, |partition, message| {
+        let value = message.value.unwrap_or_default().to_vec();
+        chains.entry(partition).or_default().push((message.offset, value));
+    })?;
+    let Some(partitions) = partitions else {
         return Err(Failure::Ended(format!("topic `{decisions}` does not exist")));
     };
     for partition in 0..partitions {
-        let chain = chains.entry(partition).or_default();
-        let (low, end) = (log.low(decisions, partition)?, log.stable(decisions, partition)?);
-        log.read(decisions, partition, low..end, |message| {
-            chain.push((message.offset, message.value.unwrap_or_default().to_vec()));
-        })?;
+        chains.entry(partition).or_default();
     }
     Ok(chains)
 }

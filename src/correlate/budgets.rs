@@ -68,22 +68,13 @@ mod tests {
     }
 
     fn suppression(reason: Reason) -> Decision<'static> {
-        Decision {
-            fate: Ruling::Suppress(Suppress {
-                evidence: vec![],
-                expires_at: Millis(0),
-                on_expiry: "recheck".into(),
-                authorized_by: "o".into(),
-            }),
-            reason,
-            playbook: "p".into(),
-            rule: "r".into(),
-            because: vec![],
-            passed: vec![],
-            boundary: vec![],
-            blocked: vec![],
-            shadow: vec![],
-        }
+        let suppress = Suppress {
+            evidence: vec![],
+            expires_at: Millis(0),
+            on_expiry: "recheck".into(),
+            authorized_by: "o".into(),
+        };
+        Decision::new(Ruling::Suppress(suppress), reason, "p", "r")
     }
 
     #[test]

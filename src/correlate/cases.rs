@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::waiting::Waits;
 use crate::audit::{Kind, Record};
 use crate::case::{
-    Alert, CaseState, Counters, Decision, Field, Id, Millis, Priority, Ruling, SEVERITIES, Spread,
-    Told, id_of,
+    Alert, CaseState, Counters, Decision, Field, Grouping, Id, Millis, Priority, Ruling,
+    SEVERITIES, Spread, Told, id_of,
 };
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those without an open deadline first, the
@@ -208,9 +208,10 @@ impl Cases {
         self.by_id.is_empty()
     }
 
-    /// The open case that one of these keys leads to; the first key is the strongest.
-    pub(super) fn open(&self, keys: &[Id], at: Millis) -> Option<&Case> {
-        let mut cases = keys.iter().filter_map(|key| self.by_id.get(self.by_key.get(key)?));
+    /// The open case that one of its keys leads to; the first key is the strongest.
+    pub(super) fn open(&self, group: &Grouping, at: Millis) -> Option<&Case> {
+        let keys = [&group.id].into_iter().chain(&group.also);
+        let mut cases = keys.filter_map(|key| self.by_id.get(self.by_key.get(key)?));
         cases.find(|case| !case.is_over(at))
     }
 
@@ -377,17 +378,8 @@ mod tests {
             related: vec![],
         };
         let route = crate::case::Route { queue: "q".into(), priority: Priority::Low, ack_by: None };
-        let ruling = Decision {
-            fate: Ruling::Route(route),
-            reason: crate::case::Reason::NoRule,
-            playbook: "p".into(),
-            rule: "r".into(),
-            because: vec![],
-            passed: vec![],
-            boundary: vec![],
-            blocked: vec![],
-            shadow: vec![],
-        };
+        let fate = Ruling::Route(route);
+        let ruling = Decision::new(fate, crate::case::Reason::NoRule, "p", "r");
         Record {
             alert_id: Some("a".into()),
             ruling: Some(std::borrow::Cow::Owned(ruling)),

@@ -14,6 +14,7 @@ use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting};
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
 /// which leaves out what it finds on the alerts topic.
 const RECENT_MAX: usize = 4096;
+
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
@@ -51,9 +52,8 @@ struct Read {
     cases: Vec<Case>,
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
-    #[serde(skip_serializing_if = "WrittenOrders::is_empty", default)]
-    orders: WrittenOrders,
     #[serde(default)]
+    orders: WrittenOrders,
     windows: windows::Written,
     policy: Option<(String, i64)>,
 }
@@ -73,21 +73,14 @@ impl State {
         group: Option<Grouping>,
         at: Millis,
     ) -> Counters {
-        let (keys, window_ms): (Vec<Id>, i64) = match &group {
-            Some(group) => {
-                ([&group.id].into_iter().chain(&group.also).cloned().collect(), group.window_ms)
-            }
-            None => (Vec::new(), 0),
-        };
-        let known = self.cases.open(&keys, at);
-        let (group, also) = group.map_or((None, None), |group| (Some(group.id), group.also));
+        let known = group.as_ref().and_then(|group| self.cases.open(group, at));
         Counters {
             case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.clone()),
-            group,
-            also,
             seen: known.map_or(0, |case| case.seen) + 1,
             first_seen: known.map_or(at, |case| case.first_seen),
-            window_ms,
+            window_ms: group.as_ref().map_or(0, |group| group.window_ms),
+            also: group.as_ref().and_then(|group| group.also.clone()),
+            group: group.map(|group| group.id),
             suppressed: alert.map_or(0, |alert| self.budgets.spent(alert, at)),
             windows: Vec::new(),
         }

@@ -69,26 +69,7 @@ fn dead_letter<'p>(unreadable: &'p Unreadable<'p>, inputs: &Inputs<'p>) -> Decid
         "" => Cow::Borrowed("none"),
         pipeline => Cow::Owned(format!("pipeline:{pipeline}")),
     };
-    decided(bare(fate, unreadable.reason, playbook, Cow::Borrowed("unreadable")))
-}
-
-fn bare<'p>(
-    fate: Ruling<'p>,
-    reason: Reason,
-    playbook: impl Into<Cow<'p, str>>,
-    rule: impl Into<Cow<'p, str>>,
-) -> Decision<'p> {
-    Decision {
-        fate,
-        reason,
-        playbook: playbook.into(),
-        rule: rule.into(),
-        because: Vec::new(),
-        passed: Vec::new(),
-        boundary: Vec::new(),
-        blocked: Vec::new(),
-        shadow: Vec::new(),
-    }
+    decided(Decision::new(fate, unreadable.reason, playbook, Cow::Borrowed("unreadable")))
 }
 
 fn decided(decision: Decision<'_>) -> Decided<'_> {
@@ -133,7 +114,7 @@ impl<'p> Judge<'p> {
 
     fn no_rule(&self) -> Decided<'p> {
         let to = &self.policy.boundary().default;
-        decided(bare(self.route(to, to.priority), Reason::NoRule, "none", "none"))
+        decided(Decision::new(self.route(to, to.priority), Reason::NoRule, "none", "none"))
     }
 
     fn not_an_alert(&self, why: &'p str) -> Decided<'p> {
@@ -157,11 +138,11 @@ impl<'p> Judge<'p> {
                     on_expiry: "recheck".into(),
                     authorized_by: name.clone(),
                 });
-                bare(fate, Reason::NotAnAlert, name, why)
+                Decision::new(fate, Reason::NotAnAlert, name, why)
             }
             None => {
                 let fate = self.route(&boundary.default, boundary.default.priority);
-                let mut decision = bare(fate, Reason::BoundaryRefused, name, why);
+                let mut decision = Decision::new(fate, Reason::BoundaryRefused, name, why);
                 decision.blocked = vec![Blocked {
                     action: "suppress".into(),
                     rule: why.into(),
@@ -184,7 +165,7 @@ impl<'p> Judge<'p> {
         let ruled = catch_unwind(AssertUnwindSafe(|| self.rule(playbook, watch).decision));
         ruled.unwrap_or_else(|_| {
             let to = &playbook.fallback.1;
-            bare(self.route(to, to.priority), Reason::RuleFailed, &*playbook.name, "none")
+            Decision::new(self.route(to, to.priority), Reason::RuleFailed, &*playbook.name, "none")
         })
     }
 
@@ -195,7 +176,7 @@ impl<'p> Judge<'p> {
         let mut decided = match (walk.stopped, walk.winner) {
             (Some(rule), _) => self.unknown_rule(playbook, rule, &walk),
             (None, Some(rule)) => self.winning_rule(playbook, rule, &walk, &scope),
-            (None, None) => decided(bare(
+            (None, None) => decided(Decision::new(
                 self.route(fallback, walk.floor(fallback.priority)),
                 Reason::NoRule,
                 &*playbook.name,
@@ -217,7 +198,7 @@ impl<'p> Judge<'p> {
             OnUnknown::Hold => self.hold_for_people(to, priority),
             OnUnknown::Route | OnUnknown::Next => self.route(to, priority),
         };
-        decided(bare(fate, Reason::UnknownFact, &*playbook.name, &*rule.id))
+        decided(Decision::new(fate, Reason::UnknownFact, &*playbook.name, &*rule.id))
     }
 
     /// With those who repair data, as long as its own people could have waited to look.
@@ -233,7 +214,8 @@ impl<'p> Judge<'p> {
         walk: &Walk<'p>,
         scope: &Scope<'p>,
     ) -> Decided<'p> {
-        let matched = |fate| decided(bare(fate, Reason::RuleMatched, &*playbook.name, &*rule.id));
+        let matched =
+            |fate| decided(Decision::new(fate, Reason::RuleMatched, &*playbook.name, &*rule.id));
         match &rule.outcome {
             Outcome::Route(to) => matched(self.route(to, walk.floor(to.priority))),
             Outcome::Hold(hold) => {
@@ -265,7 +247,7 @@ impl<'p> Judge<'p> {
     ) -> Decided<'p> {
         let to = &playbook.fallback.1;
         let fate = self.hold_for_people(to, walk.floor_with_winner(to.priority));
-        decided(bare(fate, reason, &*playbook.name, &*rule.id))
+        decided(Decision::new(fate, reason, &*playbook.name, &*rule.id))
     }
 
     fn has_consent(&self, walk: &Walk<'p>, scope: &Scope<'p>) -> bool {
@@ -313,7 +295,7 @@ impl<'p> Judge<'p> {
             on_expiry: (&*suppression.on_expiry).into(),
             authorized_by: (&*playbook.owner).into(),
         });
-        let mut decision = bare(fate, suppression.reason, &*playbook.name, &*rule.id);
+        let mut decision = Decision::new(fate, suppression.reason, &*playbook.name, &*rule.id);
         decision.boundary = verdicts.found;
         decided(decision)
     }
@@ -371,7 +353,7 @@ impl<'p> Judge<'p> {
         verdicts: Verdicts<'p>,
         permit: Permit,
     ) -> Decided<'p> {
-        let mut decision = bare(fate, Reason::RuleMatched, &*playbook.name, &*rule.id);
+        let mut decision = Decision::new(fate, Reason::RuleMatched, &*playbook.name, &*rule.id);
         decision.boundary = verdicts.found;
         Decided { decision, permit: Some(permit) }
     }
@@ -386,7 +368,8 @@ impl<'p> Judge<'p> {
     ) -> Decided<'p> {
         let (fallback_rule, to) = &playbook.fallback;
         let fate = self.route(to, to.priority);
-        let mut decision = bare(fate, Reason::BoundaryRefused, &*playbook.name, &**fallback_rule);
+        let mut decision =
+            Decision::new(fate, Reason::BoundaryRefused, &*playbook.name, &**fallback_rule);
         decision.blocked = vec![Blocked {
             action: action.into(),
             rule: (&*rule.id).into(),

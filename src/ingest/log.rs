@@ -130,6 +130,22 @@ impl LogReader {
         })
     }
 
+    /// Hands every settled record of every partition to `each`, partition after partition.
+    ///
+    /// How many there are; `None` when the topic does not exist.
+    pub fn read_settled(
+        &self,
+        topic: &str,
+        mut each: impl FnMut(i32, Message<'_>),
+    ) -> Result<Option<i32>, Doubt> {
+        let partitions = self.partitions(topic)?;
+        for partition in 0..partitions.unwrap_or(0) {
+            let range = self.low(topic, partition)?..self.stable(topic, partition)?;
+            self.read(topic, partition, range, |message| each(partition, message))?;
+        }
+        Ok(partitions)
+    }
+
     fn read_assigned(
         &self,
         range: &Range<i64>,

@@ -157,10 +157,7 @@ impl Lane {
             self.write(terms, record, out);
             return Fate::Duplicate;
         }
-        let alert = match &arrival.body {
-            Body::Alert(alert) => Some(alert.as_ref()),
-            Body::Unreadable(_) => None,
-        };
+        let alert = arrival.body.alert();
         let group = alert.and_then(|alert| terms.policy().group(alert));
         let mut counters = self.state.counters(&arrival.alert_id, alert, group, now);
         let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
@@ -202,7 +199,7 @@ impl Lane {
         counters: &Counters,
         (decision, now): (&Decision<'_>, Millis),
     ) -> Option<Told<'static>> {
-        let Body::Alert(alert) = &arrival.body else { return None };
+        let alert = arrival.body.alert()?;
         let (alert_id, break_out) = (&arrival.alert_id, policy.break_out(alert));
         let revised = None;
         let news = News { alert_id, alert, counters, decision, break_out, revised, now };
@@ -230,7 +227,7 @@ impl Lane {
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));
         let decision = ruled.ok()?;
         self.tally.ruled(&decision, now);
-        let Body::Alert(alert) = &arrival.body else { return None };
+        let alert = arrival.body.alert()?;
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let news = News {
             alert_id: &arrival.alert_id,
@@ -250,7 +247,7 @@ impl Lane {
             revised: Some(revised.clone()),
             origin: Some(Cow::Borrowed(&arrival.origin)),
             pipeline: Some(Cow::Borrowed(&*arrival.pipeline)),
-            alert: Some(Cow::Borrowed(alert.as_ref())),
+            alert: Some(Cow::Borrowed(alert)),
             facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
             waits: waits(terms.policy(), &case.facts, &decision, now),
             counters: Some(counters.clone()),
@@ -392,28 +389,18 @@ fn ruled<'r>(
     let inputs = Inputs { arrival, facts: &case.facts, counters, now };
     match catch_unwind(AssertUnwindSafe(|| decide(terms.policy(), &inputs))) {
         Ok(decided) => decided.decision,
-        Err(_) => dead_letter(Unreadable {
-            reason: Reason::RuleFailed,
-            detail: "the ruling panicked".into(),
-            size: 0,
-            fingerprint: "".into(),
-            line: None,
-            column: None,
-        }),
-    }
-}
-
-fn dead_letter(unreadable: Unreadable<'_>) -> Decision<'_> {
-    Decision {
-        reason: unreadable.reason,
-        fate: Ruling::DeadLetter(unreadable),
-        playbook: "none".into(),
-        rule: "none".into(),
-        because: Vec::new(),
-        passed: Vec::new(),
-        boundary: Vec::new(),
-        blocked: Vec::new(),
-        shadow: Vec::new(),
+        Err(_) => {
+            let reason = Reason::RuleFailed;
+            let letter = Unreadable {
+                reason,
+                detail: "the ruling panicked".into(),
+                size: 0,
+                fingerprint: "".into(),
+                line: None,
+                column: None,
+            };
+            Decision::new(Ruling::DeadLetter(letter), reason, "none", "none")
+        }
     }
 }
 

@@ -141,8 +141,7 @@ impl Policy {
     /// INVARIANT (INV-11): nothing when a key of the group is missing; such alerts are never
     /// grouped.
     pub fn group(&self, alert: &Alert<'_>) -> Option<Grouping> {
-        // What is no alert is no part of a problem.
-        self.live(alert).filter(|_| alert.text(Field::NotAnAlert).is_none())?.grouping(alert)
+        self.live(alert)?.grouping(alert)
     }
 
     pub fn break_out(&self, alert: &Alert<'_>) -> Option<BreakOut> {

@@ -1,11 +1,12 @@
-use crate::case::{Alert, BreakOut, Field, Grouping, Id, Millis, Value, field_named, id_of};
+use crate::case::{Alert, BreakOut, Field, Grouping, Id, Millis, Value, id_of};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::canary::{Canary, canary};
 use super::findings::Code;
 use super::read::{
-    ToQueue, declared, max_ages, one_of, owner, require_duration, require_name, strings,
+    ToQueue, alert_fields, declared, max_ages, one_of, owner, require_duration, require_name,
+    strings,
 };
 use super::rule::{Names, Outcome, Rule, rule};
 use super::windows::{Window, windows, with_windows};
@@ -86,7 +87,8 @@ impl Playbook {
     /// The same for all playbooks that group by the same fields: one problem is one case, whichever
     /// rules it.
     pub fn grouping(&self, alert: &Alert<'_>) -> Option<Grouping> {
-        let group = self.group.as_ref()?;
+        // What is no alert is no part of a problem.
+        let group = self.group.as_ref().filter(|_| alert.text(Field::NotAnAlert).is_none())?;
         let by_id = group.id(alert, Field::CredentialId);
         let by_value = group.id(alert, Field::CredentialFingerprint);
         let (id, also) = match (by_id, by_value) {
@@ -235,19 +237,8 @@ fn controls(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ve
 
 fn group(node: &Node, problems: &mut Problems) -> Option<Group> {
     let mut fields = Fields::of(node, "`group`", problems)?;
-    let mut by = Vec::new();
     fields.require("by", problems);
-    for (path, at) in fields.texts("by", problems) {
-        match field_named(path) {
-            Some(field) => by.push(field),
-            None => {
-                let paths: Vec<String> =
-                    crate::case::FIELDS.iter().map(|info| info.field.path()).collect();
-                let hint = suggestion(path, paths.iter().map(String::as_str));
-                problems.add(at, format!("no field of an alert is called `{path}`{hint}"));
-            }
-        }
-    }
+    let by = alert_fields(&mut fields, "by", problems);
     let window_ms = require_duration(&mut fields, "window", problems);
     let break_out = fields.get("break_out").map(|node| break_out(node, problems));
     fields.finish(problems);

@@ -1,4 +1,4 @@
-use crate::case::{Millis, Priority, Type, Value, parse_duration};
+use crate::case::{FIELDS, Field, Millis, Priority, Type, Value, field_named, parse_duration};
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
@@ -112,6 +112,28 @@ pub(super) fn strings(
 }
 
 /// One item, or a list of them. A restriction that is there is no empty one (INV-5).
+/// Fields of an alert, one or a list.
+pub(super) fn alert_fields(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Vec<Field> {
+    let mut found = Vec::new();
+    for (path, at) in fields.texts(key, problems) {
+        match field_named(path) {
+            Some(field) => found.push(field),
+            None => problems.add(at, no_field(path)),
+        }
+    }
+    found
+}
+
+pub(super) fn no_field(path: &str) -> String {
+    let paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
+    let hint = suggestion(path, paths.iter().map(String::as_str));
+    format!("no field of an alert is called `{path}`{hint}")
+}
+
 pub(super) fn one_or_more<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> &'n [Node] {
     let Data::List(items) = &node.data else { return std::slice::from_ref(node) };
     if items.is_empty() {

@@ -8,7 +8,7 @@ use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
 use super::playbook::Playbook;
-use super::read::{duration, time, value};
+use super::read::{duration, no_field, time, value};
 use super::test_expect::{Expect, expect};
 use super::test_facts::TestFacts;
 use super::test_windows::forgotten;
@@ -268,10 +268,7 @@ fn alert(node: &Node, alert: &mut Alert<'static>, problems: &mut Problems) {
 
 fn set(alert: &mut Alert<'static>, path: &str, key: &Node, node: &Node, problems: &mut Problems) {
     let Some(field) = field_named(path) else {
-        let paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
-        let hint = suggestion(path, paths.iter().map(String::as_str));
-        problems.add(&key.at, format!("no field of an alert is called `{path}`{hint}"));
-        return;
+        return problems.add(&key.at, no_field(path));
     };
     if node.data == Data::Null {
         return alert.set(field, Value::Absent);

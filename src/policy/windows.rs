@@ -1,14 +1,13 @@
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Field, Id, Look, Mark, Millis, Sighting, Spans, Tri, Value, WindowId, WindowValue,
-    field_named, id_of,
+    Alert, Field, Id, Look, Mark, Millis, Sighting, Spans, Tri, Value, WindowId, WindowValue, id_of,
 };
 use crate::clause::{Condition, Part, Schema, Scope, Slot, WindowShape};
-use crate::text::{At, Fields, Node, Problems, Source, suggestion};
+use crate::text::{At, Fields, Node, Problems, Source};
 
 use super::playbook::{Playbook, key};
-use super::read::{duration, require_duration};
+use super::read::{alert_fields, duration, require_duration};
 
 /// What a playbook counts over event time.
 #[derive(Debug)]
@@ -233,7 +232,7 @@ impl Reader<'_> {
 
     fn by(&mut self, fields: &mut Fields<'_>) -> Option<Vec<Field>> {
         let at = fields.require("by", self.problems)?.at.clone();
-        let by = self.fields_named(fields, "by");
+        let by = alert_fields(fields, "by", self.problems);
         if !by.contains(&Field::NhiId) {
             let message = "`by` must have `nhi.id`: alerts are spread over partitions by it, and a window sees those of one";
             self.problems.add(&at, message);
@@ -241,25 +240,8 @@ impl Reader<'_> {
         Some(by)
     }
 
-    fn fields_named(&mut self, fields: &mut Fields<'_>, key: &'static str) -> Vec<Field> {
-        let mut found = Vec::new();
-        for (path, at) in fields.texts(key, self.problems) {
-            match field_named(path) {
-                Some(field) => found.push(field),
-                None => {
-                    let paths: Vec<String> =
-                        crate::case::FIELDS.iter().map(|info| info.field.path()).collect();
-                    let hint = suggestion(path, paths.iter().map(String::as_str));
-                    let message = format!("no field of an alert is called `{path}`{hint}");
-                    self.problems.add(at, message);
-                }
-            }
-        }
-        found
-    }
-
     fn distinct(&mut self, fields: &mut Fields<'_>) -> Vec<Field> {
-        let found = self.fields_named(fields, "distinct");
+        let found = alert_fields(fields, "distinct", self.problems);
         if found.len() > PARTS_MAX {
             let message = format!("a window tells the values of at most {PARTS_MAX} fields apart");
             self.problems.add(&fields.at, message);

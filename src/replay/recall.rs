@@ -36,10 +36,7 @@ impl<'r> Recalled<'r> {
 
     /// The alert, if it could be read.
     pub fn alert(&self) -> Option<&Alert<'r>> {
-        match &self.arrival.body {
-            Body::Alert(alert) => Some(alert),
-            Body::Unreadable(_) => None,
-        }
+        self.arrival.body.alert()
     }
 }
 

@@ -97,10 +97,7 @@ pub(super) fn for_each_ruling(
             let inputs = Inputs { arrival, facts, counters: &counters, now: turn.now };
             let decision = watched(policy, by, &inputs, watch).decision;
             see(step, &turn, &inputs, &decision);
-            let alert = match &turn.arrival.body {
-                Body::Alert(alert) => Some(&**alert),
-                Body::Unreadable(_) => None,
-            };
+            let alert = turn.arrival.body.alert();
             state.count(&counters, alert, turn.now);
             alert.into_iter().for_each(|alert| state.spend(alert, &decision, turn.now));
             state.see(&sightings);
@@ -126,10 +123,8 @@ fn windowed(
     state: &State,
     counters: &mut Counters,
 ) -> Vec<Sighting> {
-    let looks = match &turn.arrival.body {
-        Body::Alert(alert) => policy.looks(alert, turn.now, by),
-        Body::Unreadable(_) => Vec::new(),
-    };
+    let alert = turn.arrival.body.alert();
+    let looks = alert.map(|alert| policy.looks(alert, turn.now, by)).unwrap_or_default();
     let (readings, sightings) = state.windows().look(looks);
     counters.windows = readings;
     sightings
@@ -145,10 +140,7 @@ fn forget(forgotten: &[(WindowId, Spans)], counters: &mut Counters) {
 }
 
 fn counted(by: Option<&Playbook>, turn: &Turn<'_>, state: &State) -> Counters {
-    let alert = match &turn.arrival.body {
-        Body::Alert(alert) => Some(&**alert),
-        Body::Unreadable(_) => None,
-    };
+    let alert = turn.arrival.body.alert();
     let grouping = alert.and_then(|alert| by?.grouping(alert));
     state.counters(&turn.arrival.alert_id, alert, grouping, turn.now)
 }

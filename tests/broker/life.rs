@@ -57,7 +57,7 @@ fn the_same_worker_runs_on_the_mock_cluster() {
 
 #[test]
 fn workers_share_survive_a_broker_restart_and_notice_a_double() {
-    let _beside = seats::beside();
+    let _machine = seats::alone();
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
 

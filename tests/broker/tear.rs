@@ -140,7 +140,7 @@ fn child() {
 
 #[test]
 fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
-    let _beside = seats::beside();
+    let _machine = seats::alone();
     // One lane for each way of being late, with and without the rules, at the same time.
     let lanes = [
         (false, RecoveryRules::ALL),

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use tipstaff::ingest::LogReader;
 
 use self::collector::{Collector, attribute, hex};
-use crate::kafka::free_ports;
+use crate::kafka::{Kafka, free_ports};
 use crate::product::{GITLEAKS, PATIENCE, Site, drains, finding, findings, says};
 use crate::rig::wait_until;
 use crate::webhook::client::bearer;
@@ -239,8 +239,9 @@ fn what_is_sent_is_bounded(collector: &Collector) {
 
 #[test]
 fn without_a_collector_the_stream_goes_on_and_the_drain_ends_in_time() {
-    let Some((_beside, bootstrap)) = seats::shared() else { return };
-    let site = Site::beside_others(&bootstrap, "untraced");
+    let _machine = seats::alone();
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let site = Site::new(&kafka.bootstrap(), "untraced", 2);
     site.create("");
     let silent = Collector::silent();
     let traces =

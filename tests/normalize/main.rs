@@ -75,10 +75,7 @@ fn incoming<'m>(topic: &'m str, value: &'m [u8]) -> Incoming<'m> {
 }
 
 fn alert<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Alert<'a>> {
-    match &arrival.body {
-        Body::Alert(alert) => Some(alert),
-        Body::Unreadable(_) => None,
-    }
+    arrival.body.alert()
 }
 
 /// An event of a shipped pipeline: whose, its topic, file name without its ending, content.

@@ -114,17 +114,7 @@ fn fate(event: &Event) -> Ruling<'static> {
 }
 
 fn decision(event: &Event) -> Decision<'static> {
-    Decision {
-        fate: fate(event),
-        reason: Reason::RuleMatched,
-        playbook: "p".into(),
-        rule: event.rule.to_string().into(),
-        because: vec![],
-        passed: vec![],
-        boundary: vec![],
-        blocked: vec![],
-        shadow: vec![],
-    }
+    Decision::new(fate(event), Reason::RuleMatched, "p", event.rule.to_string())
 }
 
 /// What was ruled, in order, with the case it went to and what people were told.

@@ -71,17 +71,7 @@ fn ruling(offset: i64) -> Record<'static> {
     };
     let id = origin.alert_id();
     let fate = Ruling::Route(Route { queue: "q".into(), priority: Priority::Low, ack_by: None });
-    let decision = Decision {
-        fate,
-        reason: Reason::NoRule,
-        playbook: "none".into(),
-        rule: "none".into(),
-        because: vec![],
-        passed: vec![],
-        boundary: vec![],
-        blocked: vec![],
-        shadow: vec![],
-    };
+    let decision = Decision::new(fate, Reason::NoRule, "none", "none");
     let counters = Counters {
         case_id: id.clone(),
         group: Some(format!("g{}", offset % 3)),

@@ -4,11 +4,14 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use tipstaff::audit::{Appended, Kind, Output, Record, Verifier, finding, outputs, record_hash};
 use tipstaff::case::Arrival;
 use tipstaff::correlate::State;
 use tipstaff::ingest::{LogReader, Settings};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything readable, by topic.
 #[derive(Default, Clone)]
@@ -35,19 +38,21 @@ pub struct Verdict {
     pub problems: Vec<String>,
 }
 
-/// Every settled value of a topic with its partition and offset.
+/// Every settled value of a topic with its partition and offset. A broker that has just started may
+/// need its time until its partitions have a leader.
 pub fn read_topic(settings: &Settings, topic: &str) -> Vec<(i32, i64, Vec<u8>)> {
     let log = LogReader::connect(settings, "checker").unwrap();
-    let mut found = Vec::new();
-    for partition in 0..log.partitions(topic).unwrap().unwrap_or(0) {
-        let range = log.low(topic, partition).unwrap()..log.stable(topic, partition).unwrap();
-        log.read(topic, partition, range, |message| {
-            let value = message.value.unwrap_or_default().to_vec();
-            found.push((partition, message.offset, value));
-        })
-        .unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut found = Vec::new();
+        let read = log.read_settled(topic, |partition, message| {
+            found.push((partition, message.offset, message.value.unwrap_or_default().to_vec()));
+        });
+        match read {
+            Ok(_) => return found,
+            Err(doubt) => assert!(Instant::now() < until, "{doubt}"),
+        }
     }
-    found
 }
 
 pub fn collect(settings: &Settings, prefix: &str, output_names: &[String]) -> Collected {

@@ -5,8 +5,8 @@ use super::super::seats;
 use super::reload::{edit, metric};
 use super::{GITLEAKS, PATIENCE, Site, drains, finding};
 
-/// Thirty findings of one key are one case of which people are told three times; nobody takes it up,
-/// and they are told a fourth time, once, whatever is killed in between.
+/// Thirty findings of one key are one case of which people are told twice; nobody takes it up, and
+/// they are told a third time, once, whatever is killed in between.
 #[test]
 fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     let Some((_beside, bootstrap)) = seats::shared() else { return };
@@ -28,12 +28,12 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     let told: Vec<&Value> = rulings.iter().map(|ruling| &ruling["told"]["changed"]).collect();
     let told: Vec<&&Value> = told.iter().filter(|changed| !changed.is_null()).collect();
     assert_eq!(told, [&&json!(["opened"]), &&json!(["count"])], "{rulings:?}");
+    let told = || metric(&process, "tipstaff_cases_told_total", &["opened"]) == Some(1);
+    assert!(wait_until(PATIENCE, told), "{}", process.log());
     process.kill();
     process.resume();
     let overdue = || site.records("timer").len() == 1;
     assert!(wait_until(PATIENCE, overdue), "{}", process.log());
-    let told = || metric(&process, "tipstaff_cases_told_total", &["overdue"]) == Some(1);
-    assert!(wait_until(PATIENCE, told), "{}", process.log());
 
     let listed = site.verb(&["cases", "list", "--json"], "c1");
     let rows: Vec<Value> =

@@ -12,7 +12,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_process_outlives_its_broker_and_always_ends_when_asked() {
-    let _beside = seats::beside();
+    let _machine = seats::alone();
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "life", 2);
     site.create("");
