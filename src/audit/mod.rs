@@ -12,7 +12,6 @@ mod detection;
 mod ocsf;
 mod resume;
 mod verify;
-mod worked;
 
 pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, outputs};

@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Counters, Decision, Id, Millis, OrderedCase, Origin, Refusal, Revised, Sighting, Told,
-    Wait,
+    Alert, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told, Wait,
 };
 
 pub const VERSION: u32 = 1;
@@ -295,9 +294,6 @@ pub struct Timer<'a> {
     /// case is people's again. Later `suppression_over` and `containment_over`.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
-    /// The case as the end of its exception leaves it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub case: Option<Box<OrderedCase>>,
 }
 
 /// A message of the orders topic, accepted or refused.
@@ -317,15 +313,6 @@ pub struct Order<'a> {
     /// By which role of the boundary it was accepted.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub role: Option<Cow<'a, str>>,
-    /// The case as the order leaves it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub case: Option<Box<OrderedCase>>,
-    /// What the case's state is called then.
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    pub state: Option<Cow<'a, str>>,
-    /// Where an exception that nobody approved is looked at afterwards.
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    pub review_queue: Option<Cow<'a, str>>,
     /// Why it was refused; nothing when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refused: Option<Refusal>,

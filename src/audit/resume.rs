@@ -175,13 +175,6 @@ fn covers(first: &Record<'_>, committed: &Committed, head: &Head) -> bool {
     first.kind == Kind::Genesis || behind.all(|(topic, _)| reaches(topic))
 }
 
-/// Of a record that no message of an input topic led to.
-fn has_outputs(record: &Record<'_>) -> bool {
-    let ends = |timer: &super::Timer<'_>| timer.case.is_some();
-    let is_told = record.kind == Kind::Revision || record.told.is_some();
-    is_told || record.timer.as_ref().is_some_and(ends)
-}
-
 /// Records whose input offset the group has not committed, and those without an input that have
 /// outputs and stand after the committed head, oldest first.
 fn emit_again(
@@ -200,7 +193,10 @@ fn emit_again(
         let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
         match &record.input {
             Some(input) => is_behind(&input.topic, input.offset),
-            None => has_outputs(record) && seq.is_some_and(|seq| record.seq > seq),
+            None => {
+                let has_outputs = record.kind == Kind::Revision || record.told.is_some();
+                has_outputs && seq.is_some_and(|seq| record.seq > seq)
+            }
         }
     };
     ancestors.iter().rev().copied().filter(behind).collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::{Folded, Hash, Head, Kind, Record, record_hash};
-use crate::case::{Ruling, Statement};
+use crate::case::{Ruling, Statement, Verb};
 
 /// Something a healthy chain never shows, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +234,7 @@ impl<S: Folded> Verifier<S> {
             return self.find(offset, seq, "an order without its content or input".to_owned());
         };
         if order.refused.is_some() {
-            if order.case.is_some() || order.role.is_some() {
+            if record.told.is_some() || order.role.is_some() {
                 self.find(offset, seq, "a refused order has an effect".to_owned());
             }
             return;
@@ -246,6 +246,11 @@ impl<S: Folded> Verifier<S> {
         if order.signers.iter().all(|signer| signer.person != statement.by) {
             let what = format!("accepted, and {} has not signed it", statement.by);
             self.find(offset, seq, what);
+        }
+        let told = record.told.as_ref().map(|told| &told.case_id);
+        let changes = (statement.order != Verb::Release).then_some(&statement.subject.case_id);
+        if told != changes {
+            self.find(offset, seq, "what is told is not of the case that it orders".to_owned());
         }
         if record.at >= statement.expires_at {
             self.find(offset, seq, "accepted after its end".to_owned());

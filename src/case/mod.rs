@@ -14,6 +14,7 @@ mod reason;
 mod ruling;
 mod revision;
 mod order;
+mod worked;
 mod told;
 mod taxonomy;
 mod techniques;
@@ -27,8 +28,8 @@ pub use fact::{
 };
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use order::{
-    Act, Closed, Closing, Envelope, Excepted, Excepting, Judgement, OrderedCase, Part, Refusal,
-    STATEMENT, STATEMENT_BYTES_MAX, Statement, Subject, VALID_MS_MAX, Verb, Worked,
+    Closing, Envelope, Excepting, Judgement, Part, Refusal, STATEMENT, STATEMENT_BYTES_MAX,
+    Statement, Subject, VALID_MS_MAX, Verb,
 };
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
@@ -46,3 +47,4 @@ pub use value::{Tri, Type, Value, Why};
 pub use window::{
     Baseline, Count, Glimpse, Look, Mark, Reading, Sighting, Spans, WindowId, WindowValue,
 };
+pub use worked::{Act, Closed, Excepted, Worked};

@@ -3,10 +3,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::waiting::Waits;
-use crate::audit::{Kind, Record};
+use crate::audit::Record;
 use crate::case::{
-    Alert, CaseState, Counters, Decision, Field, Grouping, Id, Millis, Priority, Ruling,
-    SEVERITIES, Spread, Told, id_of,
+    Alert, CaseState, Change, Counters, Decision, Field, Grouping, Id, Millis, Priority, Ruling,
+    SEVERITIES, Spread, Told, Worked, id_of,
 };
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those without an open deadline first, the
@@ -28,6 +28,9 @@ pub struct Case {
     pub keys: Vec<Id>,
     pub nhi: Option<Box<str>>,
     pub fingerprint: Option<Box<str>>,
+    /// The first id that an alert named.
+    #[serde(default)]
+    pub credential: Option<Box<str>>,
     pub seen: i64,
     pub first_seen: Millis,
     pub last_seen: Millis,
@@ -38,6 +41,9 @@ pub struct Case {
     pub sources: Spread,
     /// None where everything was suppressed so far.
     pub had: Option<Had>,
+    /// None where no person has done anything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worked: Option<Box<Worked>>,
 }
 
 /// What people have of a case.
@@ -60,6 +66,9 @@ pub struct Had {
     pub validities: Vec<Box<str>>,
     pub sources: u32,
     pub ack_by: Option<Millis>,
+    /// How long people had for it; they have as long again when it is opened again.
+    #[serde(default)]
+    pub ack_ms: Option<i64>,
     pub is_overdue: bool,
 }
 
@@ -72,6 +81,8 @@ pub struct Cases {
     /// By NHI and by fingerprint, oldest first.
     by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
     due: BTreeSet<(Millis, Id)>,
+    /// Ends of exceptions.
+    ends: BTreeSet<(Millis, Id)>,
 }
 
 impl Case {
@@ -88,11 +99,25 @@ impl Case {
         Some((had.ack_by?, self.id.clone()))
     }
 
+    /// When what people have accepted of it ends.
+    pub fn exception_ends(&self) -> Option<Millis> {
+        Some(self.worked.as_ref()?.excepted.as_ref()?.ends_at)
+    }
+
+    /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
+    pub fn subject(&self) -> Option<&str> {
+        let alone = || self.had.as_ref().map(|had| had.alert_id.as_str());
+        self.nhi.as_deref().or_else(alone)
+    }
+
     /// With one alert more.
     pub(super) fn add(&mut self, alert: &Alert<'_>) {
         self.detectors.add(alert.text(Field::Detector));
         self.repositories.add(alert.text(Field::Repository));
         self.sources.add(alert.text(Field::SourceIp));
+        if self.credential.is_none() {
+            self.credential = alert.text(Field::CredentialId).map(Into::into);
+        }
     }
 
     fn new(counters: &Counters, alert: Option<&Alert<'_>>) -> Self {
@@ -102,6 +127,7 @@ impl Case {
             keys: Vec::new(),
             nhi: text(Field::NhiId),
             fingerprint: text(Field::CredentialFingerprint),
+            credential: None,
             seen: 0,
             first_seen: counters.first_seen,
             last_seen: counters.first_seen,
@@ -110,6 +136,7 @@ impl Case {
             repositories: Spread::default(),
             sources: Spread::default(),
             had: None,
+            worked: None,
         }
     }
 }
@@ -125,7 +152,12 @@ impl Had {
         (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
         had.ack_by = told.ack_by;
-        had.is_overdue = record.kind == Kind::Timer || (was_overdue && is_same_deadline);
+        let own = record.ruling.as_ref().and_then(|decision| decision.fate.ack_by());
+        if let Some(due) = own.filter(|_| own == told.ack_by) {
+            had.ack_ms = Some(due.since(record.at));
+        }
+        let is_told = told.changed.contains(&Change::Overdue);
+        had.is_overdue = is_told || (was_overdue && is_same_deadline);
         Some(had)
     }
 
@@ -150,6 +182,7 @@ impl Had {
             validities,
             sources: 0,
             ack_by: None,
+            ack_ms: before.and_then(|had| had.ack_ms),
             is_overdue: false,
         })
     }
@@ -221,6 +254,17 @@ impl Cases {
         due.filter_map(|(_, id)| self.by_id.get(id))
     }
 
+    /// Cases whose exception is over at this time.
+    pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Case> {
+        let ended = self.ends.iter().take_while(move |(end, _)| *end <= at);
+        ended.filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// How many risks are accepted.
+    pub fn excepted(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Others of the same NHI or the same value, newest first.
     pub(super) fn related(&self, case_id: &str, alert: &Alert<'_>) -> Vec<Id> {
         let names = [Field::CredentialFingerprint, Field::NhiId];
@@ -244,6 +288,7 @@ impl Cases {
             ids.insert((case.first_seen, case.id.clone()));
         }
         self.due.extend(case.due());
+        self.ends.extend(case.exception_ends().map(|end| (end, case.id.clone())));
         self.by_id.insert(case.id.clone(), case);
     }
 
@@ -251,6 +296,9 @@ impl Cases {
         let case = self.by_id.remove(case_id)?;
         if let Some(due) = case.due() {
             self.due.remove(&due);
+        }
+        if let Some(end) = case.exception_ends() {
+            self.ends.remove(&(end, case.id.clone()));
         }
         for key in &case.keys {
             if self.by_key.get(key) == Some(&case.id) {
@@ -304,16 +352,18 @@ impl Cases {
         let Some(told) = &record.told else { return };
         let Some(mut case) = self.take(&told.case_id) else { return };
         case.had = Had::of(record, told, case.had.take());
+        case.worked.clone_from(&told.worked);
         self.put(case);
     }
 
-    /// Drops what no limit leaves room for; of what waits to be ruled again nothing.
+    /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for the end
+    /// of an exception.
     pub(super) fn prune(&mut self, at: Millis, waits: &Waits) {
         let over = self.len().saturating_sub(CASES_MAX);
         if over > 0 {
             let waiting: HashSet<&Id> = waits.iter().map(|each| &each.counters.case_id).collect();
             let mut oldest = self.by(|case| case.last_seen);
-            oldest.retain(|case| !waiting.contains(&case.id));
+            oldest.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
             let (done, open): (Vec<&Case>, Vec<&Case>) =
                 oldest.into_iter().partition(|case| case.is_over(at) && case.due().is_none());
             let dropped: Vec<Id> =
@@ -342,6 +392,7 @@ pub(super) fn opened_by(alert_id: &str) -> Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Kind;
 
     fn counters(n: usize, window_ms: i64) -> Counters {
         Counters {
@@ -376,6 +427,7 @@ mod tests {
             repositories: Spread::default(),
             sources: Spread::default(),
             related: vec![],
+            worked: None,
         };
         let route = crate::case::Route { queue: "q".into(), priority: Priority::Low, ack_by: None };
         let fate = Ruling::Route(route);

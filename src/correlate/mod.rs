@@ -14,7 +14,7 @@ mod waiting;
 mod windows;
 
 pub use cases::{Case, Cases, Had};
-pub use orders::{EXCEPTIONS_MAX, Orders};
+pub use orders::Orders;
 pub use state::State;
 pub use telling::News;
 pub use waiting::{Waiting, Waits};

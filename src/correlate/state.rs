@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, opened_by};
-use super::orders::{Orders, WrittenOrders, accepted};
+use super::orders::{Orders, accepted};
 use super::waiting::{Waiting, Waits};
 use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
@@ -37,8 +37,8 @@ struct Written<'s> {
     cases: Vec<&'s Case>,
     budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<&'s Waiting>,
-    #[serde(skip_serializing_if = "WrittenOrders::is_empty")]
-    orders: WrittenOrders,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    orders: &'s BTreeMap<String, Millis>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
 }
@@ -53,7 +53,7 @@ struct Read {
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
     #[serde(default)]
-    orders: WrittenOrders,
+    orders: BTreeMap<String, Millis>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
 }
@@ -100,7 +100,7 @@ impl State {
         &self.waits
     }
 
-    /// What people have ordered, and the cases they can order something about.
+    /// What people have ordered.
     pub fn orders(&self) -> &Orders {
         &self.orders
     }
@@ -166,16 +166,12 @@ impl Folded for State {
                 self.budgets.apply(record);
                 self.waits.apply(record, hash);
                 self.windows.add(&record.windows);
-                self.orders.ruled(record);
             }
-            Kind::Revision => {
-                self.waits.apply(record, hash);
-                self.orders.ruled(record);
-            }
+            Kind::Revision => self.waits.apply(record, hash),
             Kind::Order => {
-                if let Some((order, statement)) = accepted(record) {
+                if let Some(statement) = accepted(record) {
                     self.waits.release(&statement, record.seq);
-                    self.orders.ordered(order, &statement);
+                    self.orders.take(&statement);
                 }
             }
             Kind::Policy | Kind::Genesis => {
@@ -187,10 +183,7 @@ impl Folded for State {
                 self.prune(record.at);
                 self.records_since_snapshot = 0;
             }
-            Kind::Timer => {
-                self.waits.end(record);
-                self.orders.timer(record);
-            }
+            Kind::Timer => self.waits.end(record),
             // These change nothing that triage remembers.
             Kind::Duplicate
             | Kind::Gap

@@ -1,7 +1,7 @@
 use super::cases::{Case, Cases, Had, WORDS_MAX, action_of, rule_of, severity};
 use crate::case::{
     Alert, BreakOut, CaseState, Change, Counters, Decision, Field, Id, Millis, Priority, Revised,
-    Spread, Told,
+    Spread, Statement, Told, Worked,
 };
 
 /// One ruling, as its case sees it.
@@ -24,10 +24,12 @@ impl Cases {
         let (queue, priority) = (news.decision.fate.queue()?, news.decision.fate.priority()?);
         let case = self.get(&news.counters.case_id);
         let had = case.and_then(|case| case.had.as_ref());
-        let changed = match (case, had) {
+        let mut changed = match (case, had) {
             (Some(case), Some(had)) => changes(case, had, news, (state, priority)),
             _ => vec![Change::Opened],
         };
+        let reopens = case.is_some_and(|case| case.reopens(news, &changed));
+        changed.extend(reopens.then_some(Change::Reopened));
         if changed.is_empty() {
             return None;
         }
@@ -61,6 +63,7 @@ impl Cases {
             repositories,
             sources,
             related: self.related(&news.counters.case_id, news.alert),
+            worked: case.and_then(|case| worked_after(case, &changed)),
             changed,
         })
     }
@@ -70,11 +73,23 @@ impl Cases {
 fn ack_by(had: Option<&Had>, decision: &Decision<'_>, changed: &[Change]) -> Option<Millis> {
     let own = decision.fate.ack_by();
     let Some(had) = had else { return own };
-    let renewed = [Change::State, Change::Priority, Change::Severity, Change::BreakOut];
-    match changed.iter().any(|change| renewed.contains(change)) {
-        true => own.or(had.ack_by),
-        false => had.ack_by,
+    if asks_anew(changed) { own.or(had.ack_by) } else { had.ack_by }
+}
+
+fn asks_anew(changed: &[Change]) -> bool {
+    use Change::{BreakOut, Priority, Reopened, Severity, State};
+    changed.iter().any(|change| [State, Priority, Severity, BreakOut, Reopened].contains(change))
+}
+
+/// An acknowledgement is of what the case was then.
+fn worked_after(case: &Case, changed: &[Change]) -> Option<Box<Worked>> {
+    let mut worked = case.worked.clone()?;
+    if changed.contains(&Change::Reopened) {
+        worked.reopen();
+    } else if asks_anew(changed) {
+        worked.acked = None;
     }
+    Some(worked)
 }
 
 fn changes(
@@ -130,17 +145,59 @@ fn breaks_out(case: &Case, out: BreakOut, alert: &Alert<'_>) -> bool {
 }
 
 impl Case {
+    /// What is seen again after people closed all of it is a regression. While a part of it is
+    /// open, a repeat is of that part, and only something new is not.
+    fn reopens(&self, news: &News<'_>, changed: &[Change]) -> bool {
+        let Some(worked) = self.worked.as_ref().filter(|worked| worked.is_partly_closed()) else {
+            return false;
+        };
+        let is_new = |change: &Change| !matches!(change, Change::Facts | Change::Count);
+        (worked.is_closed() && news.revised.is_none()) || changed.iter().any(is_new)
+    }
+
     /// What people are told when its deadline has passed.
     pub fn told_overdue(&self) -> Option<Told<'static>> {
+        let told = self.told_again(Change::Overdue)?;
+        Some(Told { priority: told.priority.raised(), ..told })
+    }
+
+    /// What people are told of an order that was accepted. Nothing of a `release`: the revision
+    /// that follows from it tells of itself.
+    pub fn told_ordered(&self, statement: &Statement, at: Millis) -> Option<Told<'static>> {
+        self.told_worked(at, |worked| worked.take(statement, at))
+    }
+
+    /// What people are told when what they accepted for a time is over.
+    pub fn told_returned(&self, at: Millis) -> Option<Told<'static>> {
+        self.told_worked(at, |worked| {
+            worked.end_exception();
+            Some(Change::Returned)
+        })
+    }
+
+    fn told_worked(
+        &self,
+        at: Millis,
+        work: impl FnOnce(&mut Worked) -> Option<Change>,
+    ) -> Option<Told<'static>> {
+        let mut worked = self.worked.clone().unwrap_or_default();
+        let told = self.told_again(work(&mut worked)?)?;
+        let has_time = worked.acked.is_none();
+        let ack_ms = self.had.as_ref().and_then(|had| had.ack_ms).filter(|_| has_time);
+        Some(Told { ack_by: ack_ms.map(|ms| at.plus(ms)), worked: Some(worked), ..told })
+    }
+
+    /// What people have already, because of this.
+    fn told_again(&self, change: Change) -> Option<Told<'static>> {
         let had = self.had.as_ref()?;
         Some(Told {
             case_id: self.id.clone(),
             revision: had.revision + 1,
-            changed: vec![Change::Overdue],
+            changed: vec![change],
             state: had.state,
             queue: had.queue.to_string().into(),
             left: None,
-            priority: had.priority.raised(),
+            priority: had.priority,
             ack_by: had.ack_by,
             nhi: self.nhi.as_ref().map(|nhi| nhi.to_string().into()),
             count: self.seen,
@@ -150,6 +207,7 @@ impl Case {
             repositories: self.repositories.clone(),
             sources: self.sources.clone(),
             related: Vec::new(),
+            worked: self.worked.clone(),
         })
     }
 }

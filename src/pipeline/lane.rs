@@ -270,8 +270,7 @@ impl Lane {
     ) {
         let at = self.time(now);
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-        let timer =
-            Timer { due: waiting.standing.due.unwrap_or(at), what: what.into(), case: None };
+        let timer = Timer { due: waiting.standing.due.unwrap_or(at), what: what.into() };
         let record = Record {
             alert_id: Some(waiting.alert_id.clone()),
             cause: Some(waiting.cause.clone()),
@@ -291,7 +290,7 @@ impl Lane {
         for told in told {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
             let due = told.ack_by.unwrap_or(now);
-            let timer = Timer { due, what: "ack_due".into(), case: None };
+            let timer = Timer { due, what: "ack_due".into() };
             let record = Record {
                 timer: Some(timer),
                 told: Some(told),

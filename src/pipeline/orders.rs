@@ -11,9 +11,9 @@ use super::outbox::Outbox;
 use super::signers::AllowedSigners;
 use crate::audit::{Input, Kind, Order, Record, Timer};
 use crate::case::{
-    Envelope, Excepting, Millis, OrderedCase, Refusal, Statement, VALID_MS_MAX, Verb, hex,
+    Envelope, Excepting, Millis, Refusal, Statement, Told, VALID_MS_MAX, Verb, Worked, hex,
 };
-use crate::correlate::{EXCEPTIONS_MAX, State};
+use crate::correlate::{Case, State};
 use crate::normalize::partition_of;
 use crate::policy::Policy;
 
@@ -23,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const SIGNATURES_MAX: usize = 5;
 /// Clocks of people's machines are not the chain's.
 const EARLY_MS_MAX: i64 = 5 * 60_000;
+/// LIMIT: no more risks are accepted at a time in one partition.
+const EXCEPTIONS_MAX: usize = 1024;
 
 /// What an order is judged by. Its record's time is the only clock, so that the same message gets
 /// the same verdict again.
@@ -42,27 +44,30 @@ fn refuse<T>(code: Refusal, detail: impl Into<String>) -> Result<T, Refused> {
 }
 
 impl Judge<'_> {
-    /// What goes on record of a message.
-    pub fn judge(&self, message: &[u8]) -> Order<'static> {
+    /// What goes on record of a message, and what people are told of its case.
+    pub fn judge(&self, message: &[u8]) -> (Order<'static>, Option<Told<'static>>) {
         let mut order = Order {
             sha256: Cow::Owned(hex(&Sha256::digest(message))),
             statement: None,
             signers: Vec::new(),
             role: None,
-            case: None,
-            state: None,
-            review_queue: None,
             refused: None,
             detail: None,
         };
-        if let Err((code, detail)) = self.accept(message, &mut order) {
-            order.refused = Some(code);
-            order.detail = Some(Cow::Owned(detail));
+        match self.accept(message, &mut order) {
+            Ok(told) => (order, told),
+            Err((code, detail)) => {
+                (order.refused, order.detail) = (Some(code), Some(Cow::Owned(detail)));
+                (order, None)
+            }
         }
-        order
     }
 
-    fn accept(&self, message: &[u8], order: &mut Order<'static>) -> Result<(), Refused> {
+    fn accept(
+        &self,
+        message: &[u8],
+        order: &mut Order<'static>,
+    ) -> Result<Option<Told<'static>>, Refused> {
         let (envelope, statement) = read(message)?;
         self.signed(&envelope, &statement, order)?;
         self.in_time(&statement)?;
@@ -71,14 +76,9 @@ impl Judge<'_> {
         self.fits_now(&statement, case)?;
         if let Some(except) = &statement.except {
             self.excepts(&statement, except, order)?;
-            let review = &self.policy.boundary().default.queue;
-            order.review_queue = except.emergency.then(|| Cow::Owned(review.clone()));
         }
-        let mut case = case.clone();
-        order.state = Some(case.worked.take(&statement, self.at).into());
         order.role = Some(Cow::Owned(role.to_owned()));
-        order.case = Some(Box::new(case));
-        Ok(())
+        Ok(case.told_ordered(&statement, self.at))
     }
 
     /// Every signature is good, and one of them is of who orders it.
@@ -148,49 +148,48 @@ impl Judge<'_> {
         }
     }
 
-    fn case(&self, statement: &Statement) -> Result<&OrderedCase, Refused> {
+    /// The case as people have it.
+    fn case(&self, statement: &Statement) -> Result<&Case, Refused> {
         let subject = &statement.subject;
-        let Some(case) = self.state.orders().case(&subject.case_id) else {
+        let known = self.state.cases().get(&subject.case_id).filter(|case| case.had.is_some());
+        let Some(case) = known else {
             let why = format!("no case {} is known here", subject.case_id);
             return refuse(Refusal::NoSuchCase, why);
         };
-        let credential = subject.credential.as_ref();
-        // An accepted risk is never wider than what was named.
-        let must_name = statement.order == Verb::Except;
-        if case.nhi != subject.nhi
-            || (credential.is_some() || must_name) && credential != case.credential.as_ref()
-        {
-            let of = case.credential.as_deref().unwrap_or("no credential");
-            return refuse(Refusal::WrongSubject, format!("the case is of {}, {of}", case.nhi));
+        let names: Vec<&str> = case.credential.iter().chain(&case.fingerprint).map(|n| &**n).collect();
+        let is_its_own = match &subject.credential {
+            Some(named) => names.contains(&named.as_str()),
+            // An accepted risk is never wider than what was named.
+            None => statement.order != Verb::Except || names.is_empty(),
+        };
+        if case.subject() != Some(&subject.nhi) || !is_its_own {
+            let nhi = case.subject().unwrap_or("nobody");
+            let of = if names.is_empty() { "no credential".to_owned() } else { names.join(", ") };
+            return refuse(Refusal::WrongSubject, format!("the case is of {nhi}, {of}"));
         }
         Ok(case)
     }
 
-    fn fits_now(&self, statement: &Statement, case: &OrderedCase) -> Result<(), Refused> {
-        let worked = &case.worked;
+    fn fits_now(&self, statement: &Statement, case: &Case) -> Result<(), Refused> {
+        let none = Worked::default();
+        let worked = case.worked.as_deref().unwrap_or(&none);
         let not_now = |why: &str| refuse(Refusal::NotNow, why);
         match statement.order {
-            Verb::Ack if worked.is_closed() => not_now("the case is closed"),
+            Verb::Ack | Verb::Assign if worked.is_closed() => not_now("the case is closed"),
             Verb::Ack => match &worked.acked {
                 Some(act) => not_now(&format!("{} acknowledged it at {}", act.by, act.at)),
                 None => Ok(()),
             },
-            Verb::Assign if worked.is_closed() => not_now("the case is closed"),
-            Verb::Release if !self.state.waits().holds(&case.case_id) => {
+            Verb::Release if !self.state.waits().holds(&case.id) => {
                 not_now("nothing of the case is held")
             }
             Verb::Reopen if !worked.is_partly_closed() => not_now("the case is not closed"),
             Verb::Close => {
                 let part = statement.close.as_ref().and_then(|closing| closing.part);
-                let is_there = match part {
-                    None => worked.is_closed(),
-                    Some(crate::case::Part::Risk) => worked.risk_closed.is_some(),
-                    Some(crate::case::Part::Finding) => worked.finding_closed.is_some(),
-                };
-                if is_there { not_now("that is closed already") } else { Ok(()) }
+                if worked.has_closed(part) { not_now("that is closed already") } else { Ok(()) }
             }
             Verb::Except if worked.excepted.is_some() => not_now("its risk is accepted already"),
-            Verb::Except if self.state.orders().excepted().count() >= EXCEPTIONS_MAX => {
+            Verb::Except if self.state.cases().excepted() >= EXCEPTIONS_MAX => {
                 not_now("as many risks are accepted in this partition as may be at a time")
             }
             Verb::Assign | Verb::Release | Verb::Reopen | Verb::Except => Ok(()),
@@ -270,20 +269,15 @@ impl Lane {
     /// True: there is something to commit.
     pub fn end_exceptions(&mut self, terms: &Terms, (now, out): (Millis, &mut Outbox<'_>)) -> bool {
         let at = self.time(now);
-        let over = self.state().orders().excepted().filter_map(|case| {
-            let due = case.worked.excepted.as_ref().map(|excepted| excepted.ends_at)?;
-            (due <= at).then(|| (due, case.clone()))
-        });
-        let over: Vec<(Millis, OrderedCase)> = over.take(ENDS_AT_MOST).collect();
-        let wrote = !over.is_empty();
-        for (due, mut case) in over {
-            case.worked.end_exception();
-            let correlation_id = Some(Cow::Owned(case.correlation_id.clone()));
-            let timer = Timer { due, what: "exception_over".into(), case: Some(Box::new(case)) };
+        let ended = self.state().cases().ended(at).take(ENDS_AT_MOST);
+        let ended = ended.filter_map(|case| Some((case.exception_ends()?, case.told_returned(at)?)));
+        let ended: Vec<(Millis, Told<'_>)> = ended.collect();
+        let wrote = !ended.is_empty();
+        for (due, told) in ended {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
             let record = Record {
-                correlation_id,
-                timer: Some(timer),
+                timer: Some(Timer { due, what: "exception_over".into() }),
+                told: Some(told),
                 ..Record::new(Kind::Timer, at, engine, actor)
             };
             self.write(terms, record, out);
@@ -311,9 +305,7 @@ impl Lane {
             partitions: terms.topics.partitions,
             at,
         };
-        let order = judge.judge(message);
-        let case = order.case.as_deref();
-        let correlation_id = case.map(|case| Cow::Owned(case.correlation_id.clone()));
+        let (order, told) = judge.judge(message);
         let refused = order.refused;
         let policy = Some(terms.policy_ref(state));
         match (refused, &order.detail) {
@@ -324,10 +316,10 @@ impl Lane {
         }
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let record = Record {
-            correlation_id,
             input: Some(Input { topic: Cow::Borrowed(topic), partition, offset }),
             next_in: BTreeMap::from([(Cow::Borrowed(topic), offset + 1)]),
             policy,
+            told,
             order: Some(order),
             ..Record::new(Kind::Order, at, engine, actor)
         };

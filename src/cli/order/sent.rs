@@ -76,8 +76,12 @@ fn told(record: &Record<'_>, digest: &str) -> Option<(String, ExitCode)> {
     let place = format!("record {} of chain {}", record.seq, record.chain);
     Some(match order.refused {
         None => {
-            let (role, state) = (order.role.as_deref()?, order.state.as_deref()?);
-            (format!("accepted as {role}: the case is {state}; {place}"), ExitCode::SUCCESS)
+            let role = order.role.as_deref()?;
+            let what = match &record.told {
+                Some(told) => format!("the case is {}", told.state()),
+                None => "what is held is ruled again".to_owned(),
+            };
+            (format!("accepted as {role}: {what}; {place}"), ExitCode::SUCCESS)
         }
         Some(refusal) => {
             let detail = order.detail.as_deref().unwrap_or_default();
