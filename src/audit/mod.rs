@@ -14,7 +14,7 @@ mod resume;
 mod verify;
 
 pub use chain::{Appended, Chain, Head, Metadata};
-pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, outputs};
+pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, nhi, outputs};
 pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
     Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, chain_name, record_hash,

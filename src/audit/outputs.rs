@@ -250,7 +250,7 @@ pub fn finding(record: &Record<'_>, appended: Appended) -> Option<Output> {
     Some(Output { topic: FINDINGS.to_owned(), key, value })
 }
 
-fn nhi<'r>(record: &'r Record<'_>) -> Option<&'r str> {
+pub fn nhi<'r>(record: &'r Record<'_>) -> Option<&'r str> {
     record.alert.as_deref().and_then(|alert| alert.text(Field::NhiId))
 }
 

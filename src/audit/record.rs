@@ -290,8 +290,8 @@ pub struct SnapshotRef<'a> {
 pub struct Timer<'a> {
     pub due: Millis,
     /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. `ack_due`: nobody
-    /// acknowledged a case in time. `exception_over`: an accepted risk has come to its end, and its
-    /// case is people's again. Later `suppression_over` and `containment_over`.
+    /// acknowledged a case in time. `suppression_over`: what was suppressed is told of.
+    /// `exception_over`: what people accepted for a time has come to its end.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
 }

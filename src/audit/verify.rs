@@ -279,8 +279,8 @@ impl<S: Folded> Verifier<S> {
         }
     }
 
-    /// One more of an alert that has its ruling, with one cause, and never a suppression (INV-1,
-    /// INV-4).
+    /// One more of an alert that has its ruling, with one cause, and never a suppression of what
+    /// people have (INV-1, INV-4).
     fn revision(&mut self, offset: i64, record: &Record<'_>) {
         let whole = record.ruling.is_some() && record.revised.is_some() && record.cause.is_some();
         let Some(id) = record.alert_id.as_ref().filter(|_| whole) else {
@@ -299,7 +299,8 @@ impl<S: Folded> Verifier<S> {
         }
         let is_suppressed =
             |decision: &crate::case::Decision<'_>| matches!(decision.fate, Ruling::Suppress(_));
-        if record.ruling.as_deref().is_some_and(is_suppressed) {
+        let has_people = record.revised.as_ref().is_some_and(|it| it.standing.is_some());
+        if has_people && record.ruling.as_deref().is_some_and(is_suppressed) {
             self.find(offset, Some(record.seq), "a revision suppresses".to_owned());
         }
     }

@@ -35,8 +35,8 @@ pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
 pub use revision::{Again, Released, Revised, Standing, Wait};
 pub use ruling::{
-    Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, Passed,
-    PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,
+    Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, OnExpiry,
+    Passed, PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,
 };
 pub use taxonomy::{
     ATTACK_VERSION, OWASP_NHI, Technique, is_technique_id, owasp_nhi_name, technique, technique_ids,

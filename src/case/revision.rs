@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Millis, Priority, Ruling, Why};
 
-/// Why an alert that has its ruling is ruled again. It can be raised, enriched or released from a
-/// hold by that, never suppressed.
+/// Why an alert that has its ruling is ruled again. What people have can be raised, enriched or
+/// released from a hold by that, never suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Again {
@@ -17,6 +17,8 @@ pub enum Again {
     HoldOver,
     /// A person ended its hold by a signed order.
     Released,
+    /// It was suppressed as long as it may be.
+    SuppressionOver,
 }
 
 impl Again {
@@ -26,6 +28,7 @@ impl Again {
             Self::Repaired => "repaired",
             Self::HoldOver => "hold_over",
             Self::Released => "released",
+            Self::SuppressionOver => "suppression_over",
         }
     }
 
@@ -36,6 +39,7 @@ impl Again {
             Self::Repaired => "a fact that was unknown was repaired",
             Self::HoldOver => "it was held as long as it may be",
             Self::Released => "a person released it from its hold",
+            Self::SuppressionOver => "it was suppressed as long as it may be",
         }
     }
 }
@@ -77,7 +81,9 @@ pub struct Revised<'a> {
     /// Enrichers whose answers changed.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub facts: Vec<Cow<'a, str>>,
-    pub standing: Standing,
+    /// Nothing where it was suppressed: people have nothing of it that could be taken from them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub standing: Option<Standing>,
 }
 
 impl Standing {

@@ -91,13 +91,33 @@ pub struct Route<'a> {
     pub ack_by: Option<Millis>,
 }
 
+/// What becomes of what was suppressed when its time is over. The later, the more people get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// It is ruled again, under the policy and with the facts of then.
+    Recheck,
+    /// People are told what was suppressed, whatever the rules say by then.
+    ReleaseSummary,
+}
+
+impl OnExpiry {
+    pub const ALL: [Self; 2] = [Self::Recheck, Self::ReleaseSummary];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recheck => "recheck",
+            Self::ReleaseSummary => "release_summary",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppress<'a> {
     #[serde(borrow)]
     pub evidence: Vec<Evidence<'a>>,
     pub expires_at: Millis,
-    #[serde(borrow)]
-    pub on_expiry: Text<'a>,
+    pub on_expiry: OnExpiry,
     /// The owner of the file whose rule allowed it.
     #[serde(borrow)]
     pub authorized_by: Text<'a>,

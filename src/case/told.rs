@@ -31,6 +31,7 @@ coded! {
     Count "count" "the number of alerts is ten times what it was",
     BreakOut "break_out" "it spread further than the playbook's `break_out` allows",
     Overdue "overdue" "nobody acknowledged it in time",
+    SuppressionOver "suppression_over" "it was suppressed, and the time of that is over",
     Acknowledged "acknowledged" "a person acknowledged it",
     Assigned "assigned" "a person gave it to somebody",
     Closed "closed" "a person closed it, or one part of it",

@@ -9,7 +9,7 @@ use super::screen::age_text;
 use super::{Config, connect, parse_now, say, verify};
 use crate::app::Failure;
 use crate::audit::{Kind, Record};
-use crate::case::{Decision, Field, Millis, Reason, Ruling, Suppress};
+use crate::case::{Decision, Field, Millis, OnExpiry, Reason, Ruling, Suppress};
 use crate::pipeline::Drain;
 use crate::policy::{Outcome, Policy};
 
@@ -47,7 +47,7 @@ struct Row {
     last: Millis,
     /// Of the alert that was suppressed last.
     expires_at: Millis,
-    on_expiry: String,
+    on_expiry: OnExpiry,
     /// Of the alert that was suppressed last: `name = value`.
     evidence: Vec<String>,
 }
@@ -109,7 +109,7 @@ fn row(decision: &Decision<'_>, suppress: &Suppress<'_>, nhi: &str, at: Millis) 
         first: at,
         last: at,
         expires_at: suppress.expires_at,
-        on_expiry: suppress.on_expiry.to_string(),
+        on_expiry: suppress.on_expiry,
         evidence,
     }
 }
@@ -162,7 +162,7 @@ fn show(rows: &[Row], never: &[String], now: Millis, as_json: bool) {
         say(&format!(
             "    by {}, then {}: {evidence}",
             shown(&row.authorized_by, 30),
-            row.on_expiry
+            row.on_expiry.name()
         ));
     }
     if rows.is_empty() {

@@ -59,7 +59,7 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Suppress, Value};
+    use crate::case::{OnExpiry, Suppress, Value};
 
     fn alert(detector: &str) -> Alert<'static> {
         let mut alert = Alert::default();
@@ -71,7 +71,7 @@ mod tests {
         let suppress = Suppress {
             evidence: vec![],
             expires_at: Millis(0),
-            on_expiry: "recheck".into(),
+            on_expiry: OnExpiry::Recheck,
             authorized_by: "o".into(),
         };
         Decision::new(Ruling::Suppress(suppress), reason, "p", "r")

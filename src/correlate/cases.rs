@@ -147,7 +147,8 @@ impl Had {
         let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);
         let mut had = match (&record.ruling, before) {
             (Some(decision), before) => Self::ruled(record, decision, before)?,
-            (None, before) => before?,
+            (None, Some(before)) => before,
+            (None, None) => Self::unruled(record)?,
         };
         (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
@@ -156,9 +157,28 @@ impl Had {
         if let Some(due) = own.filter(|_| own == told.ack_by) {
             had.ack_ms = Some(due.since(record.at));
         }
-        let is_told = told.changed.contains(&Change::Overdue);
-        had.is_overdue = is_told || (was_overdue && is_same_deadline);
+        let is_told_so = told.changed.contains(&Change::Overdue);
+        had.is_overdue = is_told_so || (was_overdue && is_same_deadline);
         Some(had)
+    }
+
+    /// Of a case that was suppressed, and that no ruling gave to people.
+    fn unruled(record: &Record<'_>) -> Option<Self> {
+        Some(Self {
+            revision: 0,
+            alert_id: record.alert_id.clone()?,
+            state: CaseState::Held,
+            queue: "".into(),
+            priority: Priority::Low,
+            rules: Vec::new(),
+            action: None,
+            severity: None,
+            validities: Vec::new(),
+            sources: 0,
+            ack_by: None,
+            ack_ms: None,
+            is_overdue: false,
+        })
     }
 
     fn ruled(record: &Record<'_>, decision: &Decision<'_>, before: Option<Had>) -> Option<Self> {
@@ -170,21 +190,10 @@ impl Had {
         let mut validities = before.map(|had| had.validities.clone()).unwrap_or_default();
         text(Field::CredentialValidity).into_iter().for_each(|word| add(&mut validities, word));
         let severity = severity(text(Field::Severity));
-        Some(Self {
-            revision: 0,
-            alert_id: record.alert_id.clone()?,
-            state: CaseState::Held,
-            queue: "".into(),
-            priority: Priority::Low,
-            rules,
-            action: action_of(decision).or_else(|| before.and_then(|had| had.action.clone())),
-            severity: severity.max(before.and_then(|had| had.severity)),
-            validities,
-            sources: 0,
-            ack_by: None,
-            ack_ms: before.and_then(|had| had.ack_ms),
-            is_overdue: false,
-        })
+        let action = action_of(decision).or_else(|| before.and_then(|had| had.action.clone()));
+        let severity = severity.max(before.and_then(|had| had.severity));
+        let ack_ms = before.and_then(|had| had.ack_ms);
+        Some(Self { rules, action, severity, validities, ack_ms, ..Self::unruled(record)? })
     }
 }
 

@@ -8,6 +8,7 @@
 mod budgets;
 mod cases;
 mod orders;
+mod silences;
 mod telling;
 mod state;
 mod waiting;
@@ -15,7 +16,8 @@ mod windows;
 
 pub use cases::{Case, Cases, Had};
 pub use orders::Orders;
+pub use silences::{Silence, Silences};
 pub use state::State;
 pub use telling::News;
-pub use waiting::{Waiting, Waits};
+pub use waiting::{Before, Waiting, Waits};
 pub use windows::{BASELINE_STEPS, STEPS, Windows};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, opened_by};
 use super::orders::{Orders, accepted};
+use super::silences::{Silence, Silences};
 use super::waiting::{Waiting, Waits};
 use super::windows::{self, Windows};
 use crate::audit::{Folded, Hash, Kind, Record};
@@ -24,6 +25,7 @@ pub struct State {
     budgets: Budgets,
     waits: Waits,
     orders: Orders,
+    silences: Silences,
     windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
@@ -39,6 +41,7 @@ struct Written<'s> {
     waiting: Vec<&'s Waiting>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     orders: &'s BTreeMap<String, Millis>,
+    silences: Vec<&'s Silence>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
 }
@@ -54,6 +57,7 @@ struct Read {
     waiting: Vec<Waiting>,
     #[serde(default)]
     orders: BTreeMap<String, Millis>,
+    silences: Vec<Silence>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
 }
@@ -103,6 +107,11 @@ impl State {
     /// What people have ordered.
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// What is suppressed until its time is over.
+    pub fn silences(&self) -> &Silences {
+        &self.silences
     }
 
     pub fn windows(&self) -> &Windows {
@@ -157,9 +166,9 @@ impl Folded for State {
                 if let Some(alert_id) = &record.alert_id {
                     self.remember(alert_id);
                 }
-                // What is suppressed and has no key, nobody and nothing comes back to.
+                // What has no key and nobody is told of, nothing comes back to but its silence.
                 if let Some(counters) = &record.counters
-                    && (counters.group.is_some() || record.told.is_some())
+                    && counters.group.is_some()
                 {
                     self.count(counters, record.alert.as_deref(), record.at);
                 }
@@ -194,6 +203,12 @@ impl Folded for State {
             | Kind::Heartbeat
             | Kind::Close => {}
         }
+        self.silences.apply(record, hash);
+        if let (Some(told), Some(counters)) = (&record.told, &record.counters)
+            && self.cases.get(&told.case_id).is_none()
+        {
+            self.count(counters, record.alert.as_deref(), record.at);
+        }
         self.cases.tell(record);
     }
 
@@ -206,6 +221,7 @@ impl Folded for State {
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
             orders: self.orders.written(),
+            silences: self.silences.written(),
             windows: self.windows.written(),
             policy: &self.policy,
         };
@@ -222,6 +238,7 @@ impl Folded for State {
             budgets: Budgets::of(written.budgets),
             waits: Waits::of(written.waiting),
             orders: Orders::of(written.orders),
+            silences: Silences::of(written.silences),
             windows: Windows::restore(written.windows),
             policy: written.policy,
             records_since_snapshot: 0,

@@ -1,4 +1,5 @@
 use super::cases::{Case, Cases, Had, WORDS_MAX, action_of, rule_of, severity};
+use super::silences::Silence;
 use crate::case::{
     Alert, BreakOut, CaseState, Change, Counters, Decision, Field, Id, Millis, Priority, Revised,
     Spread, Statement, Told, Worked,
@@ -17,6 +18,12 @@ pub struct News<'n> {
     pub now: Millis,
 }
 
+impl News<'_> {
+    fn was_suppressed(&self) -> bool {
+        self.revised.is_some_and(|revised| revised.standing.is_none())
+    }
+}
+
 impl Cases {
     /// What people are told because of it. Nothing where it is one more of what they know.
     pub fn told(&self, news: &News<'_>) -> Option<Told<'static>> {
@@ -26,6 +33,7 @@ impl Cases {
         let had = case.and_then(|case| case.had.as_ref());
         let mut changed = match (case, had) {
             (Some(case), Some(had)) => changes(case, had, news, (state, priority)),
+            _ if news.was_suppressed() => vec![Change::Opened, Change::SuppressionOver],
             _ => vec![Change::Opened],
         };
         let reopens = case.is_some_and(|case| case.reopens(news, &changed));
@@ -112,6 +120,7 @@ fn changes(
     let is_first = news.revised.is_none();
     let found = [
         (Change::Facts, news.revised.is_some() && had.alert_id == *news.alert_id),
+        (Change::SuppressionOver, news.was_suppressed()),
         (Change::State, state > had.state || is_new_action),
         (Change::Priority, priority > had.priority),
         (Change::Severity, severity(text(Field::Severity)) > had.severity),
@@ -142,6 +151,43 @@ fn breaks_out(case: &Case, out: BreakOut, alert: &Alert<'_>) -> bool {
         _ => &case.sources,
     };
     spread.count == out.over && alert.text(out.distinct).is_some_and(|value| spread.is_new(value))
+}
+
+impl Cases {
+    /// What people are told of alerts that were suppressed and are not ruled again.
+    pub fn told_released(
+        &self,
+        silence: &Silence,
+        (queue, priority, ack_by): (&str, Priority, Option<Millis>),
+    ) -> Told<'static> {
+        let case = self.get(&silence.case_id);
+        let had = case.and_then(|case| case.had.as_ref());
+        let is_closed = case.and_then(|case| case.worked.as_ref()).is_some_and(|w| w.is_closed());
+        let reopened = is_closed.then_some(Change::Reopened);
+        let changed: Vec<Change> = [Change::SuppressionOver].into_iter().chain(reopened).collect();
+        let worked = case.and_then(|case| worked_after(case, &changed));
+        let is_acked = worked.as_ref().is_some_and(|worked| worked.acked.is_some());
+        let spread = |of: fn(&Case) -> &Spread| case.map(of).cloned().unwrap_or_default();
+        Told {
+            case_id: silence.case_id.clone(),
+            revision: had.map_or(0, |had| had.revision) + 1,
+            worked,
+            changed,
+            state: had.map_or(CaseState::New, |had| had.state.max(CaseState::New)),
+            queue: had.map_or(queue, |had| &had.queue).to_owned().into(),
+            left: None,
+            priority: had.map_or(priority, |had| had.priority.max(priority)),
+            ack_by: had.and_then(|had| had.ack_by).or(ack_by).filter(|_| !is_acked),
+            nhi: silence.nhi.as_ref().map(|nhi| nhi.to_string().into()),
+            count: silence.count,
+            first_seen: silence.since,
+            last_seen: silence.last,
+            detectors: spread(|case| &case.detectors),
+            repositories: spread(|case| &case.repositories),
+            sources: spread(|case| &case.sources),
+            related: Vec::new(),
+        }
+    }
 }
 
 impl Case {

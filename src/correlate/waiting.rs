@@ -30,6 +30,23 @@ pub struct Waiting {
     pub facts: Vec<(String, Why)>,
 }
 
+/// A ruling before it is made again.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'w> {
+    /// Nothing where it was suppressed.
+    pub standing: Option<&'w Standing>,
+    pub counters: &'w Counters,
+    pub cause: &'w Cause,
+    pub revisions: u32,
+}
+
+impl Waiting {
+    pub fn before(&self) -> Before<'_> {
+        let Self { standing, counters, cause, revisions, .. } = self;
+        Before { standing: Some(standing), counters, cause, revisions: *revisions }
+    }
+}
+
 /// What waits, by when it was ruled first: a fold over the chain like everything beside it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Waits {

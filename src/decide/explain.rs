@@ -186,8 +186,9 @@ pub fn explain<'p>(
     let stronger = match (&ruling.fate, ruled) {
         (Ruling::Escalate(_), _) | (_, None) => Vec::new(),
         (fate, Some(walked)) => {
-            // INVARIANT (INV-4): a revision never suppresses: there is nothing it needs for it.
-            let may_suppress = revised.is_none() && !matches!(fate, Ruling::Suppress(_));
+            // INVARIANT (INV-4): what people have is never suppressed: nothing is needed for it.
+            let has_people = revised.is_some_and(|revised| revised.standing.is_some());
+            let may_suppress = !has_people && !matches!(fate, Ruling::Suppress(_));
             needs::stronger(policy, &judge, walked, may_suppress)
         }
     };

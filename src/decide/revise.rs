@@ -7,10 +7,10 @@ use crate::policy::Policy;
 
 use super::{Inputs, decide};
 
-/// Rules again what people have already, with what is known now.
+/// Rules again, with what is known now, what people have already or what was suppressed.
 ///
-/// INVARIANT (INV-4): it may enrich, raise or release a hold. It never suppresses, never lowers the
-/// priority, never takes a case out of people's hands.
+/// INVARIANT (INV-4): it may enrich, raise or release a hold. It never suppresses what people have,
+/// never lowers the priority, never takes a case out of people's hands.
 pub fn revise<'p>(
     policy: &'p Policy,
     inputs: &Inputs<'p>,
@@ -26,8 +26,8 @@ pub(super) fn again<'p>(
     now: Millis,
     revised: &'p Revised<'p>,
 ) -> Decision<'p> {
-    let standing = &revised.standing;
     let fallback = fallback(policy, &decision);
+    let Some(standing) = &revised.standing else { return checked(decision, fallback, now) };
     let (fate, reason) = match decision.fate {
         Ruling::Escalate(escalate) => {
             (Ruling::Escalate(raised(escalate, standing)), decision.reason)
@@ -56,6 +56,25 @@ pub(super) fn again<'p>(
         "INV-4: a revision helps nobody but people"
     );
     Decision { fate, reason, ..decision }
+}
+
+/// What was suppressed until now: it has had its time, and so none of it is held.
+fn checked<'p>(
+    decision: Decision<'p>,
+    (queue, priority, ack_within_ms): (&'p str, Priority, Option<i64>),
+    now: Millis,
+) -> Decision<'p> {
+    let fate = match decision.fate {
+        Ruling::Hold(hold) => {
+            Ruling::Route(Route { queue: hold.queue, priority: hold.priority, ack_by: None })
+        }
+        Ruling::DeadLetter(_) => {
+            let ack_by = ack_within_ms.map(|within| now.plus(within));
+            Ruling::Route(Route { queue: queue.into(), priority, ack_by })
+        }
+        fate => fate,
+    };
+    Decision { fate, ..decision }
 }
 
 /// Enrichers whose answers may still change this ruling, and why each is unknown in it.
@@ -120,9 +139,7 @@ fn unknown_field(value: &Value<'_>) -> Option<Why> {
 
 /// Queue, priority and deadline of the playbook's last rule, for a hold that ends.
 fn fallback<'p>(policy: &'p Policy, decision: &Decision<'_>) -> (&'p str, Priority, Option<i64>) {
-    let playbooks = policy.playbooks().iter();
-    let to = playbooks.into_iter().find(|each| *each.name == *decision.playbook);
-    let to = to.map_or(&policy.boundary().default, |playbook| &playbook.fallback.1);
+    let to = policy.fallback(&decision.playbook);
     (&to.queue, to.priority, to.ack_within_ms)
 }
 

@@ -2,8 +2,8 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::case::{
-    Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, Priority,
-    Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
+    Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, OnExpiry,
+    Priority, Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
 };
 use crate::clause::{Name, Scope, Slot, json};
 use crate::policy::{
@@ -135,7 +135,7 @@ impl<'p> Judge<'p> {
                 let fate = Ruling::Suppress(Suppress {
                     evidence: vec![evidence],
                     expires_at: self.received_at.plus(max_ms.min(NOT_AN_ALERT_MS)),
-                    on_expiry: "recheck".into(),
+                    on_expiry: OnExpiry::Recheck,
                     authorized_by: name.clone(),
                 });
                 Decision::new(fate, Reason::NotAnAlert, name, why)
@@ -292,7 +292,7 @@ impl<'p> Judge<'p> {
         let fate = Ruling::Suppress(Suppress {
             evidence,
             expires_at: self.received_at.plus(suppression.expires_ms),
-            on_expiry: (&*suppression.on_expiry).into(),
+            on_expiry: suppression.on_expiry,
             authorized_by: (&*playbook.owner).into(),
         });
         let mut decision = Decision::new(fate, suppression.reason, &*playbook.name, &*rule.id);

@@ -308,7 +308,7 @@ impl Stage for Intake {
         Ok(starts)
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         if batch.messages.is_empty() {
             return false;
         }

@@ -17,7 +17,7 @@ use crate::case::{
     Again, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Revised, Ruling, Told,
     Unreadable,
 };
-use crate::correlate::{Case as Episode, News, State, Waiting, Waits};
+use crate::correlate::{Before, Case as Episode, News, Silence, State, Waiting, Waits};
 use crate::decide::{Inputs, decide, revise, waits};
 use crate::ingest::Doubt;
 use crate::normalize::partition_of;
@@ -206,11 +206,11 @@ impl Lane {
         self.state.cases().told(&news)
     }
 
-    /// Rules again what waits: one record more about the same alert, under the same case.
+    /// Rules again: one record more about the same alert, under the same case.
     pub fn revise(
         &mut self,
         terms: &Terms,
-        waiting: &Waiting,
+        before: Before<'_>,
         case: &Case<'_>,
         (why, changed): (Again, &[&str]),
         (now, out): (Millis, &mut Outbox<'_>),
@@ -220,9 +220,9 @@ impl Lane {
         let revised = Revised {
             why,
             facts: changed.iter().map(|name| Cow::Borrowed(*name)).collect(),
-            standing: waiting.standing.clone(),
+            standing: before.standing.cloned(),
         };
-        let counters = &waiting.counters;
+        let counters = before.counters;
         let inputs = Inputs { arrival, facts: &case.facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));
         let decision = ruled.ok()?;
@@ -242,14 +242,18 @@ impl Lane {
             told: self.state.cases().told(&news),
             alert_id: Some(arrival.alert_id.clone()),
             correlation_id: Some(Cow::Borrowed(&arrival.correlation_id)),
-            revision: Some(waiting.revisions + 1),
-            cause: Some(waiting.cause.clone()),
+            revision: Some(before.revisions + 1),
+            cause: Some(before.cause.clone()),
             revised: Some(revised.clone()),
             origin: Some(Cow::Borrowed(&arrival.origin)),
             pipeline: Some(Cow::Borrowed(&*arrival.pipeline)),
             alert: Some(Cow::Borrowed(alert)),
             facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
-            waits: waits(terms.policy(), &case.facts, &decision, now),
+            // What was suppressed has had its time: it is ruled again once.
+            waits: match before.standing {
+                Some(_) => waits(terms.policy(), &case.facts, &decision, now),
+                None => Vec::new(),
+            },
             counters: Some(counters.clone()),
             policy: Some(terms.policy_ref(&self.state)),
             ruling: Some(Cow::Borrowed(&decision)),
@@ -276,6 +280,29 @@ impl Lane {
             cause: Some(waiting.cause.clone()),
             timer: Some(timer),
             ..Record::new(Kind::Timer, at, engine, actor)
+        };
+        self.write(terms, record, out);
+    }
+
+    /// Tells people, on record, of what was suppressed and is not ruled again.
+    pub fn release(
+        &mut self,
+        terms: &Terms,
+        silence: &Silence,
+        what: &'static str,
+        (now, out): (Millis, &mut Outbox<'_>),
+    ) {
+        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let to = terms.policy().fallback(&silence.playbook);
+        let ack_by = to.ack_within_ms.map(|within| now.plus(within));
+        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+        let record = Record {
+            told: Some(self.state.cases().told_released(silence, (&to.queue, to.priority, ack_by))),
+            alert_id: Some(silence.alert_id.clone()),
+            cause: Some(silence.cause.clone()),
+            counters: Some(silence.counters.clone()),
+            timer: Some(Timer { due: silence.until, what: what.into() }),
+            ..Record::new(Kind::Timer, now, engine, actor)
         };
         self.write(terms, record, out);
     }

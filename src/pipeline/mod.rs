@@ -18,6 +18,7 @@ mod recovery;
 mod reopen;
 mod revisit;
 mod signers;
+mod silences;
 mod stage;
 mod tally;
 mod triage;

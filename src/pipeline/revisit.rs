@@ -65,15 +65,16 @@ impl Visits {
 }
 
 impl Triage {
-    /// Rules again what waits and has its facts now, or has waited as long as it may, and tells of
-    /// what nobody acknowledged. True: there is something to commit.
-    pub(super) fn revisit(&mut self, out: &mut Outbox<'_>) -> bool {
+    /// Rules again what waits and has its facts now, or was held or suppressed as long as may be,
+    /// and tells of what nobody acknowledged. True: there is something to commit.
+    pub(super) fn revisit(&mut self, log: &LogReader, out: &mut Outbox<'_>) -> bool {
         let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
         let now = (self.clock)();
         let mut wrote = false;
         let mut partitions: Vec<i32> = self.lanes.keys().copied().collect();
         partitions.sort_unstable();
         for partition in partitions {
+            wrote |= self.end_silences(partition, now, log, out);
             let Some(open) = self.lanes.get_mut(&partition) else { continue };
             wrote |= open.lane.end_exceptions(&self.terms, (now, &mut *out));
             wrote |= open.lane.tell_overdue(&self.terms, now, out);
@@ -144,7 +145,8 @@ impl Triage {
                 || (waiting.standing.is_held && open.lane.waits().held() > HELD_MAX);
             let known = (self.terms.policy(), &**alert, &*case.facts);
             let Some((why, changed)) = cause(known, waiting, now, is_over) else { continue };
-            match open.lane.revise(&self.terms, waiting, case, (why, &changed), (now, out)) {
+            let before = waiting.before();
+            match open.lane.revise(&self.terms, before, case, (why, &changed), (now, out)) {
                 Some(ruled) => self.counted.revisions.push((why, ruled)),
                 None => open.lane.give_up(&self.terms, waiting, "rule_failed", (now, out)),
             }
@@ -219,21 +221,30 @@ pub(super) fn read_waiting(
     alerts: &str,
     partition: i32,
 ) -> Result<(), Doubt> {
-    let mut wanted: Vec<i64> = lane.waits().iter().map(|waiting| waiting.offset).collect();
+    let wanted: Vec<i64> = lane.waits().iter().map(|waiting| waiting.offset).collect();
+    read_at(log, alerts, partition, wanted, |offset, value| {
+        match serde_json::from_slice::<Arrival<'_>>(value) {
+            Ok(arrival) => lane.keep_text(arrival.alert_id.clone(), value),
+            Err(_) => warn!(partition, offset, "an alert that waits cannot be read"),
+        }
+    })
+}
+
+/// Messages at these offsets, of which some may be gone.
+pub(super) fn read_at(
+    log: &LogReader,
+    topic: &str,
+    partition: i32,
+    mut wanted: Vec<i64>,
+    mut each: impl FnMut(i64, &[u8]),
+) -> Result<(), Doubt> {
     wanted.sort_unstable();
-    let low = if wanted.is_empty() { 0 } else { log.low(alerts, partition)? };
+    let low = if wanted.is_empty() { 0 } else { log.low(topic, partition)? };
     for range in ranges(&wanted, low) {
-        log.read(alerts, partition, range, |message| {
-            let Some(value) =
-                message.value.filter(|_| wanted.binary_search(&message.offset).is_ok())
-            else {
-                return;
-            };
-            match serde_json::from_slice::<Arrival<'_>>(value) {
-                Ok(arrival) => lane.keep_text(arrival.alert_id.clone(), value),
-                Err(_) => {
-                    warn!(partition, offset = message.offset, "an alert that waits cannot be read")
-                }
+        log.read(topic, partition, range, |message| {
+            let is_wanted = wanted.binary_search(&message.offset).is_ok();
+            if let Some(value) = message.value.filter(|_| is_wanted) {
+                each(message.offset, value);
             }
         })?;
     }

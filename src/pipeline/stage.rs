@@ -29,8 +29,9 @@ pub trait Stage {
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt>;
 
     /// Rules one batch, which is empty right after a recovery and on idle ticks. For every input
-    /// partition touched it says the next offset. False: there is nothing to commit.
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool;
+    /// partition touched it says the next offset. `log` is for what is needed again after a long
+    /// time. False: there is nothing to commit.
+    fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool;
 
     /// Whether partitions that were blocked are worth another try at once; true once for each news.
     fn has_news(&mut self) -> bool {

@@ -38,7 +38,7 @@ pub struct Triage {
     current: Current<Active>,
     has_news: bool,
     pub(super) enrichers: Arc<Enrichers>,
-    lookup: Duration,
+    pub(super) lookup: Duration,
     pub(super) expected: Expected,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
@@ -273,10 +273,10 @@ impl Stage for Triage {
         Ok(starts)
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool {
         let mut wrote = self.write_pending(out);
         wrote |= self.renew(out);
-        wrote |= self.revisit(out);
+        wrote |= self.revisit(log, out);
         if batch.messages.is_empty() && !wrote {
             return false;
         }

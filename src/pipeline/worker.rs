@@ -160,7 +160,7 @@ impl<S: Stage> Worker<S> {
             if self.consumer.rebalances() != running.rebalances {
                 return Cause::Rebalanced;
             }
-            let step = step(&mut self.stage, &self.config, &mut running, Some(&held));
+            let step = step(&mut self.stage, (&self.config, &self.log), &mut running, Some(&held));
             drop(held);
             if let Some(cause) = self.seen(step) {
                 return cause;
@@ -175,7 +175,7 @@ impl<S: Stage> Worker<S> {
     }
 
     fn step(&mut self, running: &mut Running, held: Option<&Held<'_>>) -> Option<Cause> {
-        let step = step(&mut self.stage, &self.config, running, held);
+        let step = step(&mut self.stage, (&self.config, &self.log), running, held);
         self.seen(step)
     }
 
@@ -249,13 +249,13 @@ impl<S: Stage> Worker<S> {
 /// One batch in one transaction; `None` when there was nothing to commit.
 fn step<S: Stage>(
     stage: &mut S,
-    config: &WorkerConfig,
+    (config, log): (&WorkerConfig, &LogReader),
     running: &mut Running,
     held: Option<&Held<'_>>,
 ) -> Result<Option<CommitTook>, Doubt> {
     let messages = held.map(Held::messages).unwrap_or_default();
     let mut outbox = Outbox::new(&mut running.producer);
-    let is_wanted = stage.process(&Batch { messages: &messages }, &mut outbox);
+    let is_wanted = stage.process(&Batch { messages: &messages }, log, &mut outbox);
     if !is_wanted && outbox.sent() > 0 {
         outbox.fail(Doubt::Refused("the stage sent records and did not want them".to_owned()));
     }

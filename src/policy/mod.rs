@@ -144,6 +144,12 @@ impl Policy {
         self.live(alert)?.grouping(alert)
     }
 
+    /// Where what this playbook does not rule goes.
+    pub fn fallback(&self, playbook: &str) -> &ToQueue {
+        let found = self.playbooks.iter().find(|each| *each.name == *playbook);
+        found.map_or(&self.boundary.default, |found| &found.fallback.1)
+    }
+
     pub fn break_out(&self, alert: &Alert<'_>) -> Option<BreakOut> {
         self.live(alert)?.break_out()
     }

@@ -1,4 +1,4 @@
-use crate::case::{Priority, Reason};
+use crate::case::{OnExpiry, Priority, Reason};
 use crate::clause::{Condition, Schema, Slot};
 use crate::text::{At, Fields, Node, Problems, Source};
 
@@ -38,7 +38,7 @@ pub struct Suppression {
     pub reason: Reason,
     pub evidence: Vec<Reference>,
     pub expires_ms: i64,
-    pub on_expiry: String,
+    pub on_expiry: OnExpiry,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +113,6 @@ impl Outcome {
         self.to().map(|to| to.priority)
     }
 }
-
-const ON_EXPIRY: [&str; 2] = ["recheck", "reopen"];
 
 /// What a rule may name: facts must be declared with their age, and counters need a group to count.
 pub(super) struct Names<'n> {
@@ -228,9 +226,9 @@ fn suppress(node: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<S
     }
     let expires_ms = problems
         .under(Code::NoExpiry.id(), |problems| require_duration(&mut fields, "expires", problems));
-    let on_expiry = fields.require("on_expiry", problems).and_then(|node| {
-        one_of(node, "on_expiry", &ON_EXPIRY, |name| name, problems).map(str::to_owned)
-    });
+    let on_expiry = fields
+        .require("on_expiry", problems)
+        .and_then(|node| one_of(node, "on_expiry", &OnExpiry::ALL, OnExpiry::name, problems));
     fields.finish(problems);
     Some(Suppression { reason: reason?, evidence, expires_ms: expires_ms?, on_expiry: on_expiry? })
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::recall::{Recalled, Recaller};
 use super::report::{About, Report};
 use crate::audit::{Kind, Record, VERSION};
-use crate::case::{Alert, Decision, Revised, Standing, Why};
+use crate::case::{Alert, Decision, Revised, Ruling, Standing, Why};
 use crate::decide::{decide, rests_on, revise};
 use crate::policy::Policy;
 
@@ -224,8 +224,8 @@ fn rule<'s>(
     }
 }
 
-/// Where the story ends under this policy, with what people have of it by then: what it suppressed
-/// or escalated is not ruled again, whatever came later under another.
+/// Where the story ends under this policy, with what people have of it by then: what it escalated
+/// is not ruled again, and what it suppressed when that is over and not before.
 fn last_step<'s, 'r>(
     policy: &Policy,
     steps: &'s [Recalled<'r>],
@@ -233,8 +233,15 @@ fn last_step<'s, 'r>(
     let (first, later) = steps.split_first()?;
     let mut last = (first, first.revised.clone());
     for step in later {
-        let standing = Standing::of(&rule(policy, last.0, last.1.as_ref()).fate);
-        let (Some(standing), Some(revised)) = (standing, step.revised.clone()) else { break };
+        let fate = rule(policy, last.0, last.1.as_ref()).fate;
+        let (standing, Some(revised)) = (Standing::of(&fate), step.revised.clone()) else { break };
+        let is_same = match revised.standing {
+            Some(_) => standing.is_some(),
+            None => matches!(fate, Ruling::Suppress(_)),
+        };
+        if !is_same {
+            break;
+        }
         last = (step, Some(Revised { standing, ..revised }));
     }
     Some(last)

@@ -75,7 +75,7 @@ impl Stage for Gated {
         Ok(starts)
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool {
         if !self.is_ready {
             // The other worker is still to come, and with it another recovery.
             return false;
@@ -84,7 +84,7 @@ impl Stage for Gated {
             std::thread::sleep(Duration::from_millis(1));
         }
         let began = thread_cpu_ns();
-        let wanted = self.stage.process(batch, out);
+        let wanted = self.stage.process(batch, log, out);
         self.shared.busy_ns.fetch_add(thread_cpu_ns() - began, SeqCst);
         self.batch = batch.messages.len() as u64;
         wanted
@@ -121,7 +121,7 @@ impl Stage for Bare {
         Ok(starts)
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         for message in batch.messages {
             let key = message.key.unwrap_or(b"no key of its own");
             for ((topic, per_message, value), owed) in self.outputs.iter().zip(&mut self.owed) {

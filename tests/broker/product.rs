@@ -13,6 +13,7 @@ mod repairs;
 mod services;
 mod setup;
 mod signatures;
+mod silences;
 mod tables;
 mod topic_tables;
 

@@ -211,7 +211,7 @@ impl Stage for Toy {
             .collect()
     }
 
-    fn process(&mut self, batch: &Batch<'_>, out: &mut Outbox<'_>) -> bool {
+    fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         self.pay(out);
         for message in batch.messages {
             std::thread::sleep(self.work);

@@ -116,7 +116,8 @@ fn a_revision_made_again_from_its_record_is_the_same_bytes() {
             let waiting = lane.waits().iter().next().expect(&name).clone();
             let later = case(shapes.iter().map(known).collect());
             let cause = (Again::Repaired, &["owner"][..]);
-            lane.revise(&terms, &waiting, &later, cause, (record.at, &mut out)).expect(&name);
+            lane.revise(&terms, waiting.before(), &later, cause, (record.at, &mut out))
+                .expect(&name);
             drop(out);
             let last = sent.iter().rfind(|sent| sent.topic == terms.topics.decisions).unwrap();
             let bytes = last.value.as_deref().unwrap();

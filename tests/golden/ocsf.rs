@@ -101,7 +101,7 @@ fn fates() -> [Value; 4] {
     [
         json!({"route": {"queue": "q", "priority": "low"}}),
         json!({"hold": {"queue": "q", "priority": "critical", "until": until}}),
-        json!({"suppress": {"evidence": [], "expires_at": until, "on_expiry": "reopen",
+        json!({"suppress": {"evidence": [], "expires_at": until, "on_expiry": "release_summary",
                             "authorized_by": "o"}}),
         json!({"escalate": {"action": "a", "target": "t", "rollback": "r", "queue": "q",
                             "priority": "high", "expires_at": until, "permit": permit}}),

@@ -29,7 +29,7 @@ fn states(rig: &Rig, case: &str) -> Vec<String> {
 fn a_case_is_worked_by_its_orders() {
     let mut rig = Rig::new(NHI, true);
     let case = rig.alert(NHI, "high");
-    let worked = |rig: &Rig| rig.lane.state().orders().case(&case).unwrap().worked.clone();
+    let worked = |rig: &Rig| worked_of(rig.lane.state(), &case);
     assert_eq!(rig.order(&statement(&case, NHI, Verb::Ack, "sam"), &["sam"]), "accepted");
     assert_eq!(worked(&rig).acked.unwrap().by, "sam");
     assert_eq!(rig.order(&statement(&case, NHI, Verb::Assign, "dana"), &["dana"]), "accepted");
@@ -80,7 +80,7 @@ fn an_alert_reopens_its_closed_case() {
     (record.seq, record.at) = (9, NOW.plus(HOUR));
     record.alert_id = Some("another".to_owned());
     tipstaff::audit::Folded::apply(&mut known, &record, tipstaff::audit::Hash::NONE);
-    let worked = &known.orders().case(&case).unwrap().worked;
+    let worked = &known.cases().get(&case).unwrap().worked;
     assert!(!worked.is_partly_closed() && worked.reopened == 1);
 }
 
@@ -101,7 +101,7 @@ fn an_exception_ends_on_record_and_its_case_returns() {
     let mut except = statement(&case, NHI, Verb::Except, "sam");
     except.except = Some(excepting(&["dana"], 24 * HOUR, false));
     assert_eq!(rig.order(&except, &["sam", "dana"]), "accepted");
-    let excepted = |rig: &Rig| rig.lane.state().orders().excepted().count();
+    let excepted = |rig: &Rig| rig.lane.state().cases().excepted();
     assert_eq!(excepted(&rig), 1);
     let mut again = statement(&case, NHI, Verb::Except, "sam");
     again.except = Some(excepting(&["dana"], 24 * HOUR, false));
@@ -110,7 +110,7 @@ fn an_exception_ends_on_record_and_its_case_returns() {
     assert_eq!(excepted(&rig), 0);
     assert_eq!(rig.last().timer.unwrap().what, "exception_over");
     assert_eq!(states(&rig, &case), ["new", "excepted", "returned"]);
-    let worked = &rig.lane.state().orders().case(&case).unwrap().worked;
+    let worked = worked_of(rig.lane.state(), &case);
     assert!(worked.acked.is_none(), "it is to be acknowledged again");
     rig.is_whole();
 }

@@ -237,7 +237,7 @@ fn an_alert_with_a_record_that_is_not_whole_is_counted_and_left_out() {
     situation.facts[VAULT] = crate::support::unknown(VAULT, Why::Timeout);
     let held = situation.decide(&old).decision;
     let standing = Standing::of(&held.fate).unwrap();
-    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing };
+    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing: Some(standing) };
     let of = |number, revised| {
         record(&situation, &held, &Written { policy: &old.hash, number, at: NOW, revised })
     };
@@ -270,7 +270,7 @@ fn other_deadlines_of_later_rulings_are_one_group() {
     situation.facts[VAULT] = crate::support::unknown(VAULT, Why::Timeout);
     let held = situation.decide(&old).decision;
     let standing = Standing::of(&held.fate).unwrap();
-    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing };
+    let revised = Revised { why: Again::HoldOver, facts: Vec::new(), standing: Some(standing) };
     let mut records = Vec::new();
     for number in 0..50_usize {
         let of = |at, revised| {
@@ -333,7 +333,8 @@ fn later_rulings_of_an_alert_are_the_end_of_its_story_under_each_policy() {
     assert!(standing.is_held);
     let mut later = fixture();
     later.facts[VAULT] = known(VAULT, [Value::Bool(true), Value::Absent]);
-    let revised = Revised { why: Again::LateFact, facts: vec!["vault".into()], standing };
+    let revised =
+        Revised { why: Again::LateFact, facts: vec!["vault".into()], standing: Some(standing) };
     let at = NOW.plus(60_000);
     let records = [
         record(&first, &held, &Written { policy: &old.hash, number: 1, at: NOW, revised: None }),

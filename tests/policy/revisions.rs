@@ -87,7 +87,7 @@ proptest! {
         let ruled = decide(&policy, &inputs).decision;
         let Some(standing) = Standing::of(&ruled.fate) else { return Ok(()) };
         let why = if is_over { Again::HoldOver } else { Again::Repaired };
-        let revised = Revised { why, facts: vec![], standing: standing.clone() };
+        let revised = Revised { why, facts: vec![], standing: Some(standing.clone()) };
         let rows = facts_of(later.0, later.1, later.2);
         let inputs = Inputs { facts: &rows, ..inputs };
         let again = revise(&policy, &inputs, &revised);
@@ -123,7 +123,7 @@ fn a_revision_is_explained_as_it_is_made() {
             due: Some(NOW),
             released: None,
         };
-        let revised = Revised { why, facts: vec![], standing };
+        let revised = Revised { why, facts: vec![], standing: Some(standing) };
         let inputs = Inputs { arrival: &arrival, facts: rows, counters: &counters, now: NOW };
         let explained = explain(&policy, &inputs, Some(&revised));
         let rule = explained.playbooks[0].rules.iter().find(|r| r.rule == explained.ruling.rule);
@@ -238,7 +238,8 @@ fn what_would_suppress_now_is_left_to_people() {
     let first = ruled(&policy, &rows, &arrival);
     let standing = Standing::of(&first.fate).unwrap();
     assert!(standing.is_held);
-    let revised = Revised { why: Again::LateFact, facts: vec!["registry".into()], standing };
+    let revised =
+        Revised { why: Again::LateFact, facts: vec!["registry".into()], standing: Some(standing) };
     let rows = facts_of(0, 0, 1);
     let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
     assert!(matches!(decide(&policy, &inputs).decision.fate, Ruling::Suppress(_)), "it would");
@@ -254,7 +255,7 @@ fn a_fact_that_came_late_may_escalate_by_the_boundary() {
     let (policy, arrival, counters) = (keys("route"), arrival(plain_alert()), counters(1));
     let rows = facts_of(1, 0, 2);
     let standing = Standing::of(&ruled(&policy, &rows, &arrival).fate).unwrap();
-    let revised = Revised { why: Again::LateFact, facts: vec![], standing };
+    let revised = Revised { why: Again::LateFact, facts: vec![], standing: Some(standing) };
     let rows = facts_of(1, 0, 0);
     let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
     assert!(matches!(revise(&policy, &inputs, &revised).fate, Ruling::Escalate(_)));
@@ -262,4 +263,22 @@ fn a_fact_that_came_late_may_escalate_by_the_boundary() {
     let rows = facts_of(1, 2, 0);
     let inputs = Inputs { facts: &rows, ..inputs };
     assert!(matches!(revise(&policy, &inputs, &revised).fate, Ruling::Route(_)));
+}
+
+/// Nobody has it, so nothing can be taken from people: whatever the rules say by then, but nothing is
+/// held any longer.
+#[test]
+fn what_was_suppressed_is_ruled_by_what_is_true_when_its_time_is_over() {
+    let (policy, arrival, counters) = (keys("hold"), arrival(plain_alert()), counters(1));
+    let revised = Revised { why: Again::SuppressionOver, facts: vec![], standing: None };
+    let again = |rows: &Rows| {
+        let inputs = Inputs { arrival: &arrival, facts: rows, counters: &counters, now: NOW };
+        let decision = revise(&policy, &inputs, &revised);
+        (decision.fate.name(), decision.fate.queue().map(str::to_owned), decision.reason)
+    };
+    assert_eq!(again(&facts_of(0, 0, 1)), ("suppress", None, Reason::TestFixture));
+    let to = |queue: &str| Some(queue.to_owned());
+    assert_eq!(again(&facts_of(1, 0, 1)), ("route", to("people"), Reason::RuleMatched));
+    let held = again(&facts_of(1, 0, 3));
+    assert_eq!(held, ("route", to("data-repair"), Reason::UnknownFact));
 }

@@ -92,7 +92,7 @@ fn fate(event: &Event) -> Ruling<'static> {
         return Ruling::Suppress(Suppress {
             evidence: Vec::<Evidence<'_>>::new(),
             expires_at: Millis(0),
-            on_expiry: "recheck".into(),
+            on_expiry: tipstaff::case::OnExpiry::Recheck,
             authorized_by: "o".into(),
         });
     };

@@ -131,7 +131,7 @@ fn revision(waiting: &Waiting) -> Record<'static> {
         revised: Some(Revised {
             why: Again::LateFact,
             facts: vec!["owner".into()],
-            standing: waiting.standing.clone(),
+            standing: Some(waiting.standing.clone()),
         }),
         waits: if goes_on { first.waits.clone() } else { vec![] },
         kind: Kind::Revision,

@@ -11,13 +11,12 @@ use tipstaff::case::{Millis, STATEMENT, Statement, Subject, Verb};
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::order_message;
 
-use super::super::ALONE;
 use super::super::conservation::read_topic;
-use super::super::kafka::{Kafka, chance, skipped};
+use super::super::kafka::{chance, skipped};
 use super::super::rig::wait_until;
-use super::super::settings;
+use super::super::{seats, settings};
 use super::reload::edit;
-use super::{Answer, PATIENCE, Process, Site, drains, fate, findings, publish};
+use super::{Answer, PATIENCE, Process, Site, drains, fate, findings};
 
 const PARTITIONS: i32 = 2;
 const MAY: &str = "roles: {analyst: [sam, dana, kim], lead: [dana]}\norders:\n  ack: [analyst]\n  \
@@ -26,8 +25,8 @@ const MAY: &str = "roles: {analyst: [sam, dana, kim], lead: [dana]}\norders:\n  
 const ORDERS: &str = "orders: {allowed_signers: ../people}\n";
 
 /// Two partitions and people with keys: sam and dana may order, eve is nobody, kim's key is over.
-fn site(kafka: &Kafka, prefix: &str) -> (Site, Process) {
-    let site = Site::new(&kafka.bootstrap(), prefix, PARTITIONS);
+fn site(bootstrap: &str, prefix: &str) -> (Site, Process) {
+    let site = Site::beside_others(bootstrap, prefix);
     site.create(ORDERS);
     let (directory, port) = site.config("o1", ORDERS);
     let playbooks = site.own("o1", "playbooks");
@@ -104,7 +103,7 @@ impl Site {
     fn judged(&self, partition: i32, message: &[u8]) -> Value {
         let topic = self.topic("orders");
         let before = self.records("order").len();
-        publish(&self.bootstrap, &[(&topic, partition, Some(message.to_vec()))]);
+        self.publish(&[(&topic, partition, Some(message.to_vec()))]);
         assert!(wait_until(PATIENCE, || self.records("order").len() > before), "no record");
         let records = self.chains();
         let mut orders =
@@ -136,13 +135,12 @@ fn refused(record: &Value) -> &str {
 
 #[test]
 fn orders_are_accepted_once_and_refused_on_record() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
         return skipped("there is no ssh-keygen");
     }
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let (site, mut process) = site(&kafka, "orders");
-    publish(&site.bootstrap, &findings(0, 0..6));
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let (site, mut process) = site(&bootstrap, "orders");
+    site.publish(&findings(0, 0..6));
     let rulings = site.rulings(6, &process);
 
     what_the_command_sends_is_on_record(&site, &rulings[0]);
@@ -163,7 +161,7 @@ fn what_the_command_sends_is_on_record(site: &Site, ruling: &Value) {
     assert_eq!(orders.len(), 1);
     let order = &orders[0]["order"];
     assert_eq!(order["signers"][0]["person"], "sam");
-    assert_eq!(order["case"]["worked"]["acked"]["by"], "sam");
+    assert_eq!(orders[0]["told"]["worked"]["acked"]["by"], "sam");
     let again = site.order(&["ack", case], "dana");
     assert_eq!(again.code, Some(1), "{again:?}");
     assert!(again.out.starts_with("refused (not_now): sam acknowledged it at "), "{again:?}");
@@ -236,13 +234,12 @@ fn what_was_sent_already_is_refused(site: &Site, ruling: &Value) {
 /// INV-2: neither lost nor done twice, whatever is killed between.
 #[test]
 fn orders_have_one_record_each_however_often_triage_is_killed() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if Command::new("ssh-keygen").arg("-?").output().is_err() {
         return skipped("there is no ssh-keygen");
     }
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let (site, mut process) = site(&kafka, "killed");
-    publish(&site.bootstrap, &findings(0, 0..8));
+    let Some((_beside, bootstrap)) = seats::shared() else { return };
+    let (site, mut process) = site(&bootstrap, "killed");
+    site.publish(&findings(0, 0..8));
     let rulings = site.rulings(8, &process);
     let root = &site.deployment.directory;
     let topic = site.topic("orders");
@@ -256,9 +253,9 @@ fn orders_have_one_record_each_however_often_triage_is_killed() {
         .collect();
     for (round, some) in messages.chunks(12).enumerate() {
         for (partition, message) in some {
-            publish(&site.bootstrap, &[(&topic, *partition, Some(message.clone()))]);
+            site.publish(&[(&topic, *partition, Some(message.clone()))]);
         }
-        publish(&site.bootstrap, &findings(0, 8 + round * 20..28 + round * 20));
+        site.publish(&findings(0, 8 + round * 20..28 + round * 20));
         std::thread::sleep(Duration::from_millis(37 * (1 + round as u64)));
         process.kill();
         process.resume();
