@@ -104,6 +104,8 @@ struct Notice<'r> {
     first_seen: Millis,
     last_seen: Millis,
     count: i64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    related_cases: &'r [Id],
     summary: String,
     case_revision: u32,
     changed: &'r [Change],
@@ -219,6 +221,7 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
         first_seen: told.first_seen,
         last_seen: told.last_seen,
         count: told.count,
+        related_cases: &told.related,
         summary: format!("{}{by}: {nhi}", about.join(", ")),
         case_revision: told.revision,
         changed: &told.changed,

@@ -38,6 +38,7 @@ coded! {
     Reopened "reopened" "it was closed, and is open again",
     Excepted "excepted" "its risk is accepted for a time",
     Returned "returned" "the time for which its risk was accepted is over",
+    Review "review" "its risk was accepted in an emergency, by one person alone: somebody else looks at that",
 }
 
 /// Different values of one kind: the first of them by name, and how many there are.

@@ -142,13 +142,13 @@ impl Case {
 }
 
 impl Had {
-    fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Option<Self> {
+    fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Self {
         let is_same_deadline = before.as_ref().is_some_and(|had| had.ack_by == told.ack_by);
         let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);
         let mut had = match (&record.ruling, before) {
-            (Some(decision), before) => Self::ruled(record, decision, before)?,
+            (Some(decision), before) => Self::ruled(record, told, decision, before),
             (None, Some(before)) => before,
-            (None, None) => Self::unruled(record)?,
+            (None, None) => Self::unruled(record, told),
         };
         (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
@@ -159,14 +159,14 @@ impl Had {
         }
         let is_told_so = told.changed.contains(&Change::Overdue);
         had.is_overdue = is_told_so || (was_overdue && is_same_deadline);
-        Some(had)
+        had
     }
 
-    /// Of a case that was suppressed, and that no ruling gave to people.
-    fn unruled(record: &Record<'_>) -> Option<Self> {
-        Some(Self {
+    /// Of a case that no ruling gave to people.
+    fn unruled(record: &Record<'_>, told: &Told<'_>) -> Self {
+        Self {
             revision: 0,
-            alert_id: record.alert_id.clone()?,
+            alert_id: record.alert_id.as_ref().unwrap_or(&told.case_id).clone(),
             state: CaseState::Held,
             queue: "".into(),
             priority: Priority::Low,
@@ -178,10 +178,15 @@ impl Had {
             ack_by: None,
             ack_ms: None,
             is_overdue: false,
-        })
+        }
     }
 
-    fn ruled(record: &Record<'_>, decision: &Decision<'_>, before: Option<Had>) -> Option<Self> {
+    fn ruled(
+        record: &Record<'_>,
+        told: &Told<'_>,
+        decision: &Decision<'_>,
+        before: Option<Had>,
+    ) -> Self {
         let alert = record.alert.as_deref();
         let text = |field| alert.and_then(|alert| alert.text(field));
         let before = before.as_ref();
@@ -193,7 +198,7 @@ impl Had {
         let action = action_of(decision).or_else(|| before.and_then(|had| had.action.clone()));
         let severity = severity.max(before.and_then(|had| had.severity));
         let ack_ms = before.and_then(|had| had.ack_ms);
-        Some(Self { rules, action, severity, validities, ack_ms, ..Self::unruled(record)? })
+        Self { rules, action, severity, validities, ack_ms, ..Self::unruled(record, told) }
     }
 }
 
@@ -360,7 +365,10 @@ impl Cases {
     pub(super) fn tell(&mut self, record: &Record<'_>) {
         let Some(told) = &record.told else { return };
         let Some(mut case) = self.take(&told.case_id) else { return };
-        case.had = Had::of(record, told, case.had.take());
+        case.had = Some(Had::of(record, told, case.had.take()));
+        if case.nhi.is_none() {
+            case.nhi = told.nhi.as_deref().map(Into::into);
+        }
         case.worked.clone_from(&told.worked);
         self.put(case);
     }

@@ -221,6 +221,34 @@ impl Case {
         })
     }
 
+    /// A case of its own, for whoever looks at what one person alone accepted of this one.
+    pub fn told_review(
+        &self,
+        case_id: Id,
+        (queue, priority, ack_by): (&str, Priority, Option<Millis>),
+        at: Millis,
+    ) -> Told<'static> {
+        Told {
+            case_id,
+            revision: 1,
+            changed: vec![Change::Review],
+            state: CaseState::New,
+            queue: queue.to_owned().into(),
+            left: None,
+            priority,
+            ack_by,
+            nhi: self.subject().map(|nhi| nhi.to_owned().into()),
+            count: 1,
+            first_seen: at,
+            last_seen: at,
+            detectors: Spread::default(),
+            repositories: Spread::default(),
+            sources: Spread::default(),
+            related: vec![self.id.clone()],
+            worked: None,
+        }
+    }
+
     fn told_worked(
         &self,
         at: Millis,

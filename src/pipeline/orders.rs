@@ -11,7 +11,8 @@ use super::outbox::Outbox;
 use super::signers::AllowedSigners;
 use crate::audit::{Input, Kind, Order, Record, Timer};
 use crate::case::{
-    Envelope, Excepting, Millis, Refusal, Statement, Told, VALID_MS_MAX, Verb, Worked, hex,
+    Change, Counters, Envelope, Excepting, Millis, Refusal, Statement, Told, VALID_MS_MAX, Verb,
+    Worked, hex, id_of,
 };
 use crate::correlate::{Case, State};
 use crate::normalize::partition_of;
@@ -156,7 +157,8 @@ impl Judge<'_> {
             let why = format!("no case {} is known here", subject.case_id);
             return refuse(Refusal::NoSuchCase, why);
         };
-        let names: Vec<&str> = case.credential.iter().chain(&case.fingerprint).map(|n| &**n).collect();
+        let names = case.credential.iter().chain(&case.fingerprint);
+        let names: Vec<&str> = names.map(|name| &**name).collect();
         let is_its_own = match &subject.credential {
             Some(named) => names.contains(&named.as_str()),
             // An accepted risk is never wider than what was named.
@@ -261,6 +263,36 @@ pub fn order_message(statement: &str, signatures: &[String]) -> Vec<u8> {
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
+/// The record of a case of its own, where one person alone accepted a risk in an emergency.
+fn review<'t>(terms: &'t Terms, state: &State, told: &Told<'_>, at: Millis) -> Option<Record<'t>> {
+    let excepted = told.worked.as_ref()?.excepted.as_ref().filter(|excepted| excepted.emergency)?;
+    if !told.changed.contains(&Change::Excepted) {
+        return None;
+    }
+    let case_id = id_of("review", &[excepted.act.order.as_bytes()]);
+    let to = &terms.policy().boundary().default;
+    let ack_by = to.ack_within_ms.map(|within| at.plus(within));
+    let place = (&*to.queue, to.priority, ack_by);
+    let case = state.cases().get(&told.case_id)?;
+    let counters = Counters {
+        case_id: case_id.clone(),
+        group: None,
+        also: None,
+        suppressed: 0,
+        windows: Vec::new(),
+        seen: 1,
+        first_seen: at,
+        window_ms: 0,
+    };
+    let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+    Some(Record {
+        timer: Some(Timer { due: excepted.ends_at, what: "review".into() }),
+        counters: Some(counters),
+        told: Some(case.told_review(case_id, place, at)),
+        ..Record::new(Kind::Timer, at, engine, actor)
+    })
+}
+
 /// Ends of exceptions of one lane at one look.
 const ENDS_AT_MOST: usize = 256;
 
@@ -270,8 +302,8 @@ impl Lane {
     pub fn end_exceptions(&mut self, terms: &Terms, (now, out): (Millis, &mut Outbox<'_>)) -> bool {
         let at = self.time(now);
         let ended = self.state().cases().ended(at).take(ENDS_AT_MOST);
-        let ended = ended.filter_map(|case| Some((case.exception_ends()?, case.told_returned(at)?)));
-        let ended: Vec<(Millis, Told<'_>)> = ended.collect();
+        let told = |case: &Case| Some((case.exception_ends()?, case.told_returned(at)?));
+        let ended: Vec<(Millis, Told<'_>)> = ended.filter_map(told).collect();
         let wrote = !ended.is_empty();
         for (due, told) in ended {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
@@ -308,6 +340,7 @@ impl Lane {
         let (order, told) = judge.judge(message);
         let refused = order.refused;
         let policy = Some(terms.policy_ref(state));
+        let review = told.as_ref().and_then(|told| review(terms, state, told, at));
         match (refused, &order.detail) {
             (Some(refusal), Some(detail)) => {
                 warn!(partition, offset, refused = refusal.code(), "an order is refused: {detail}");
@@ -324,6 +357,9 @@ impl Lane {
             ..Record::new(Kind::Order, at, engine, actor)
         };
         self.write(terms, record, out);
+        if let Some(review) = review {
+            self.write(terms, review, out);
+        }
         self.snapshot_if_due(terms, now, out);
         refused.map_or("accepted", Refusal::code)
     }

@@ -30,7 +30,8 @@ pub const BOUNDARY: &str = "boundary: base\nowner: o\ndefault_queue: {queue: tri
     roles: {analyst: [sam, dana, kim], lead: [dana, lee]}\norders:\n  ack: [analyst, lead]\n  \
     assign: [analyst]\n  release: [lead]\n  reopen: [lead]\n  close: [lead]\n  \
     except: {requester: [analyst], approver: [lead], max: 30d, emergency_max: 24h}\n";
-const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\non: {kind: exposed_key}\nrules:\n  \
+const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\non: {kind: exposed_key}\n\
+    group: {by: [nhi.id, credential.id], window: 30d}\nrules:\n  \
     - id: doubtful\n    when:\n      - severity == \"low\"\n    \
     hold: {queue: triage, priority: medium, for: 1d}\n  \
     - {id: rest, route: {queue: triage, priority: high, ack_within: 1h}}\n";
@@ -194,11 +195,14 @@ impl Rig {
         verdict.to_owned()
     }
 
-    /// Time passes, and what was accepted for a time may be over.
+    /// Time passes: deadlines, and what was accepted for a time, may be over.
     pub fn wait(&mut self, ms: i64) -> bool {
         self.now = self.now.plus(ms);
         let mut wrote = false;
-        self.write(|lane, terms, _, now, out| wrote = lane.end_exceptions(terms, (now, out)));
+        self.write(|lane, terms, _, now, out| {
+            wrote = lane.end_exceptions(terms, (now, &mut *out));
+            wrote |= lane.tell_overdue(terms, now, out);
+        });
         wrote
     }
 

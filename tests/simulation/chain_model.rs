@@ -105,9 +105,6 @@ fn order(offset: i64) -> Record<'static> {
         statement: None,
         signers: vec![],
         role: None,
-        case: None,
-        state: None,
-        review_queue: None,
         refused: Some(Refusal::NotAStatement),
         detail: None,
     };

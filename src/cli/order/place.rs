@@ -52,6 +52,12 @@ fn find_in(
 
 fn subject(bytes: &[u8], case_id: &str) -> Option<Subject> {
     let record = Record::parse(bytes)?;
+    // A case that began without a ruling: a review, or the end of a suppression.
+    let told = record.told.as_ref().filter(|told| told.case_id == case_id && told.revision == 1);
+    if let (Some(told), None) = (told, &record.ruling) {
+        let nhi = told.nhi.as_deref().or(record.alert_id.as_deref())?.to_owned();
+        return Some(Subject { case_id: case_id.to_owned(), nhi, credential: None });
+    }
     if !matches!(record.kind, Kind::Ruling | Kind::Revision) {
         return None;
     }

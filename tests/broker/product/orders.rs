@@ -182,7 +182,13 @@ fn what_the_command_sends_is_on_record(site: &Site, ruling: &Value) {
     assert_eq!(opened.code, Some(0), "{opened:?}");
     let given = site.order(&["assign", case, "--to", "sam"], "dana");
     assert_eq!(given.code, Some(0), "{given:?}");
-    assert_eq!(states(), ["acknowledged", "closed", "reopened", "assigned"]);
+    assert_eq!(states(), ["acknowledged", "closed", "reopened", "acknowledged"]);
+    let shown = site.verb(&["cases", "show", case], "o1");
+    assert!(shown.out.contains("acknowledged    by dana, "), "{shown:?}");
+    assert!(shown.out.contains("assigned to     sam\n"), "{shown:?}");
+    assert!(shown.out.contains("a person closed it, or one part of it (dana)"), "{shown:?}");
+    let listed = site.verb(&["cases", "list", "--state", "acknowledged"], "o1");
+    assert!(listed.out.lines().count() == 1 && listed.out.contains(&case[..15]), "{listed:?}");
     assert_eq!(fate(ruling), "route");
     let nothing = site.order(&["release", case], "dana");
     assert!(nothing.out.starts_with("refused (not_now): nothing of the case is held"));
