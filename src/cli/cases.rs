@@ -80,8 +80,8 @@ struct Head {
 }
 
 impl Case {
-    /// The newest of everything: what a notice does not say is as it was, but for an order, which is
-    /// of its notice alone.
+    /// The newest of everything: what a notice does not say is as it was. An order is of its notice
+    /// alone.
     fn now(&self) -> Value {
         let mut now = serde_json::Map::new();
         for told in self.told.values() {

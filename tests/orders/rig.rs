@@ -188,8 +188,9 @@ impl Rig {
         self.write(|lane, terms, people, now, out| {
             verdict = lane.order(terms, people, (offset, message), (now, out));
         });
-        let record = self.last();
-        assert_eq!((record.kind, record.input.unwrap().offset), (Kind::Order, offset));
+        let mut records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
+        let record = records.find(|record| record.kind == Kind::Order).unwrap();
+        assert_eq!(record.input.unwrap().offset, offset);
         assert_eq!(record.next_in["t.orders"], offset + 1);
         assert_eq!(record.next_in["t.alerts"], self.alerts);
         verdict.to_owned()
