@@ -28,8 +28,9 @@ use crate::case::Millis;
 pub trait Folded: Default {
     /// Called for each record in order, snapshots included.
     fn apply(&mut self, record: &Record<'_>, hash: Hash);
-    /// Drops what is over, then writes the state: called when a snapshot record is made.
-    fn snapshot(&mut self, at: Millis) -> String;
-    /// Errors: nothing when the text is no snapshot of this version.
-    fn restore(text: &str) -> Option<Self>;
+    /// Drops what is over, then writes the state: called when a snapshot is made. One record for
+    /// each part.
+    fn snapshot(&mut self, at: Millis) -> Vec<String>;
+    /// Errors: nothing when these are not the parts of a snapshot of this version.
+    fn restore(parts: &[&str]) -> Option<Self>;
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told, Wait,
+    Alert, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told, Wait, is_zero,
 };
 
 pub const VERSION: u32 = 1;
@@ -280,9 +280,15 @@ pub struct Gap {
 pub struct SnapshotRef<'a> {
     /// SHA-256 of `state`'s text.
     pub digest: Hash,
-    /// The state after the record in front of this one.
+    /// The state after the record in front of this one, or in front of the first part.
     #[serde(borrow)]
     pub state: Raw<'a>,
+    /// From 0.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub part: u32,
+    /// How many parts are still to come; only with the last one it is whole.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub rest: u32,
 }
 
 /// Something whose time came, or that cannot wait any longer.

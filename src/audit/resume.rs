@@ -97,7 +97,7 @@ pub fn resume<S: Folded>(
     if found.is_some() && !complete && !is_missing {
         return Resume::Longer;
     }
-    let Some(state) = fold::<S>(&parsed, &ancestors) else {
+    let Some(state) = fold::<S>(&parsed, &ancestors, &branches) else {
         return Resume::Refuse("a snapshot on the chain can't be read by this version".to_owned());
     };
     let Some(Some(last)) = parsed.get(leaf) else {
@@ -204,16 +204,21 @@ fn emit_again(
 
 /// The state after the newest of `ancestors` (newest first): from the nearest snapshot, or from
 /// genesis.
-fn fold<S: Folded>(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> Option<S> {
+fn fold<S: Folded>(
+    parsed: &[Option<Parsed<'_>>],
+    ancestors: &[usize],
+    branches: &Branches,
+) -> Option<S> {
     let link = |at: usize| parsed.get(at).and_then(Option::as_ref);
-    let record = |at: usize| link(at).map(|p| &p.record);
-    let anchor = ancestors.iter().position(|at| {
-        record(*at).is_some_and(|record| matches!(record.kind, Kind::Genesis | Kind::Snapshot))
-    })?;
+    let anchor = ancestors.iter().position(|at| branches.is_start.get(*at) == Some(&true))?;
     let (newer, from_anchor) = ancestors.split_at(anchor);
     let first = link(*from_anchor.first()?)?;
     let mut state = match &first.record.snapshot {
-        Some(snapshot) => S::restore(snapshot.state.0.get())?,
+        Some(last) => {
+            let parts = from_anchor.get(..=last.part as usize)?.iter().rev();
+            let text = |at: &usize| Some(link(*at)?.record.snapshot.as_ref()?.state.0.get());
+            S::restore(&parts.map(text).collect::<Option<Vec<_>>>()?)?
+        }
         None => {
             let mut state = S::default();
             state.apply(&first.record, first.hash);
@@ -230,6 +235,9 @@ fn fold<S: Folded>(parsed: &[Option<Parsed<'_>>], ancestors: &[usize]) -> Option
 /// The tree that records make by their `prev`: one branch in a healthy log, more after a tear.
 struct Branches {
     parent: Vec<Option<usize>>,
+    /// A fold can start from it: a genesis, or the last part of a snapshot whose parts are all
+    /// there.
+    is_start: Vec<bool>,
     /// Reaches back, inside the tail, to a record that a fold can start from.
     is_anchored: Vec<bool>,
     has_child: Vec<bool>,
@@ -239,6 +247,7 @@ impl Branches {
     fn of(parsed: &[Option<Parsed<'_>>], is_alive: &dyn Fn(usize) -> bool) -> Self {
         let mut by_hash: HashMap<Hash, usize> = HashMap::new();
         let mut parent = vec![None; parsed.len()];
+        let mut is_start = vec![false; parsed.len()];
         let mut is_anchored = vec![false; parsed.len()];
         let mut has_child = vec![false; parsed.len()];
         for (at, link) in parsed.iter().enumerate() {
@@ -246,17 +255,18 @@ impl Branches {
             let above = by_hash.get(&link.record.prev).copied().filter(|above| {
                 matches!(parsed.get(*above), Some(Some(p)) if p.record.seq + 1 == link.record.seq)
             });
-            let starts = matches!(link.record.kind, Kind::Genesis | Kind::Snapshot);
+            set(&mut parent, at, above);
+            let starts = link.record.kind == Kind::Genesis || ends_snapshot(parsed, &parent, at);
             let anchored = starts
                 || above.is_some_and(|above| is_anchored.get(above).copied().unwrap_or(false));
-            set(&mut parent, at, above);
+            set(&mut is_start, at, starts);
             set(&mut is_anchored, at, anchored);
             if let Some(above) = above {
                 set(&mut has_child, above, true);
             }
             by_hash.insert(link.hash, at);
         }
-        Self { parent, is_anchored, has_child }
+        Self { parent, is_start, is_anchored, has_child }
     }
 
     /// The newest record of the live branch: the branch of the committed head, else the longest; of
@@ -293,6 +303,24 @@ impl Branches {
     fn ancestors(&self, leaf: usize) -> Vec<usize> {
         std::iter::successors(Some(leaf), |at| self.parent.get(*at).copied().flatten()).collect()
     }
+}
+
+/// Whether this is the last part of a snapshot, and all parts in front of it are there.
+fn ends_snapshot(parsed: &[Option<Parsed<'_>>], parent: &[Option<usize>], last: usize) -> bool {
+    let of = |at: usize| parsed.get(at)?.as_ref()?.record.snapshot.as_ref();
+    let Some(mut part) = of(last).filter(|snapshot| snapshot.rest == 0).map(|it| it.part) else {
+        return false;
+    };
+    let mut at = last;
+    while part > 0 {
+        let above = parent.get(at).copied().flatten();
+        let Some(above) = above.filter(|above| of(*above).is_some_and(|it| it.part + 1 == part))
+        else {
+            return false;
+        };
+        (at, part) = (above, part - 1);
+    }
+    true
 }
 
 fn set<T>(list: &mut [T], at: usize, value: T) {

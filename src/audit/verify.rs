@@ -56,6 +56,8 @@ pub struct Verifier<S> {
     state: S,
     /// False until a genesis or a snapshot was seen: before that the state can't be recomputed.
     has_state: bool,
+    /// Of the snapshot at hand: what they should be, or what they are until it is whole.
+    parts: Vec<String>,
     claimed_void: HashSet<i64>,
     skipped: BTreeSet<i64>,
     named: BTreeSet<i64>,
@@ -73,6 +75,7 @@ impl<S: Folded> Default for Verifier<S> {
             report: Report::default(),
             state: S::default(),
             has_state: false,
+            parts: Vec::new(),
             claimed_void: HashSet::new(),
             skipped: BTreeSet::new(),
             named: BTreeSet::new(),
@@ -316,17 +319,31 @@ impl<S: Folded> Verifier<S> {
                     "the snapshot is not what its digest says".to_owned(),
                 );
             }
+            let part = snapshot.part as usize;
+            if part == 0 {
+                self.parts = match self.has_state {
+                    true => self.state.snapshot(record.at),
+                    false => Vec::new(),
+                };
+            }
             if self.has_state {
-                if self.state.snapshot(record.at) != text {
+                let is_last = part + 1 == self.parts.len();
+                if self.parts.get(part).is_none_or(|expected| expected != text)
+                    || (snapshot.rest == 0) != is_last
+                {
                     self.find(
                         offset,
                         Some(record.seq),
                         "the snapshot is not the state of its chain".to_owned(),
                     );
                 }
-            } else if let Some(state) = S::restore(text) {
-                self.state = state;
-                self.has_state = true;
+            } else if part == self.parts.len() {
+                self.parts.push(text.to_owned());
+                let parts: Vec<&str> = self.parts.iter().map(String::as_str).collect();
+                if let Some(state) = S::restore(&parts).filter(|_| snapshot.rest == 0) {
+                    self.state = state;
+                    self.has_state = true;
+                }
             }
         }
         self.has_state |= record.kind == Kind::Genesis;

@@ -111,7 +111,7 @@ pub struct Counters {
 }
 
 /// For serde, which passes a reference.
-pub(super) fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
+pub(crate) fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
     *count == T::default()
 }
 

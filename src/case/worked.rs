@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{CaseState, Change, Closing, Id, Judgement, Millis, Part, Statement, Verb};
+use super::{CaseState, Change, Closing, Id, Judgement, Millis, Part, Statement, Verb, is_zero};
 
 /// Who did something to a case, when, and by which order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,10 +52,6 @@ pub struct Worked {
     /// How often it was opened again, by people, by an alert or by the end of an exception.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub reopened: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Worked {

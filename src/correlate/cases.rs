@@ -9,9 +9,9 @@ use crate::case::{
     SEVERITIES, Spread, Told, Worked, id_of,
 };
 
-/// Cases of one chain. LIMIT: above it a snapshot drops those without an open deadline first, the
-/// oldest in front; the next alert of a dropped one opens a case of its own.
-const CASES_MAX: usize = 8192;
+/// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
+/// of a dropped one opens a case of its own.
+const CASES_MAX: usize = 32_768;
 /// LIMIT: older ones keep their numbers and lose the names behind them.
 const DETAILED_MAX: usize = 2048;
 /// Cases named as related.
@@ -88,6 +88,15 @@ pub struct Cases {
 impl Case {
     pub fn is_over(&self, at: Millis) -> bool {
         at.since(self.last_seen) > self.window_ms
+    }
+
+    /// The first that reported it.
+    fn detector(&self) -> Option<&str> {
+        self.detectors.some.first().map(|name| &**name)
+    }
+
+    fn has_names(&self) -> bool {
+        !(self.repositories.some.is_empty() && self.sources.some.is_empty())
     }
 
     fn names(&self) -> impl Iterator<Item = &Box<str>> {
@@ -286,8 +295,11 @@ impl Cases {
         let ids = names.filter_map(|name| self.by_name.get(name)).flat_map(|ids| ids.iter().rev());
         let mut related: Vec<Id> = Vec::new();
         for (_, id) in ids.filter(|(_, id)| *id != case_id) {
-            if related.len() < RELATED_MAX && !related.contains(id) {
+            if !related.contains(id) {
                 related.push(id.clone());
+            }
+            if related.len() == RELATED_MAX {
+                break;
             }
         }
         related
@@ -373,31 +385,45 @@ impl Cases {
         self.put(case);
     }
 
-    /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for the end
-    /// of an exception.
-    pub(super) fn prune(&mut self, at: Millis, waits: &Waits) {
+    /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for
+    /// the end of an exception. How many cases, and of how many the names.
+    pub(super) fn prune(&mut self, at: Millis, waits: &Waits) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
-        if over > 0 {
-            let waiting: HashSet<&Id> = waits.iter().map(|each| &each.counters.case_id).collect();
-            let mut oldest = self.by(|case| case.last_seen);
-            oldest.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
-            let (done, open): (Vec<&Case>, Vec<&Case>) =
-                oldest.into_iter().partition(|case| case.is_over(at) && case.due().is_none());
-            let dropped: Vec<Id> =
-                done.into_iter().chain(open).take(over).map(|case| case.id.clone()).collect();
-            dropped.iter().for_each(|id| drop(self.take(id)));
-        }
+        let dropped = if over > 0 { self.least(over, at, waits) } else { Vec::new() };
+        dropped.iter().for_each(|id| drop(self.take(id)));
         let plain = self.len().saturating_sub(DETAILED_MAX);
-        if plain > 0 {
-            let oldest = self.by(|case| case.last_seen).into_iter().take(plain);
-            let plain: Vec<Id> = oldest.map(|case| case.id.clone()).collect();
-            for case_id in plain {
-                let Some(case) = self.by_id.get_mut(&case_id) else { continue };
-                for spread in [&mut case.detectors, &mut case.repositories, &mut case.sources] {
-                    spread.forget();
-                }
-            }
+        if plain == 0 {
+            return (dropped.len(), 0);
         }
+        let oldest = self.by(|case| case.last_seen).into_iter().take(plain);
+        let named: Vec<Id> =
+            oldest.filter(|case| case.has_names()).map(|case| case.id.clone()).collect();
+        for id in &named {
+            let Some(case) = self.by_id.get_mut(id) else { continue };
+            case.repositories.forget();
+            case.sources.forget();
+        }
+        (dropped.len(), named.len())
+    }
+
+    /// Those that are missed least: what is over before what is open, what people were never told
+    /// of before what they have, of a detector that has more than its share before others, and what
+    /// is quiet longest.
+    fn least(&self, count: usize, at: Millis, waits: &Waits) -> Vec<Id> {
+        let waiting: HashSet<&Id> = waits.iter().map(|each| &each.counters.case_id).collect();
+        let mut of_detector: HashMap<Option<&str>, usize> = HashMap::new();
+        for case in self.by_id.values() {
+            *of_detector.entry(case.detector()).or_default() += 1;
+        }
+        let order = |case: &&Case| {
+            let is_open = !case.is_over(at) || case.due().is_some();
+            let is_many = of_detector.get(&case.detector()).is_some_and(|n| *n > CASES_MAX / 2);
+            (is_open, case.had.is_some(), !is_many)
+        };
+        let mut cases = self.by(|case| case.last_seen);
+        cases.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
+        cases.sort_by_key(order);
+        cases.into_iter().take(count).map(|case| case.id.clone()).collect()
     }
 }
 
@@ -471,9 +497,26 @@ mod tests {
         assert_eq!(cases.len(), CASES_MAX);
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
         assert!(!is_there(5), "its window is over");
-        assert!(!is_there(0) && is_there(1), "then the one that is quiet longest");
+        assert!(is_there(0) && !is_there(1), "then what people do not have, and is quiet longest");
         let newest = cases.get(&format!("case {:05}", CASES_MAX + 1)).unwrap();
         assert_eq!(newest.keys, [format!("g{}", CASES_MAX + 1)]);
+    }
+
+    #[test]
+    fn a_detector_that_floods_takes_no_room_from_others() {
+        let mut cases = Cases::default();
+        let mut alert = Alert::default();
+        for n in 0..CASES_MAX + 10 {
+            let detector = if n < CASES_MAX / 4 { "calm" } else { "loud" };
+            alert.set(Field::Detector, crate::case::Value::Text(detector.into()));
+            let counters = counters(n, 1_000_000);
+            cases.count(&counters, Some(&alert), counters.first_seen);
+        }
+        let (dropped, named) = cases.prune(Millis(100_000), &Waits::default());
+        assert_eq!((dropped, named, cases.len()), (10, 0, CASES_MAX));
+        let first_loud = CASES_MAX / 4;
+        let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
+        assert!(is_there(0) && !is_there(first_loud + 9) && is_there(first_loud + 10));
     }
 
     #[test]

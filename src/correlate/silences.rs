@@ -61,6 +61,14 @@ impl Silences {
         over.filter_map(|(_, (_, case_id))| self.by_case.get(case_id))
     }
 
+    pub fn len(&self) -> usize {
+        self.by_case.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_case.is_empty()
+    }
+
     fn put(&mut self, silence: Silence) {
         self.ends.insert((silence.until, silence.case_id.clone()));
         self.by_case.insert(silence.case_id.clone(), silence);

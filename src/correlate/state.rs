@@ -16,6 +16,9 @@ use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting};
 /// which leaves out what it finds on the alerts topic.
 const RECENT_MAX: usize = 4096;
 
+/// Records between two snapshots, or as many as there are cases.
+const SNAPSHOT_EVERY: u64 = 8192;
+
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
@@ -31,12 +34,25 @@ pub struct State {
     records_since_snapshot: u64,
 }
 
-/// The state as written: lists in a fixed order, so that equal states are equal bytes.
+/// Cases in one part of a snapshot: with all that is known of each, it stays below what a topic
+/// takes.
+const CASES_OF_PART: usize = 2048;
+const VERSION: u32 = 3;
+
+/// A part of the state as written: lists in a fixed order, so that equal states are equal bytes.
 #[derive(Serialize)]
 struct Written<'s> {
     v: u32,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cases: &'s [&'s Case],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rest: Option<WrittenRest<'s>>,
+}
+
+/// All but the cases, in the last part.
+#[derive(Serialize)]
+struct WrittenRest<'s> {
     recent: Vec<&'s str>,
-    cases: Vec<&'s Case>,
     budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<&'s Waiting>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -44,15 +60,23 @@ struct Written<'s> {
     silences: Vec<&'s Silence>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
+    dropped: Dropped,
 }
 
-/// The same being read.
+/// A part being read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Read {
     v: u32,
-    recent: Vec<Id>,
+    #[serde(default)]
     cases: Vec<Case>,
+    rest: Option<ReadRest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadRest {
+    recent: Vec<Id>,
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
     #[serde(default)]
@@ -60,6 +84,19 @@ struct Read {
     silences: Vec<Silence>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
+    #[serde(rename = "dropped")]
+    _dropped: Dropped,
+}
+
+/// What there was no room for when a snapshot was made: on record with it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    pub cases: usize,
+    /// Cases that keep their numbers and lose the names behind them.
+    pub names: usize,
+    /// Keys of windows.
+    pub keys: usize,
 }
 
 impl State {
@@ -122,6 +159,17 @@ impl State {
         self.records_since_snapshot
     }
 
+    /// INVARIANT: it bounds what a recovery reads, and what snapshots add to what is written.
+    pub fn is_snapshot_due(&self) -> bool {
+        self.records_since_snapshot >= SNAPSHOT_EVERY.max(self.cases.len() as u64)
+    }
+
+    /// What it holds, by name.
+    pub fn sizes(&self) -> [(&'static str, usize); 3] {
+        let Self { cases, silences, windows, .. } = self;
+        [("cases", cases.len()), ("silences", silences.len()), ("window_keys", windows.keys())]
+    }
+
     fn remember(&mut self, alert_id: &str) {
         let alert_id: Arc<str> = alert_id.into();
         if self.recent_set.insert(Arc::clone(&alert_id)) {
@@ -134,12 +182,12 @@ impl State {
         }
     }
 
-    fn prune(&mut self, at: Millis) {
+    fn prune(&mut self, at: Millis) -> Dropped {
         self.waits.prune(at);
-        self.cases.prune(at, &self.waits);
+        let (cases, names) = self.cases.prune(at, &self.waits);
         self.budgets.prune(at);
         self.orders.prune(at);
-        self.windows.prune();
+        Dropped { cases, names, keys: self.windows.prune() }
     }
 
     /// What an alert that is ruled at this time leaves behind.
@@ -212,35 +260,49 @@ impl Folded for State {
         self.cases.tell(record);
     }
 
-    fn snapshot(&mut self, at: Millis) -> String {
-        self.prune(at);
-        let written = Written {
-            v: 2,
+    fn snapshot(&mut self, at: Millis) -> Vec<String> {
+        let dropped = self.prune(at);
+        let rest = WrittenRest {
             recent: self.recent.iter().map(|id| &**id).collect(),
-            cases: self.cases.written(),
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
             orders: self.orders.written(),
             silences: self.silences.written(),
             windows: self.windows.written(),
             policy: &self.policy,
+            dropped,
         };
-        serde_json::to_string(&written).unwrap_or_default()
+        let cases = self.cases.written();
+        let parts = cases.chunks(CASES_OF_PART);
+        let parts = parts.map(|cases| Written { v: VERSION, cases, rest: None });
+        let last = Written { v: VERSION, cases: &[], rest: Some(rest) };
+        let text = |part: Written<'_>| serde_json::to_string(&part).unwrap_or_default();
+        parts.chain([last]).map(text).collect()
     }
 
-    fn restore(text: &str) -> Option<Self> {
-        let written: Read = serde_json::from_str(text).ok().filter(|read: &Read| read.v == 2)?;
-        let recent: VecDeque<Arc<str>> = written.recent.into_iter().map(Arc::from).collect();
+    fn restore(parts: &[&str]) -> Option<Self> {
+        let mut cases = Vec::new();
+        let mut rest = None;
+        for part in parts {
+            let read: Read = serde_json::from_str(part).ok()?;
+            if read.v != VERSION || rest.is_some() {
+                return None;
+            }
+            cases.extend(read.cases);
+            rest = read.rest;
+        }
+        let rest: ReadRest = rest?;
+        let recent: VecDeque<Arc<str>> = rest.recent.into_iter().map(Arc::from).collect();
         Some(Self {
             recent_set: recent.iter().cloned().collect(),
             recent,
-            cases: Cases::of(written.cases),
-            budgets: Budgets::of(written.budgets),
-            waits: Waits::of(written.waiting),
-            orders: Orders::of(written.orders),
-            silences: Silences::of(written.silences),
-            windows: Windows::restore(written.windows),
-            policy: written.policy,
+            cases: Cases::of(cases),
+            budgets: Budgets::of(rest.budgets),
+            waits: Waits::of(rest.waiting),
+            orders: Orders::of(rest.orders),
+            silences: Silences::of(rest.silences),
+            windows: Windows::restore(rest.windows),
+            policy: rest.policy,
             records_since_snapshot: 0,
         })
     }
@@ -285,7 +347,9 @@ mod tests {
         assert!(!state.was_ruled("alert 9") && state.was_ruled("alert 10"));
         let counters = state.counters("a", None, group("g", 10), Millis(0));
         state.count(&counters, None, Millis(0));
-        let text = state.snapshot(Millis(5));
-        assert_eq!(State::restore(&text), Some(state));
+        let parts = state.snapshot(Millis(5));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
+        assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
     }
 }

@@ -3,7 +3,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::{LookupMetrics, PolicyMetrics, TopicMetrics};
+use super::{LookupMetrics, MemoryMetrics, PolicyMetrics, TopicMetrics};
 
 /// Every metric of the program. A clone is the same metrics.
 #[derive(Clone)]
@@ -21,8 +21,7 @@ pub struct Metrics {
     pub rulings: IntCounterVec,
     /// Rulings made again. Labels: why (4 values), ruling.
     pub revisions: IntCounterVec,
-    /// Times people were told of a case. Label: why (a reason more than one counts under each).
-    pub told: IntCounterVec,
+    pub memory: MemoryMetrics,
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
@@ -81,11 +80,7 @@ impl Metrics {
                 "Rulings made again",
                 &["why", "ruling"],
             )?,
-            told: counters(
-                "tipstaff_cases_told_total",
-                "Times people were told of a case, by what had changed",
-                &["changed"],
-            )?,
+            memory: MemoryMetrics::new(&register.0)?,
             waiting: register.gauges(
                 "tipstaff_waiting_rulings",
                 "Rulings that are made again when their facts are known",

@@ -5,6 +5,7 @@
 mod health;
 mod logs;
 mod lookups;
+mod memory;
 mod metrics;
 mod policy;
 mod traces;
@@ -13,6 +14,7 @@ mod topics;
 pub use health::{Health, Purge, listen, serve};
 pub use logs::{hide_panic_messages, start_logs};
 pub use lookups::{CacheMetrics, CallMetrics, InFlight, LookupMetrics};
+pub use memory::MemoryMetrics;
 pub use metrics::Metrics;
 pub use policy::{Names as PolicyNames, PolicyMetrics};
 pub use topics::TopicMetrics;

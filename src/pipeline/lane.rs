@@ -23,8 +23,6 @@ use crate::ingest::Doubt;
 use crate::normalize::partition_of;
 use crate::policy::Policy;
 
-/// Records between two snapshots: bounds what a recovery reads.
-const SNAPSHOT_EVERY: u64 = 8192;
 /// Overdue cases told of in one look: bounds what it costs the batch behind it.
 const OVERDUE_AT_MOST: usize = 256;
 
@@ -162,6 +160,7 @@ impl Lane {
         let mut counters = self.state.counters(&arrival.alert_id, alert, group, now);
         let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
         (counters.windows, record.windows) = self.state.windows().look(looks);
+        self.tally.late(&record.windows);
         let decision = ruled(terms, arrival, case, &counters, now);
         self.tally.ruled(&decision, now);
         self.tally.compared(&decision, now);
@@ -186,7 +185,7 @@ impl Lane {
     }
 
     pub(super) fn snapshot_if_due(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
-        if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
+        if self.state.is_snapshot_due() {
             self.snapshot(terms, now, out);
         }
     }
@@ -292,7 +291,7 @@ impl Lane {
         what: &'static str,
         (now, out): (Millis, &mut Outbox<'_>),
     ) {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let to = terms.policy().fallback(&silence.playbook);
         let ack_by = to.ack_within_ms.map(|within| now.plus(within));
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
@@ -310,7 +309,7 @@ impl Lane {
     /// Tells people, on record and once each, of cases that nobody acknowledged in time. True:
     /// there is something to commit.
     pub fn tell_overdue(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) -> bool {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let overdue = self.state.cases().overdue(now).take(OVERDUE_AT_MOST);
         let told: Vec<Told<'_>> = overdue.filter_map(Episode::told_overdue).collect();
         let is_any = !told.is_empty();
@@ -351,16 +350,20 @@ impl Lane {
 
     fn snapshot(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
         let at = self.time(now);
-        let text = self.state.snapshot(at);
-        let digest = Hash(Sha256::digest(text.as_bytes()).into());
-        let Ok(state) = serde_json::from_str(&text) else {
-            return out.fail(Doubt::Refused("the state can't be written".to_owned()));
-        };
-        let snapshot = SnapshotRef { digest, state: Raw(state) };
-        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-        let record =
-            Record { snapshot: Some(snapshot), ..Record::new(Kind::Snapshot, at, engine, actor) };
-        self.write(terms, record, out);
+        let before = self.state.sizes();
+        let parts = self.state.snapshot(at);
+        self.tally.dropped(before, self.state.sizes());
+        let rest = (0..u32::try_from(parts.len()).unwrap_or(u32::MAX)).rev();
+        for ((part, rest), text) in (0..).zip(rest).zip(&parts) {
+            let digest = Hash(Sha256::digest(text.as_bytes()).into());
+            let Ok(state) = serde_json::from_str(text) else {
+                return out.fail(Doubt::Refused("the state can't be written".to_owned()));
+            };
+            let snapshot = SnapshotRef { digest, state: Raw(state), part, rest };
+            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+            let blank = Record::new(Kind::Snapshot, at, engine, actor);
+            self.write(terms, Record { snapshot: Some(snapshot), ..blank }, out);
+        }
         self.forget_texts();
     }
 }

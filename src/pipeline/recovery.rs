@@ -130,7 +130,9 @@ impl<S: Stage> Worker<S> {
         self.progress().enter(Phase::Recovering);
         count(&self.progress().recoveries);
 
-        let mut producer = Producer::connect(&self.config.settings, &self.config.name)?;
+        // Two deployments on one cluster may call their instances the same.
+        let transactional_id = format!("{}.{}", self.config.group, self.config.name);
+        let mut producer = Producer::connect(&self.config.settings, &transactional_id)?;
         let drain = self.drain.clone();
         producer.init(|| drain.is_started())?;
         let ready =

@@ -91,22 +91,33 @@ impl Triage {
     }
 
     /// Of a partition that another worker may have from now on.
-    pub(super) fn forget_waiting(&self) {
-        for partition in self.lanes.keys() {
+    pub(super) fn forget_lanes(&self) {
+        for (partition, open) in &self.lanes {
             for state in ["held", "routed"] {
                 let labels = [partition.to_string(), state.to_owned()];
                 // It is not there when nothing was committed yet.
                 self.metrics.waiting.remove_label_values(&labels.each_ref().map(|l| &**l)).ok();
             }
+            for (what, _) in open.lane.state().sizes() {
+                self.metrics
+                    .memory
+                    .entries
+                    .remove_label_values(&[&*partition.to_string(), what])
+                    .ok();
+            }
         }
     }
 
-    pub(super) fn tell_waiting(&self) {
+    pub(super) fn tell_lanes(&self) {
         for (partition, open) in &self.lanes {
             let (waits, partition) = (open.lane.waits(), partition.to_string());
             let (all, held) = (waits.len(), waits.held());
             for (state, count) in [("held", held), ("routed", all - held)] {
                 let gauge = self.metrics.waiting.with_label_values(&[&*partition, state]);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            for (what, count) in open.lane.state().sizes() {
+                let gauge = self.metrics.memory.entries.with_label_values(&[&*partition, what]);
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use crate::audit::Record;
-use crate::case::{Blocked, Change, Decision, Millis};
+use crate::case::{Blocked, Change, Decision, Millis, Sighting};
 use crate::observe::Metrics;
 
 /// What the open transaction did with each rule and each playbook in shadow; told to the metrics
@@ -11,6 +11,8 @@ pub(super) struct Tally {
     hits: HashMap<String, HashMap<String, Hits>>,
     shadows: Vec<(Compared, u64)>,
     told: Vec<Change>,
+    late: u64,
+    dropped: Vec<(&'static str, usize)>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -78,9 +80,29 @@ impl Tally {
         self.told.extend(record.told.iter().flat_map(|told| &told.changed));
     }
 
+    /// What of an alert came too late for a window.
+    pub(super) fn late(&mut self, sightings: &[Sighting]) {
+        self.late += sightings.iter().filter(|sighting| sighting.late).count() as u64;
+    }
+
+    /// What a snapshot left in the state.
+    pub(super) fn dropped<const N: usize>(
+        &mut self,
+        before: [(&'static str, usize); N],
+        after: [(&'static str, usize); N],
+    ) {
+        let pairs = before.into_iter().zip(after);
+        let dropped = pairs.map(|((what, before), (_, after))| (what, before - after));
+        self.dropped.extend(dropped.filter(|(_, count)| *count > 0));
+    }
+
     pub(super) fn tell(&mut self, metrics: &Metrics) {
+        metrics.memory.late.inc_by(std::mem::take(&mut self.late));
+        for (what, count) in self.dropped.drain(..) {
+            metrics.memory.dropped.with_label_values(&[what]).inc_by(count as u64);
+        }
         for change in self.told.drain(..) {
-            metrics.told.with_label_values(&[change.code()]).inc();
+            metrics.memory.told.with_label_values(&[change.code()]).inc();
         }
         let metrics = &metrics.policy;
         for (playbook, rules) in self.hits.drain() {

@@ -239,7 +239,7 @@ impl Stage for Triage {
     }
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
-        self.forget_waiting();
+        self.forget_lanes();
         self.lanes.clear();
         self.take_up();
         self.has_news = false;
@@ -327,7 +327,7 @@ impl Stage for Triage {
     }
 
     fn committed(&mut self) {
-        self.tell_waiting();
+        self.tell_lanes();
         for open in self.lanes.values_mut() {
             open.lane.tally.tell(&self.metrics);
         }

@@ -20,8 +20,8 @@ const PENDING_CHECK: Duration = Duration::from_secs(1);
 pub struct WorkerConfig {
     pub settings: Settings,
     pub group: String,
-    /// `<instance>-<role>-<thread>`: group member and transactional id. No two workers may share
-    /// one.
+    /// `<instance>-<role>-<thread>`: member of the group and, with the group in front, the
+    /// transactional id. No two workers of a group may share one.
     pub name: String,
     pub topics: Vec<String>,
     pub limits: BatchLimits,

@@ -195,7 +195,8 @@ fn an_emergency_brings_its_review() {
     close.subject.credential = None;
     assert_eq!(rig.order(&close, &["dana"]), "accepted", "it is a case like any other");
     assert_eq!(states(&rig, own), ["new", "closed"]);
-    let text = rig.lane.state().clone().snapshot(rig.now);
-    assert_eq!(State::restore(&text).unwrap().cases(), rig.lane.state().cases());
+    let parts = rig.lane.state().clone().snapshot(rig.now);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    assert_eq!(State::restore(&parts).unwrap().cases(), rig.lane.state().cases());
     rig.is_whole();
 }

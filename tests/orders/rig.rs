@@ -253,7 +253,8 @@ impl Rig {
         }
         let mut state = self.lane.state().clone();
         let text = state.snapshot(self.now);
-        assert_eq!(State::restore(&text).unwrap().snapshot(self.now), text);
+        let parts: Vec<&str> = text.iter().map(String::as_str).collect();
+        assert_eq!(State::restore(&parts).unwrap().snapshot(self.now), text);
         let report = self.verified();
         assert!(report.is_sound(), "{:?}", report.findings);
     }

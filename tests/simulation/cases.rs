@@ -202,8 +202,9 @@ proptest! {
         for (n, event) in events.iter().enumerate() {
             at += event.after_ms;
             if event.restarts {
-                let text = state.snapshot(Millis(at));
-                let restored = State::restore(&text).unwrap();
+                let parts = state.snapshot(Millis(at));
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                let restored = State::restore(&parts).unwrap();
                 prop_assert_eq!(restored.cases(), state.cases());
                 state = restored;
             }

@@ -202,6 +202,21 @@ impl Model {
         lines.push(line);
     }
 
+    fn snapshot(&mut self, lines: &mut Vec<Vec<u8>>) {
+        let parts = self.state.snapshot(self.now(lines.len()));
+        for (part, rest) in (0..).zip((0..u32::try_from(parts.len()).unwrap()).rev()) {
+            let text: &'static str = parts[usize::try_from(part).unwrap()].clone().leak();
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
+            let snapshot = SnapshotRef {
+                digest: Hash(digest.into()),
+                state: Raw(serde_json::from_str(text).unwrap()),
+                part,
+                rest,
+            };
+            self.write(Record { snapshot: Some(snapshot), ..record(Kind::Snapshot) }, lines);
+        }
+    }
+
     /// One transaction over the next `batch` inputs, and what becomes of it.
     pub fn step(&mut self, batch: usize, outcome: Outcome) {
         self.step_with(batch, 0, outcome);
@@ -221,17 +236,7 @@ impl Model {
             self.write(ruling(self.next_input), &mut lines);
             self.next_input += 1;
             if self.state.records_since_snapshot() >= SNAPSHOT_EVERY {
-                let at = self.now(lines.len());
-                let text: &'static str = self.state.snapshot(at).leak();
-                let digest = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
-                let snapshot = SnapshotRef {
-                    digest: Hash(digest.into()),
-                    state: Raw(serde_json::from_str(text).unwrap()),
-                };
-                self.write(
-                    Record { snapshot: Some(snapshot), ..record(Kind::Snapshot) },
-                    &mut lines,
-                );
+                self.snapshot(&mut lines);
             }
         }
         for _ in 0..orders {

@@ -105,8 +105,8 @@ fn of_two_branches_the_committed_one_goes_on() {
     model.settle();
     let report = model.verify();
     assert!(report.is_sound(), "{:?}", report.findings);
-    // A revision, three rulings and a snapshot.
-    assert_eq!(report.voided, 5);
+    // A revision, three rulings and the two parts of a snapshot.
+    assert_eq!(report.voided, 6);
     assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
 }
 

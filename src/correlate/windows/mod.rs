@@ -119,9 +119,9 @@ impl Windows {
         }
     }
 
-    /// Drops what no window reaches any more, and what is too much.
-    pub(super) fn prune(&mut self) {
-        let Some(received_at) = self.received_at.map(Millis) else { return };
+    /// Drops what no window reaches any more, and what is too much: how many keys of that.
+    pub(super) fn prune(&mut self) -> usize {
+        let Some(received_at) = self.received_at.map(Millis) else { return 0 };
         for Window { spans, forgotten, keys } in self.all.values_mut() {
             let kept_ms = spans.kept_ms();
             keys.retain(|_, track| {
@@ -133,19 +133,21 @@ impl Windows {
             });
             forgotten.end(received_at, kept_ms.saturating_add(LAG_MS));
         }
-        self.shed();
+        let dropped = self.shed();
         self.all.retain(|_, window| {
             !window.keys.is_empty() || window.forgotten != Forgotten::default()
         });
+        dropped
     }
 
     /// Keys go, those first of which nothing was counted, then those that were quiet for longest.
-    fn shed(&mut self) {
+    fn shed(&mut self) -> usize {
         let cells = |track: &Track| CELLS_OF_KEY + track.cells();
         let mut total: usize = self.tracks().map(|(.., track)| cells(track)).sum();
         if total <= CELLS_MAX && self.all.values().all(|window| window.keys.len() <= KEYS_MAX) {
-            return;
+            return 0;
         }
+        let mut dropped = 0;
         let mut order: Vec<(bool, Millis, WindowId, Id)> = self
             .tracks()
             .map(|(id, key, track)| (track.counted.is_some(), track.latest(), id, key.clone()))
@@ -159,8 +161,15 @@ impl Windows {
             if let Some(track) = window.keys.remove(&key) {
                 total -= cells(&track);
                 window.forgotten.add(&track);
+                dropped += 1;
             }
         }
+        dropped
+    }
+
+    /// Keys of all windows.
+    pub fn keys(&self) -> usize {
+        self.all.values().map(|window| window.keys.len()).sum()
     }
 
     fn tracks(&self) -> impl Iterator<Item = (WindowId, &Id, &Track)> {
