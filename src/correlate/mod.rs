@@ -7,6 +7,7 @@
 
 mod budgets;
 mod cases;
+mod had;
 mod orders;
 mod silences;
 mod telling;
@@ -14,7 +15,8 @@ mod state;
 mod waiting;
 mod windows;
 
-pub use cases::{Case, Cases, Had};
+pub use cases::{Case, Cases};
+pub use had::Had;
 pub use orders::Orders;
 pub use silences::{Silence, Silences};
 pub use state::State;
