@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Field, Id, Millis, Reading, Type, Value, Why};
+use super::{Count, Field, Id, Millis, Reading, Type, Value, Why};
 
 /// What one lookup gives: known with its values, absent, or unknown with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,9 +105,21 @@ pub struct Counters {
     /// Alerts of the same detector that playbooks suppressed in this hour, before this one.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub suppressed: i64,
+    /// How far the case has spread, where its playbook says how far it may.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub breadth: Option<Breadth>,
     /// What the ruling's playbooks see of their windows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub windows: Vec<Reading>,
+}
+
+/// Different values of a field in one case, the alert's own included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breadth {
+    /// The field's path.
+    pub distinct: Box<str>,
+    pub count: Count,
 }
 
 /// For serde, which passes a reference.
@@ -121,9 +133,11 @@ pub struct Grouping {
     pub id: Id,
     pub also: Option<Id>,
     pub window_ms: i64,
+    pub break_out: Option<BreakOut>,
 }
 
-/// When a case has spread so far that people look at it again, whatever they have of it.
+/// When a case has spread so far that people look at it again, whatever they have of it, and that
+/// nothing more of it is suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakOut {
     pub distinct: Field,

@@ -25,7 +25,7 @@ pub use decimal::Decimal;
 pub(crate) use digits::{from_base64, from_hex, hex};
 pub(crate) use fact::is_zero;
 pub use fact::{
-    BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,
+    Breadth, BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,
 };
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use order::{

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::had::Had;
 use super::waiting::Waits;
 use crate::audit::Record;
-use crate::case::{Alert, Counters, Field, Grouping, Id, Millis, Spread, Worked, id_of};
+use crate::case::{
+    Alert, Breadth, BreakOut, Count, Counters, Field, Grouping, Id, Millis, Spread, Worked, id_of,
+};
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
 /// of a dropped one opens a case of its own.
@@ -58,6 +60,15 @@ pub struct Cases {
 impl Case {
     pub fn is_over(&self, at: Millis) -> bool {
         at.since(self.last_seen) > self.window_ms
+    }
+
+    /// Of a field that `break_out` may name.
+    pub(super) fn spread(&self, field: Field) -> &Spread {
+        match field {
+            Field::Detector => &self.detectors,
+            Field::Repository => &self.repositories,
+            _ => &self.sources,
+        }
     }
 
     /// The first that reported it.
@@ -313,6 +324,18 @@ impl Cases {
     }
 }
 
+/// How far a case has spread with this alert.
+pub(super) fn breadth(out: BreakOut, case: Option<&Case>, alert: &Alert<'_>) -> Option<Breadth> {
+    let mut spread = case.map(|case| case.spread(out.distinct).clone()).unwrap_or_default();
+    spread.add(alert.text(out.distinct));
+    let count = i64::from(spread.count);
+    let count = match spread.is_more {
+        true => Count::AtLeast { at_least: count },
+        false => Count::Exactly(count),
+    };
+    Some(Breadth { distinct: out.distinct.path().into(), count })
+}
+
 /// The case of an alert whose group leads to none.
 pub(super) fn opened_by(alert_id: &str) -> Id {
     id_of("case", &[alert_id.as_bytes()])
@@ -330,6 +353,7 @@ mod tests {
             group: Some(format!("g{n}")),
             also: None,
             suppressed: 0,
+            breadth: None,
             windows: Vec::new(),
             seen: 1,
             first_seen: Millis(i64::try_from(n).unwrap_or(0)),

@@ -150,6 +150,7 @@ mod tests {
             group: None,
             also: None,
             suppressed: 0,
+            breadth: None,
             windows: vec![],
             seen: 1,
             first_seen: Millis(at),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::budgets::Budgets;
-use super::cases::{Case, Cases, opened_by};
+use super::cases::{Case, Cases, breadth, opened_by};
 use super::orders::{Orders, accepted};
 use super::silences::{Silence, Silences};
 use super::waiting::{Waiting, Waits};
@@ -119,6 +119,7 @@ impl State {
             case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.clone()),
             seen: known.map_or(0, |case| case.seen) + 1,
             first_seen: known.map_or(at, |case| case.first_seen),
+            breadth: group.as_ref().and_then(|group| breadth(group.break_out?, known, alert?)),
             window_ms: group.as_ref().map_or(0, |group| group.window_ms),
             also: group.as_ref().and_then(|group| group.also.clone()),
             group: group.map(|group| group.id),
@@ -322,7 +323,7 @@ mod tests {
     }
 
     fn group(id: &str, window_ms: i64) -> Option<Grouping> {
-        Some(Grouping { id: id.to_owned(), also: None, window_ms })
+        Some(Grouping { id: id.to_owned(), also: None, window_ms, break_out: None })
     }
 
     #[test]

@@ -146,11 +146,7 @@ fn is_power_of_ten(count: i64) -> bool {
 
 /// Once, with the alert that goes over the limit.
 fn breaks_out(case: &Case, out: BreakOut, alert: &Alert<'_>) -> bool {
-    let spread = match out.distinct {
-        Field::Detector => &case.detectors,
-        Field::Repository => &case.repositories,
-        _ => &case.sources,
-    };
+    let spread = case.spread(out.distinct);
     spread.count == out.over && alert.text(out.distinct).is_some_and(|value| spread.is_new(value))
 }
 

@@ -359,6 +359,7 @@ impl<'p> Walked<'p> {
             }
             Reason::LateSuppression => "people have it already, and so it is not suppressed",
             Reason::HoldOver | Reason::Released => self.held(),
+            Reason::SpreadTooFar => "it has spread too far, and the last rule's queue gets it",
             _ if self.is_hold_without_effect() => self.held(),
             _ if self.winner.is_some_and(|rule| rule.when.holds_by_unknown(&self.scope)) => {
                 "it rules, at least as urgently as what could win in its place"

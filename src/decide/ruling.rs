@@ -2,8 +2,9 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::case::{
-    Alert, Because, Blocked, Body, Decision, Escalate, Evidence, Field, Hold, Millis, OnExpiry,
-    Priority, Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
+    Alert, Because, Blocked, Body, BreakOut, Count, Decision, Escalate, Evidence, Field, Hold,
+    Millis, OnExpiry, Priority, Reason, Route, Ruling, Seen, Shadow, Suppress, Unreadable, Verdict,
+    field_named,
 };
 use crate::clause::{Name, Scope, Slot, json};
 use crate::policy::{
@@ -267,6 +268,9 @@ impl<'p> Judge<'p> {
         suppression: &'p Suppression,
         scope: &Scope<'p>,
     ) -> Decided<'p> {
+        if let Some(why) = self.spread_too_far(playbook) {
+            return self.to_fallback(playbook, rule, ("suppress", why), Reason::SpreadTooFar);
+        }
         let boundary = self.policy.boundary();
         let boundary_scope = self.scope(&playbook.boundary_max_age_ms);
         let ask = Ask::Playbook(suppression, rule, *scope);
@@ -366,16 +370,38 @@ impl<'p> Judge<'p> {
         action: &'p str,
         verdicts: Verdicts<'p>,
     ) -> Decided<'p> {
+        let asked = (action, verdicts.refusals());
+        let mut refused = self.to_fallback(playbook, rule, asked, Reason::BoundaryRefused);
+        refused.decision.boundary = verdicts.found;
+        refused
+    }
+
+    fn to_fallback(
+        &self,
+        playbook: &'p Playbook,
+        rule: &'p Rule,
+        (action, why): (&'p str, String),
+        reason: Reason,
+    ) -> Decided<'p> {
         let (fallback_rule, to) = &playbook.fallback;
         let fate = self.route(to, to.priority);
-        let mut decision =
-            Decision::new(fate, Reason::BoundaryRefused, &*playbook.name, &**fallback_rule);
-        decision.blocked = vec![Blocked {
-            action: action.into(),
-            rule: (&*rule.id).into(),
-            why: verdicts.refusals().into(),
-        }];
-        decision.boundary = verdicts.found;
+        let mut decision = Decision::new(fate, reason, &*playbook.name, &**fallback_rule);
+        let (action, rule) = (action.into(), (&*rule.id).into());
+        decision.blocked = vec![Blocked { action, rule, why: why.into() }];
         decided(decision)
+    }
+
+    /// What is not known exactly may be too far.
+    fn spread_too_far(&self, playbook: &Playbook) -> Option<String> {
+        let out = playbook.break_out()?;
+        let breadth = self.inputs.counters.breadth.as_ref();
+        let breadth = breadth.filter(|it| field_named(&it.distinct) == Some(out.distinct))?;
+        let (count, about) = match breadth.count {
+            Count::Exactly(count) if count <= i64::from(out.over) => return None,
+            Count::Exactly(count) => (count, "there are"),
+            Count::AtLeast { at_least } => (at_least, "there are at least"),
+        };
+        let BreakOut { distinct, over } = out;
+        Some(format!("{about} {count} of `{}`, and {over} are allowed", distinct.path()))
     }
 }

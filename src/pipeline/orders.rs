@@ -279,6 +279,7 @@ fn review<'t>(terms: &'t Terms, state: &State, told: &Told<'_>, at: Millis) -> O
         group: None,
         also: None,
         suppressed: 0,
+        breadth: None,
         windows: Vec::new(),
         seen: 1,
         first_seen: at,

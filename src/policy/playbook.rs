@@ -95,7 +95,7 @@ impl Playbook {
             (Some(by_id), by_value) => (by_id.clone(), by_value.filter(|other| *other != by_id)),
             (None, by_value) => (by_value?, None),
         };
-        Some(Grouping { id, also, window_ms: group.window_ms })
+        Some(Grouping { id, also, window_ms: group.window_ms, break_out: group.break_out })
     }
 
     pub fn break_out(&self) -> Option<BreakOut> {

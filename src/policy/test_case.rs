@@ -297,6 +297,7 @@ fn counters_of(
         window_ms: grouping.as_ref().map_or(0, |grouping| grouping.window_ms),
         also: grouping.as_ref().and_then(|grouping| grouping.also.clone()),
         suppressed: 0,
+        breadth: None,
         group: grouping.map(|grouping| grouping.id),
         seen: 1,
         first_seen: now,

@@ -164,6 +164,7 @@ impl<'l> Micro<'l> {
             group: Some("x".to_owned()),
             also: None,
             suppressed: 0,
+            breadth: None,
             seen: 1,
             first_seen: now,
             window_ms: 1000,

@@ -36,6 +36,7 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
         group: group.map(|group| group.id),
         also: None,
         suppressed: 0,
+        breadth: None,
         seen: 1,
         first_seen: now(),
     };

@@ -1,9 +1,10 @@
 //! Which alerts are one case.
 
-use tipstaff::case::{Alert, BreakOut, Field, Grouping, Value};
+use tipstaff::case::{Alert, Breadth, BreakOut, Count, Counters, Field, Grouping, Reason, Value};
+use tipstaff::decide::{Inputs, decide};
 use tipstaff::policy::Policy;
 
-use crate::support::{plain_alert, policy};
+use crate::support::*;
 
 const BOUNDARY: &str = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n";
 
@@ -83,4 +84,50 @@ fn what_breaks_out_is_one_of_what_a_case_counts() {
         let problems = policy(&[&playbook("a", "x", &group)], &[BOUNDARY]).unwrap_err();
         assert!(problems.iter().any(|problem| problem.contains(told)), "{written}: {problems:?}");
     }
+}
+
+const SPREADS: &str = "
+playbook: keys
+title: t
+owner: team
+mode: live
+on: {kind: exposed_key}
+facts: {registry: {max_age: 1h}}
+group: {by: [nhi.id], window: 1h, break_out: {distinct: location.repository, over: 2}}
+rules:
+  - id: fixture
+    when: [registry.fixture == true]
+    on_unknown: next
+    suppress: {reason: test_fixture, evidence: [registry.fixture], expires: 1d, on_expiry: recheck}
+  - {id: otherwise, route: {queue: q, priority: low}}
+";
+
+const SILENCES: &str = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n\
+    suppress: {max_expires: 30d, never_severity: []}\n";
+
+/// A rule may be right about each of them, and still nobody planned for so many.
+#[test]
+fn what_has_spread_further_than_it_may_is_suppressed_no_longer() {
+    let policy = policy(&[SPREADS], &[SILENCES]).unwrap();
+    let arrival = arrival(plain_alert());
+    let ruled = |breadth: Option<(&str, Count)>| {
+        let breadth = breadth.map(|(distinct, count)| Breadth { distinct: distinct.into(), count });
+        let counters = Counters { breadth, ..counters(1) };
+        let rows =
+            vec![known(REGISTRY, [Value::Bool(true), Value::Int(1)]), absent(OWNER), absent(VAULT)];
+        let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+        let decision = decide(&policy, &inputs).decision;
+        let why = decision.blocked.first().map(|blocked| blocked.why.to_string());
+        (decision.fate.name(), decision.reason, why)
+    };
+    let of = |count| Some(("location.repository", count));
+    let suppressed = ("suppress", Reason::TestFixture, None);
+    assert_eq!(ruled(None), suppressed, "nobody counted");
+    assert_eq!(ruled(of(Count::Exactly(2))), suppressed);
+    assert_eq!(ruled(Some(("detector", Count::Exactly(9)))), suppressed, "of another playbook");
+    let why = "there are 3 of `location.repository`, and 2 are allowed";
+    assert_eq!(ruled(of(Count::Exactly(3))), ("route", Reason::SpreadTooFar, Some(why.to_owned())));
+    let why = "there are at least 1 of `location.repository`, and 2 are allowed";
+    let found = ruled(of(Count::AtLeast { at_least: 1 }));
+    assert_eq!(found, ("route", Reason::SpreadTooFar, Some(why.to_owned())), "or more");
 }

@@ -120,6 +120,7 @@ pub fn counters(seen: i64) -> Counters {
         group: Some(id_of("group", &[b"1"])),
         also: None,
         suppressed: 0,
+        breadth: None,
         seen,
         first_seen: NOW,
         window_ms: 60_000,

@@ -84,7 +84,7 @@ fn grouping(event: &Event) -> Option<Grouping> {
     let key = |kind: &str, value: Option<u8>| Some(format!("{}/{kind}{}", event.nhi?, value?));
     let (by_id, by_value) = (key("id", event.credential), key("fp", event.fingerprint));
     let also = by_id.as_ref().and(by_value.clone());
-    Some(Grouping { id: by_id.or(by_value)?, also, window_ms: WINDOW_MS })
+    Some(Grouping { id: by_id.or(by_value)?, also, window_ms: WINDOW_MS, break_out: None })
 }
 
 fn fate(event: &Event) -> Ruling<'static> {

@@ -77,6 +77,7 @@ fn ruling(offset: i64) -> Record<'static> {
         group: Some(format!("g{}", offset % 3)),
         also: None,
         suppressed: 0,
+        breadth: None,
         seen: 1,
         first_seen: Millis(0),
         window_ms: 5,

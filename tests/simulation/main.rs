@@ -11,6 +11,7 @@
 
 mod cases;
 mod chain_model;
+mod paths;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -184,6 +184,7 @@ impl Bench {
             group: Some(id_of("group", &[b"1"])),
             also: None,
             suppressed: 0,
+            breadth: None,
             seen: 1,
             first_seen: NOW,
             window_ms: 60_000,

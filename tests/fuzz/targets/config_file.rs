@@ -90,6 +90,7 @@ fuzz_target!(|input: &str| {
         group: None,
         also: None,
         suppressed: 0,
+        breadth: None,
         seen: 1,
         first_seen: now,
         window_ms: 60_000,
