@@ -5,7 +5,7 @@ mod place;
 mod sent;
 mod signed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -147,12 +147,13 @@ impl Send {
         let statement = Statement::read(text).map_err(|why| {
             Failure::Usage(format!("{}:1:1: this is no order: {why}", self.statement.display()))
         })?;
-        let signatures = self.signature.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
+        let signatures =
+            self.signature.iter().map(|file| text_of(file)).collect::<Result<Vec<_>, _>>()?;
         sent::send(&loaded, &statement, text, &signatures, wait)
     }
 }
 
-fn text_of(file: &PathBuf) -> Result<String, Failure> {
+fn text_of(file: &Path) -> Result<String, Failure> {
     let bytes = read_input(file)?;
     String::from_utf8(bytes)
         .map_err(|_| Failure::Usage(format!("{}:1:1: this is no text", file.display())))
