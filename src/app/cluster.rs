@@ -116,9 +116,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// What genesis says and what must still hold: the cluster's and the two topics' ids.
+    /// What genesis says and what must still hold: the cluster's and the topics' ids.
     pub fn expected(&self, admin: &Admin) -> Result<Expected, Failure> {
-        let names = [self.topics.alerts.as_str(), self.topics.decisions.as_str()];
+        let Topics { alerts, decisions, orders, .. } = &self.topics;
+        let names = [alerts.as_str(), decisions.as_str(), orders.as_str()];
         let ids = match admin.topic_ids(&names) {
             Ok(ids) => ids,
             Err(TopicIdError::NotSupported) => vec!["-".to_owned(); names.len()],

@@ -22,7 +22,6 @@ pub use policies::{Back, activate, stored_policy};
 pub use reload::Reload;
 pub use run::{Options, Role, Running, run, start, system_clock};
 pub use setup::{Failure, InForce, Loaded, load, load_files, offline_keys, service_of, shipped};
-pub use signers::AllowedSigners;
 pub use sinks::{COUNTED_MAX, SinkRow, list as list_sinks, retry as retry_sink, sink_starts};
 pub use topic_tables::read_once;
 pub use topics::{Plan, begin, check, create, missing_tables};

@@ -22,7 +22,7 @@ use crate::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use crate::normalize::FingerprintKeys;
 use crate::observe::{Metrics, Traces};
 use crate::pipeline::{
-    Active, AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, Phase, Progress,
+    Active, AlertEnds, Clock, Drain, Ended, Expected, Identity, Intake, People, Phase, Progress,
     RecoveryRules, Stage, Terms, Triage, WorkerConfig, worker,
 };
 
@@ -182,8 +182,8 @@ impl Running {
                 Arc::clone(&options.clock),
                 (self.metrics.clone(), self.traces.clone()),
             );
-            let stage = stage.following(current);
-            let topics = vec![cluster.topics.alerts.clone()];
+            let stage = stage.following(current).heeding(people(loaded)?);
+            let topics = vec![cluster.topics.alerts.clone(), cluster.topics.orders.clone()];
             self.spawn(stage, cluster, options, (Role::Triage, number), topics)?;
         }
         Ok(())
@@ -336,6 +336,15 @@ pub fn run(
         warn!(reason, "the last spans could not be sent");
     }
     stopped
+}
+
+/// Whose orders count; nobody's where `tipstaff.yaml` names no file.
+fn people(loaded: &Loaded) -> Result<People, Failure> {
+    let Some(orders) = loaded.checked.service.as_ref().and_then(|s| s.orders.as_ref()) else {
+        return Ok(People::default());
+    };
+    let directory = loaded.directory.as_deref().unwrap_or_else(|| Path::new("."));
+    People::of(directory.join(&orders.allowed_signers)).map_err(Failure::Configuration)
 }
 
 /// A policy that is not signed as `tipstaff.yaml` asks is not started.

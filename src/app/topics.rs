@@ -18,6 +18,9 @@ use crate::text::suggestion;
 /// Largest message of a detector; anything larger the broker refuses.
 const MESSAGE_BYTES_MAX: &str = "8388608";
 
+/// Of an order, whose record stays for ever.
+const ORDER_BYTES_MAX: &str = "131072";
+
 /// Brokers that make a hundred partitions at once, on disks that are busy.
 const LEADERS_MAX: Duration = Duration::from_secs(60);
 
@@ -69,6 +72,12 @@ impl Plan {
             self.detectors.iter().map(|name| spec(name, count, &detector)).collect();
         specs.push(spec(&cluster.topics.alerts, count, &alerts));
         specs.push(spec(&cluster.topics.decisions, count, &forever));
+        let orders = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", ORDER_BYTES_MAX),
+            ("retention.ms", retention.as_str()),
+        ];
+        specs.push(spec(&cluster.topics.orders, count, &orders));
         specs.push(spec(&cluster.topics.policies, 1, &[("cleanup.policy", "compact")]));
         specs.push(spec(&cluster.topics.parked, 1, &[("cleanup.policy", "compact")]));
         specs.extend(self.outputs.iter().map(|name| spec(name, count, &forever)));
@@ -194,10 +203,17 @@ fn write_genesis(
             fingerprint_key: cluster.fingerprint_key.clone().into(),
             start: start_text(plan.start).into(),
         };
+        let orders = &cluster.topics.orders;
         let next = first_alert(cluster, plan, &ruled, log, partition)?;
+        // Where a chain begins anew, what it has judged before is not judged again.
+        let judged = ruled.committed(orders, partition)?.map_or(0, |(offset, _)| offset);
+        let first_order = judged.max(log.low(orders, partition)?);
         let mut record = Record {
             genesis: Some(genesis),
-            next_in: BTreeMap::from([(cluster.topics.alerts.clone().into(), next)]),
+            next_in: BTreeMap::from([
+                (cluster.topics.alerts.clone().into(), next),
+                (orders.clone().into(), first_order),
+            ]),
             ..Record::new(Kind::Genesis, plan.now, identity.engine(), identity.actor())
         };
         let mut chain = Chain::new(chain_name(&cluster.id, decisions, partition), None);

@@ -43,8 +43,8 @@ impl Chain {
 
     /// Writes the record's bytes into `line` (cleared first) and moves the head.
     ///
-    /// `next_in` left empty is taken over from the head. Errors: when the record can't be written
-    /// as JSON, which a record made of our own types never does.
+    /// A topic that `next_in` leaves out is taken over from the head. Errors: when the record can't
+    /// be written as JSON, which a record made of our own types never does.
     pub fn append(
         &mut self,
         record: &mut Record<'_>,
@@ -57,14 +57,10 @@ impl Chain {
         record.seq = seq;
         record.prev = prev;
         record.at = record.at.max(floor);
-        if record.next_in.is_empty()
-            && let Some(head) = &self.head
-        {
-            record.next_in = head
-                .next_in
-                .iter()
-                .map(|(topic, next)| (Cow::Owned(topic.clone()), *next))
-                .collect();
+        for (topic, next) in self.head.iter().flat_map(|head| &head.next_in) {
+            if !record.next_in.contains_key(topic.as_str()) {
+                record.next_in.insert(Cow::Owned(topic.clone()), *next);
+            }
         }
         line.clear();
         serde_json::to_writer(&mut *line, record)?;

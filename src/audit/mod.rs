@@ -19,7 +19,7 @@ pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
     Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, chain_name, record_hash,
 };
-pub use resume::{Committed, Link, Picked, Resume, resume};
+pub use resume::{Committed, Found, Link, Picked, Resume, resume};
 pub use verify::{Finding, Report, Verifier};
 
 use crate::case::Millis;

@@ -4,8 +4,9 @@ use super::detection::detection_finding;
 use super::repair::{Repair, repairs};
 use super::{Appended, Hash, Raw, Record};
 use crate::case::{
-    Alert, Because, Blocked, BoundaryVerdict, Change, Decision, Escalate, Field, Id, Millis,
-    Origin, Priority, Revised, Ruling, Shadow, Spread, Told, Unreadable, Value, id_of,
+    Alert, Because, Blocked, BoundaryVerdict, Change, Closing, Decision, Escalate, Excepting,
+    Field, Id, Millis, Origin, Priority, Revised, Ruling, Shadow, Spread, Statement, Told,
+    Unreadable, Value, Verb, Worked, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -65,7 +66,7 @@ struct Case<'r> {
     revision: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revised: Option<&'r Revised<'r>>,
-    /// `new`, `escalated`, `held`, or `moved` in the queue that it left.
+    /// `moved` in the queue that it left, else [`Told::state`].
     state: &'static str,
     queue: &'r str,
     priority: Priority,
@@ -73,6 +74,8 @@ struct Case<'r> {
     ack_by: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held_until: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worked: Option<&'r Worked>,
     reason: &'static str,
     playbook: &'r str,
     rule: &'r str,
@@ -101,15 +104,34 @@ struct Notice<'r> {
     first_seen: Millis,
     last_seen: Millis,
     count: i64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    related_cases: &'r [Id],
     summary: String,
     case_revision: u32,
     changed: &'r [Change],
     state: &'static str,
     queue: &'r str,
     priority: Priority,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Nothing: there is no deadline any more.
     ack_by: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worked: Option<&'r Worked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Ordered<'r>>,
     record: Named<'r>,
+}
+
+/// The order by which a person changed it.
+#[derive(Serialize)]
+struct Ordered<'r> {
+    order: Verb,
+    id: String,
+    by: String,
+    role: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close: Option<Closing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    except: Option<Excepting>,
 }
 
 /// A containment that was ruled and that the boundary permitted. Nothing executes it yet.
@@ -189,7 +211,9 @@ pub fn outputs(record: &Record<'_>, appended: Appended, emit: &mut dyn FnMut(Out
 /// What people get of a case without an alert.
 fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Output)) {
     let Some(told) = &record.told else { return };
+    let order = ordered(record);
     let about: Vec<&str> = told.changed.iter().map(|change| change.about()).collect();
+    let by = order.as_ref().map_or_else(String::new, |order| format!(" ({})", order.by));
     let nhi = told.nhi.as_deref().unwrap_or("unknown");
     let notice = Notice {
         v: 1,
@@ -197,19 +221,29 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
         first_seen: told.first_seen,
         last_seen: told.last_seen,
         count: told.count,
-        summary: format!("{}: {nhi}", about.join(", ")),
+        related_cases: &told.related,
+        summary: format!("{}{by}: {nhi}", about.join(", ")),
         case_revision: told.revision,
         changed: &told.changed,
-        state: told.state.code(),
+        state: told.state(),
         queue: &told.queue,
         priority: told.priority,
         ack_by: told.ack_by,
+        worked: told.worked.as_deref(),
+        order,
         record: named,
     };
     let key = told.key().to_owned();
     if let Ok(value) = written(&notice) {
         emit(Output { topic: format!("{CASES_PREFIX}{}", told.queue), key, value });
     }
+}
+
+fn ordered<'r>(record: &'r Record<'_>) -> Option<Ordered<'r>> {
+    let order = record.order.as_ref()?;
+    let statement = Statement::read(order.statement.as_deref()?).ok()?;
+    let Statement { order: verb, id, by, close, except, .. } = statement;
+    Some(Ordered { order: verb, id, by, role: order.role.as_deref(), close, except })
 }
 
 /// The OCSF Detection Finding that follows from a record about an alert; dead letters have none.
@@ -226,7 +260,7 @@ pub fn nhi<'r>(record: &'r Record<'_>) -> Option<&'r str> {
 /// Large enough that most outputs are written without growing.
 const OUTPUT_BYTES: usize = 4096;
 
-fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut value = Vec::with_capacity(OUTPUT_BYTES);
     serde_json::to_writer(&mut value, output)?;
     Ok(value)
@@ -260,11 +294,12 @@ fn case<'r>(
         changed: &told.changed,
         revision: record.revision,
         revised: record.revised.as_ref(),
-        state: told.state.code(),
+        state: told.state(),
         queue: &told.queue,
         priority: told.priority,
         ack_by: told.ack_by,
         held_until,
+        worked: told.worked.as_deref(),
         reason: decision.reason.code(),
         playbook: &decision.playbook,
         rule: &decision.rule,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Counters, Decision, Id, Millis, Origin, Revised, Sighting, Told, Wait, is_zero,
+    Alert, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told, Wait, is_zero,
 };
 
 pub const VERSION: u32 = 1;
@@ -223,7 +223,7 @@ pub struct PolicyRef<'a> {
     pub signers: Vec<Signer<'a>>,
 }
 
-/// A person who signed a policy's statement (`ssh-keygen -Y sign -n tipstaff`).
+/// A person who signed the statement of a policy or of an order (`ssh-keygen -Y sign -n tipstaff`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signer<'a> {
     #[serde(borrow)]
@@ -259,6 +259,9 @@ pub struct Recovery<'a> {
     /// `offset_behind`, `offset_ahead` or `committed_head_missing`.
     #[serde(borrow)]
     pub found: Cow<'a, str>,
+    /// The input topic of these offsets; left out for alerts.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub topic: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub committed: Option<i64>,
     pub next_in: i64,
@@ -294,23 +297,34 @@ pub struct Timer<'a> {
     pub due: Millis,
     /// `alert_gone` or `rule_failed`: an alert that waited cannot be ruled again. `ack_due`: nobody
     /// acknowledged a case in time. `suppression_over`: what was suppressed is told of.
+    /// `exception_over`: what people accepted for a time has come to its end.
     #[serde(borrow)]
     pub what: Cow<'a, str>,
 }
 
-/// A signed human instruction as it was accepted or refused. Laid out; nothing writes it yet.
+/// A message of the orders topic, accepted or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Order<'a> {
-    /// The statement's bytes as they were signed.
+    /// SHA-256 of the message, whatever it holds.
     #[serde(borrow)]
-    pub statement: Cow<'a, str>,
-    #[serde(borrow)]
-    pub signature: Cow<'a, str>,
-    #[serde(borrow)]
-    pub signer: Cow<'a, str>,
-    /// Why it was refused; nothing when it was accepted.
+    pub sha256: Cow<'a, str>,
+    /// The statement's bytes as they were signed; left out where nobody is proved to have signed
+    /// them.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    pub refused: Option<Cow<'a, str>>,
+    pub statement: Option<Cow<'a, str>>,
+    /// Whose signatures over it are good, one of each person.
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub signers: Vec<Signer<'a>>,
+    /// By which role of the boundary it was accepted.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<Cow<'a, str>>,
+    /// Why it was refused; nothing when it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refused: Option<Refusal>,
+    /// The same in words of ours.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<Cow<'a, str>>,
 }
 
 /// A signature over the records of one transaction. Laid out; nothing writes it yet.

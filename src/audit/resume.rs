@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Folded, Hash, Head, Kind, Metadata, Record, record_hash};
@@ -9,10 +10,12 @@ pub struct Link {
     pub bytes: Box<[u8]>,
 }
 
-/// What the group has committed for the input partition: a hint, never the authority.
+/// What the group has committed for the input partitions of one number: a hint, never the
+/// authority.
 #[derive(Debug, Clone, Default)]
 pub struct Committed {
-    pub offset: Option<i64>,
+    /// By topic. One transaction moves all of them.
+    pub offsets: BTreeMap<String, i64>,
     pub metadata: Option<Metadata>,
 }
 
@@ -34,8 +37,15 @@ pub struct Picked<S> {
     pub emit_again: Vec<usize>,
     /// Offsets that a torn transaction left and that no void record names yet.
     pub void: Vec<i64>,
-    /// What disagreed with the committed offset; see [`super::Recovery`].
-    pub found: Option<&'static str>,
+    pub found: Vec<Found>,
+}
+
+/// What disagreed with the committed offsets; see [`super::Recovery`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub what: &'static str,
+    /// Whose offset it was; nothing where all of them agree.
+    pub topic: Option<String>,
 }
 
 struct Parsed<'t> {
@@ -43,13 +53,19 @@ struct Parsed<'t> {
     hash: Hash,
 }
 
+impl Parsed<'_> {
+    fn is_head(&self, metadata: &Metadata) -> bool {
+        self.record.seq == metadata.seq && self.hash.short() == metadata.hash16
+    }
+}
+
 /// Decides from the log alone where a chain goes on.
 ///
 /// `tail` is every readable record from some offset up to the high watermark, in order; `complete`
-/// says that nothing is in front of it. `input` is the topic whose offsets the chain accounts for.
+/// says that nothing is in front of it. The chain accounts for every topic that its `next_in`
+/// names.
 pub fn resume<S: Folded>(
     chain: &str,
-    input: &str,
     tail: &[Link],
     complete: bool,
     committed: &Committed,
@@ -63,17 +79,21 @@ pub fn resume<S: Folded>(
     let is_alive = |at: usize| tail.get(at).is_some_and(|link| !voided.contains(&link.offset));
     let branches = Branches::of(&parsed, &is_alive);
     let Some((leaf, found)) = branches.choose(&parsed, committed.metadata.as_ref()) else {
-        return match (complete, committed.offset) {
+        return match (complete, committed.offsets.iter().find(|(_, offset)| **offset > 0)) {
             (false, _) => Resume::Longer,
-            (true, Some(offset)) if offset > 0 => Resume::Refuse(format!(
-                "offset {offset} of `{input}` is committed, but the chain has no genesis: its records are gone"
+            (true, Some((topic, offset))) => Resume::Refuse(format!(
+                "offset {offset} of `{topic}` is committed, but the chain has no genesis: its records are gone"
             )),
-            (true, _) => Resume::Refuse("the chain has no genesis record".to_owned()),
+            (true, None) => Resume::Refuse("the chain has no genesis record".to_owned()),
         };
     };
     let ancestors = branches.ancestors(leaf);
     let oldest = ancestors.last().and_then(|at| parsed.get(*at)?.as_ref()).map(|p| p.record.seq);
-    let is_missing = committed.metadata.as_ref().is_some_and(|m| oldest.is_some_and(|o| o < m.seq));
+    // A head that is there hangs on a branch that begins further back.
+    let is_missing = committed.metadata.as_ref().is_some_and(|metadata| {
+        let is_there = parsed.iter().flatten().any(|each| each.is_head(metadata));
+        !is_there && oldest.is_some_and(|oldest| oldest < metadata.seq)
+    });
     if found.is_some() && !complete && !is_missing {
         return Resume::Longer;
     }
@@ -86,24 +106,13 @@ pub fn resume<S: Folded>(
     let next_in = last.record.next_in.iter().map(|(t, n)| (t.to_string(), *n));
     let next_in: BTreeMap<String, i64> = next_in.collect();
     let head = Head { seq: last.record.seq, hash: last.hash, at: last.record.at, next_in };
-    let next_in = head.next_in.get(input).copied().unwrap_or(0);
-    let emit_again = emit_again(&parsed, &ancestors, committed, next_in);
-    let covers =
-        ancestors.last().and_then(|first| parsed.get(*first)?.as_ref()).is_some_and(|first| {
-            let start = first.record.input.as_ref().map_or(i64::MAX, |input| input.offset);
-            first.record.kind == Kind::Genesis
-                || committed.offset.is_none_or(|c| c >= next_in || start <= c)
-        });
+    let emit_again = emit_again(&parsed, &ancestors, committed, &head);
+    let first = ancestors.last().and_then(|first| parsed.get(*first)?.as_ref());
+    let covers = first.is_some_and(|first| covers(&first.record, committed, &head));
     if !covers && !complete {
         return Resume::Longer;
     }
-    let found = match committed.offset {
-        Some(offset) if offset < next_in => Some("offset_behind"),
-        Some(offset) if offset > next_in => Some("offset_ahead"),
-        // Only revisions, which move no offset.
-        _ if !emit_again.is_empty() => Some("offset_behind"),
-        _ => found,
-    };
+    let found = disagreements(committed, &head, (found, !emit_again.is_empty()));
     let live: HashSet<usize> = ancestors.iter().copied().collect();
     let void = (0..tail.len())
         .filter(|at| is_alive(*at) && !live.contains(at))
@@ -126,20 +135,64 @@ fn parse(link: &Link) -> Option<Parsed<'_>> {
     Some(Parsed { record, hash: record_hash(&link.bytes) })
 }
 
+impl Committed {
+    /// Each topic's offset that is behind or ahead of the chain.
+    fn differing<'c>(&'c self, head: &Head) -> impl Iterator<Item = (&'c str, Ordering)> {
+        self.offsets.iter().filter_map(|(topic, offset)| {
+            let next = head.next_in.get(topic).copied().unwrap_or(0);
+            Some((topic.as_str(), offset.cmp(&next))).filter(|(_, order)| order.is_ne())
+        })
+    }
+}
+
+fn disagreements(
+    committed: &Committed,
+    head: &Head,
+    (found, emits_again): (Option<&'static str>, bool),
+) -> Vec<Found> {
+    let of_topics = committed.differing(head).map(|(topic, order)| Found {
+        what: if order.is_lt() { "offset_behind" } else { "offset_ahead" },
+        topic: Some(topic.to_owned()),
+    });
+    let of_topics: Vec<Found> = of_topics.collect();
+    if !of_topics.is_empty() {
+        return of_topics;
+    }
+    // Only what moves no offset.
+    let what = if emits_again { Some("offset_behind") } else { found };
+    what.map(|what| Found { what, topic: None }).into_iter().collect()
+}
+
+/// Whether every record whose input offset is not committed stands behind `first`, or is it.
+fn covers(first: &Record<'_>, committed: &Committed, head: &Head) -> bool {
+    let reaches = |topic: &str| {
+        let own = first.input.as_ref().filter(|input| input.topic == topic);
+        let next = first.next_in.get(topic).copied().unwrap_or(0);
+        let start = own.map_or(next, |input| input.offset);
+        committed.offsets.get(topic).is_some_and(|offset| start <= *offset)
+    };
+    let mut behind = committed.differing(head).filter(|(_, order)| order.is_lt());
+    first.kind == Kind::Genesis || behind.all(|(topic, _)| reaches(topic))
+}
+
 /// Records whose input offset the group has not committed, and those without an input that have
 /// outputs and stand after the committed head, oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],
     committed: &Committed,
-    next_in: i64,
+    head: &Head,
 ) -> Vec<usize> {
-    let offset = committed.offset.filter(|offset| *offset < next_in);
+    let is_behind = |topic: &str, offset: i64| {
+        let mut behind = committed.differing(head).filter(|(_, order)| order.is_lt());
+        behind.any(|(name, _)| name == topic)
+            && committed.offsets.get(topic).is_some_and(|committed| offset >= *committed)
+    };
     let seq = committed.metadata.as_ref().map(|metadata| metadata.seq);
     let behind = |at: &usize| {
         let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
         match &record.input {
-            Some(input) => offset.is_some_and(|offset| input.offset >= offset),
+            Some(input) => is_behind(&input.topic, input.offset),
             None => {
                 let has_outputs = record.kind == Kind::Revision || record.told.is_some();
                 has_outputs && seq.is_some_and(|seq| record.seq > seq)
@@ -236,8 +289,7 @@ impl Branches {
             return longest(&mut leaves()).map(|leaf| (leaf, None));
         };
         let is_committed = |at: usize| {
-            matches!(parsed.get(at), Some(Some(p))
-                if p.record.seq == metadata.seq && p.hash.short() == metadata.hash16)
+            parsed.get(at).and_then(Option::as_ref).is_some_and(|each| each.is_head(metadata))
         };
         let mut holding =
             leaves().filter(|leaf| self.ancestors(*leaf).into_iter().any(is_committed));

@@ -4,7 +4,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::{Folded, Hash, Head, Kind, Record, record_hash};
-use crate::case::Ruling;
+use crate::case::{Ruling, Statement, Verb};
 
 /// Something a healthy chain never shows, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Verifier<S> {
     named: BTreeSet<i64>,
     alert_ids: HashSet<String>,
     revisions: HashMap<String, u32>,
+    /// Of accepted orders.
+    orders: HashSet<String>,
     /// Hash and generation of the policy that the chain is under, once that was seen.
     policy: Option<(String, i64)>,
 }
@@ -79,6 +81,7 @@ impl<S: Folded> Default for Verifier<S> {
             named: BTreeSet::new(),
             alert_ids: HashSet::new(),
             revisions: HashMap::new(),
+            orders: HashSet::new(),
             policy: None,
         }
     }
@@ -213,6 +216,7 @@ impl<S: Folded> Verifier<S> {
                 }
             }
             Kind::Revision => self.revision(offset, record),
+            Kind::Order => self.order(offset, record),
             Kind::Genesis if record.seq != 0 => {
                 self.find(offset, seq, "a second genesis".to_owned());
             }
@@ -223,6 +227,39 @@ impl<S: Folded> Verifier<S> {
                 self.find(offset, seq, what);
             }
             _ => {}
+        }
+    }
+
+    /// One message, accepted once and signed by who orders it, or refused and without effect.
+    fn order(&mut self, offset: i64, record: &Record<'_>) {
+        let seq = Some(record.seq);
+        let Some(order) = record.order.as_ref().filter(|_| record.input.is_some()) else {
+            return self.find(offset, seq, "an order without its content or input".to_owned());
+        };
+        if order.refused.is_some() {
+            if record.told.is_some() || order.role.is_some() {
+                self.find(offset, seq, "a refused order has an effect".to_owned());
+            }
+            return;
+        }
+        let Some(statement) = order.statement.as_deref().and_then(|t| Statement::read(t).ok())
+        else {
+            return self.find(offset, seq, "an accepted order without its statement".to_owned());
+        };
+        if order.signers.iter().all(|signer| signer.person != statement.by) {
+            let what = format!("accepted, and {} has not signed it", statement.by);
+            self.find(offset, seq, what);
+        }
+        let told = record.told.as_ref().map(|told| &told.case_id);
+        let changes = (statement.order != Verb::Release).then_some(&statement.subject.case_id);
+        if told != changes {
+            self.find(offset, seq, "what is told is not of the case that it orders".to_owned());
+        }
+        if record.at >= statement.expires_at {
+            self.find(offset, seq, "accepted after its end".to_owned());
+        }
+        if !self.orders.insert(statement.id.clone()) {
+            self.find(offset, seq, format!("order {} is accepted a second time", statement.id));
         }
     }
 

@@ -13,6 +13,8 @@ mod fact;
 mod reason;
 mod ruling;
 mod revision;
+mod order;
+mod worked;
 mod told;
 mod taxonomy;
 mod techniques;
@@ -26,9 +28,13 @@ pub use fact::{
     Breadth, BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,
 };
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
+pub use order::{
+    Closing, Envelope, Excepting, Judgement, Part, Refusal, STATEMENT, STATEMENT_BYTES_MAX,
+    Statement, Subject, VALID_MS_MAX, Verb,
+};
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;
-pub use revision::{Again, Revised, Standing, Wait};
+pub use revision::{Again, Released, Revised, Standing, Wait};
 pub use ruling::{
     Because, Blocked, BoundaryVerdict, Decision, Escalate, Evidence, Hold, Obligation, OnExpiry,
     Passed, PermitRecord, Priority, Route, Ruling, Seen, Shadow, Suppress, Verdict,
@@ -37,8 +43,9 @@ pub use taxonomy::{
     ATTACK_VERSION, OWASP_NHI, Technique, is_technique_id, owasp_nhi_name, technique, technique_ids,
 };
 pub use time::{Millis, duration_text, parse_duration};
-pub use told::{CaseState, Change, Spread, Told};
+pub use told::{CASE_STATES, CaseState, Change, Spread, Told};
 pub use value::{Tri, Type, Value, Why};
 pub use window::{
     Baseline, Count, Glimpse, Look, Mark, Reading, Sighting, Spans, WindowId, WindowValue,
 };
+pub use worked::{Act, Closed, Excepted, Worked};

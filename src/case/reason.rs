@@ -36,6 +36,7 @@ coded! {
     BoundaryRefused "boundary_refused" "The boundary refused what the playbook wanted; its fallback was taken.",
     LateSuppression "late_suppression" "What was learned later would suppress it; people have it already, and they decide.",
     HoldOver "hold_over" "It was held as long as it may be, and a fact is still unknown: people look at it.",
+    Released "released" "A person ended its hold by a signed order, and a fact is still unknown: people look at it.",
     SpreadTooFar "spread_too_far" "It would be suppressed, but the case has spread further than the playbook's `break_out` allows: people look at it.",
     TestFixture "test_fixture" "A registered test value that is proved not to work.",
     RevokedVerified "revoked_verified" "The credential is revoked, and a lookup proved it.",

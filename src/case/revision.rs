@@ -15,6 +15,8 @@ pub enum Again {
     Repaired,
     /// It was held as long as it may be.
     HoldOver,
+    /// A person ended its hold by a signed order.
+    Released,
     /// It was suppressed as long as it may be.
     SuppressionOver,
 }
@@ -25,6 +27,7 @@ impl Again {
             Self::LateFact => "late_fact",
             Self::Repaired => "repaired",
             Self::HoldOver => "hold_over",
+            Self::Released => "released",
             Self::SuppressionOver => "suppression_over",
         }
     }
@@ -35,6 +38,7 @@ impl Again {
             Self::LateFact => "a lookup answered after the first ruling",
             Self::Repaired => "a fact that was unknown was repaired",
             Self::HoldOver => "it was held as long as it may be",
+            Self::Released => "a person released it from its hold",
             Self::SuppressionOver => "it was suppressed as long as it may be",
         }
     }
@@ -49,6 +53,17 @@ pub struct Standing {
     /// Of a hold its end, else when it is to be acknowledged.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub due: Option<Millis>,
+    /// Of a hold that a person has ended: it is ruled again at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub released: Option<Released>,
+}
+
+/// The order that ended a hold, and its record on the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Released {
+    pub order: String,
+    pub seq: u64,
 }
 
 /// An enricher whose answer may still change a ruling.
@@ -80,6 +95,6 @@ impl Standing {
             Ruling::Hold(hold) => (true, &hold.queue, hold.priority, Some(hold.until)),
             _ => return None,
         };
-        Some(Self { is_held, queue: queue.to_string(), priority, due })
+        Some(Self { is_held, queue: queue.to_string(), priority, due, released: None })
     }
 }

@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::reason::coded;
-use super::{Id, Millis, Priority, Ruling};
+use super::{Id, Millis, Priority, Ruling, Worked};
 
-/// How a case stands with people. In the order in which it can only rise.
+/// Where rulings have brought a case. In the order in which it can only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CaseState {
@@ -13,6 +13,19 @@ pub enum CaseState {
     New,
     Escalated,
 }
+
+/// As [`Told::state`] says them.
+pub const CASE_STATES: [&str; 9] = [
+    "held",
+    "new",
+    "escalated",
+    "acknowledged",
+    "excepted",
+    "risk_closed",
+    "finding_closed",
+    "closed",
+    "reopened",
+];
 
 coded! {
     /// Why people are told of a case, or told again. A repeat that changes none of this is only
@@ -32,6 +45,13 @@ coded! {
     BreakOut "break_out" "it spread further than the playbook's `break_out` allows",
     Overdue "overdue" "nobody acknowledged it in time",
     SuppressionOver "suppression_over" "it was suppressed, and the time of that is over",
+    Acknowledged "acknowledged" "a person acknowledged it",
+    Assigned "assigned" "a person gave it to somebody",
+    Closed "closed" "a person closed it, or one part of it",
+    Reopened "reopened" "it was closed, and is open again",
+    Excepted "excepted" "its risk is accepted for a time",
+    Returned "returned" "the time for which its risk was accepted is over",
+    Review "review" "its risk was accepted in an emergency, by one person alone: somebody else looks at that",
 }
 
 /// Different values of one kind: the first of them by name, and how many there are.
@@ -101,12 +121,20 @@ pub struct Told<'a> {
     /// Other cases of the same NHI or of the same value, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub related: Vec<Id>,
+    /// What people have done to it, as this record leaves it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worked: Option<Box<Worked>>,
 }
 
 impl Told<'_> {
     /// What its queue is partitioned by: all that is told of a case stands in one order.
     pub fn key(&self) -> &str {
         self.nhi.as_deref().unwrap_or(&self.case_id)
+    }
+
+    /// What people call its state.
+    pub fn state(&self) -> &'static str {
+        self.worked.as_ref().map_or(self.state.code(), |worked| worked.state(self.state))
     }
 }
 

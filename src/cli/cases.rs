@@ -10,7 +10,7 @@ use super::screen::{case_text, plain};
 use super::{Config, connect, say};
 use crate::app::{Failure, system_clock};
 use crate::audit::CASES_PREFIX;
-use crate::case::{Change, Priority};
+use crate::case::{CASE_STATES, Change, Priority};
 use crate::ingest::LogReader;
 use crate::pipeline::Drain;
 
@@ -29,8 +29,7 @@ pub(super) struct List {
     /// Of this queue alone
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
-    /// `held`, `new` or `escalated`
-    #[arg(long, value_name = "STATE", value_parser = ["held", "new", "escalated"])]
+    #[arg(long, value_name = "STATE", value_parser = CASE_STATES)]
     state: Option<String>,
     /// At least as urgent
     #[arg(long, value_name = "PRIORITY", value_parser = ["low", "medium", "high", "critical"])]
@@ -68,12 +67,17 @@ struct Head {
 }
 
 impl Case {
-    /// The newest of everything: what a notice does not say is as it was.
+    /// The newest of everything: what a notice does not say is as it was. An order is of its notice
+    /// alone.
     fn now(&self) -> Value {
         let mut now = serde_json::Map::new();
         for told in self.told.values() {
             let Value::Object(fields) = told else { continue };
             let is_whole = fields.contains_key("alert");
+            now.remove("order");
+            if is_whole {
+                now.clear();
+            }
             for (name, value) in fields {
                 let stays = !is_whole && matches!(name.as_str(), "summary" | "record");
                 if !stays || !now.contains_key(name) {
@@ -151,9 +155,9 @@ impl Show {
 fn line(head: &Head, case: &Value) -> String {
     let text = |name: &str| case.get(name).map(plain).unwrap_or_default();
     format!(
-        "{:<9} {:<9} {:<20} {:>6}x {:<20} {:<16} {}",
+        "{:<9} {:<14} {:<20} {:>6}x {:<20} {:<16} {}",
         head.priority.name(),
-        shown(&head.state, 9),
+        shown(&head.state, 14),
         shown(&head.queue, 20),
         text("count"),
         head.last_seen.get(..19).unwrap_or(&head.last_seen),
@@ -168,8 +172,10 @@ fn told_line(told: &Value) -> String {
     let changed = told.get("changed").and_then(Value::as_array);
     let changed = changed.into_iter().flatten().filter_map(|word| Change::deserialize(word).ok());
     let changed: Vec<&str> = changed.map(Change::about).collect();
+    let by = told.get("order").and_then(|order| order.get("by")).map(plain);
+    let by = by.map_or_else(String::new, |by| format!(" ({})", shown(&by, 40)));
     format!(
-        "  {:>3}  {:<24} {:<9} {:<9} {:<20} {}",
+        "  {:>3}  {:<24} {:<9} {:<14} {:<20} {}{by}",
         text("case_revision"),
         text("last_seen"),
         text("priority"),

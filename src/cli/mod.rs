@@ -16,9 +16,11 @@ mod init;
 mod lines;
 mod lookup;
 mod map;
+mod order;
 mod policy;
 mod schema;
 mod screen;
+mod signatures;
 mod sinks;
 mod suppressions;
 mod test;
@@ -89,6 +91,9 @@ enum Verb {
     Cases(cases::CasesVerb),
     /// What is silenced: by which rule, on what evidence, how often and until when
     Suppressions(suppressions::Suppressions),
+    /// Order something about a case, signed with your SSH key
+    #[command(subcommand)]
+    Order(order::OrderVerb),
     /// Prove the chains of a cluster or of an exported file
     Verify(verify::Verify),
     /// Read a secret on standard input and print its fingerprint
@@ -172,6 +177,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(schema) => schema.run(),
         Verb::Boundary(verb) => verb.run(),
         Verb::Policy(verb) => verb.run(),
+        Verb::Order(verb) => verb.run(),
         Verb::Sinks(verb) => verb.run(),
         Verb::Check(check) => check.run(),
         Verb::Test(test) => test.run(),

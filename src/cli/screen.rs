@@ -52,6 +52,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     if let Ok(why) = Again::deserialize(&case["revised"]["why"]) {
         page.pair("ruled again", &format!("{} time(s): {}", case["revision"], why.about()));
     }
+    page.worked(&case["worked"]);
     page.label("technique", &case["alert"]["attack_technique"], technique_name);
     page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
@@ -144,6 +145,44 @@ impl Page {
         if case["case_revision"].as_u64() > Some(1) {
             let told = format!("told {} times, now because", case["case_revision"]);
             self.pair("news", &format!("{told} {}", changed.join("; ")));
+        }
+    }
+
+    /// What people have done to it.
+    fn worked(&mut self, worked: &Value) {
+        let act = |act: &Value| {
+            format!(
+                "by {}, {} (order {})",
+                plain(&act["by"]),
+                plain(&act["at"]),
+                plain(&act["order"])
+            )
+        };
+        if worked["acked"].is_object() {
+            self.pair("acknowledged", &act(&worked["acked"]));
+        }
+        self.pair_if("assigned to", &worked["assignee"]);
+        let parts = [("risk closed", "risk_closed"), ("finding closed", "finding_closed")];
+        for (name, part) in parts.into_iter().filter(|(_, part)| worked[*part].is_object()) {
+            let closed = &worked[part];
+            let of = closed["of"].as_str().map_or_else(String::new, |of| format!(" of case {of}"));
+            let (verdict, reason) = (plain(&closed["verdict"]), plain(&closed["reason"]));
+            self.pair(name, &format!("{verdict}{of} ({reason}), {}", act(&closed["act"])));
+        }
+        let excepted = &worked["excepted"];
+        if excepted.is_object() {
+            let approvers = excepted["approvers"].as_array().into_iter().flatten().map(plain);
+            let approvers: Vec<String> = approvers.collect();
+            let approved = match approvers.is_empty() {
+                true => "an emergency, approved by nobody".to_owned(),
+                false => format!("approved by {}", approvers.join(", ")),
+            };
+            let until = plain(&excepted["ends_at"]);
+            let asked = act(&excepted["act"]);
+            self.pair("risk accepted", &format!("until {until}, {asked}; {approved}"));
+        }
+        if let Some(count) = worked["reopened"].as_u64() {
+            self.pair("reopened", &format!("{count} time(s)"));
         }
     }
 

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::signatures::unproved;
 use super::{Config, connect, read_input, say};
 use crate::app::{Cluster, Failure, system_clock};
 use crate::audit::{Record, Report, Verifier};
 use crate::correlate::State;
 use crate::ingest::LogReader;
-use crate::pipeline::Drain;
+use crate::pipeline::{AllowedSigners, Drain};
 
 #[derive(Args)]
 pub(super) struct Verify {
@@ -20,6 +21,9 @@ pub(super) struct Verify {
     /// Also write what was read to this file: partition, offset and value, separated by tabs
     #[arg(long, value_name = "FILE", requires = "config")]
     export: Option<PathBuf>,
+    /// Whose signatures under orders count; without it only that each is by the key it names
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
     /// One JSON object for each chain
     #[arg(long)]
     json: bool,
@@ -45,8 +49,18 @@ impl Verify {
         if let Some(file) = &self.export {
             write_export(file, &chains)?;
         }
-        let reports: Vec<(i32, Report)> =
-            chains.iter().map(|(partition, records)| (*partition, prove(records))).collect();
+        let allowed = self.allowed_signers.as_deref().map(AllowedSigners::load);
+        let allowed = allowed.transpose().map_err(Failure::Configuration)?;
+        let proved = |(partition, records): (&i32, &Vec<(i64, Vec<u8>)>)| {
+            let mut report = prove(records);
+            let unproved = unproved(records, allowed.as_ref());
+            if !unproved.is_empty() {
+                report.findings.extend(unproved);
+                report.findings.sort_by_key(|finding| finding.offset);
+            }
+            (*partition, report)
+        };
+        let reports: Vec<(i32, Report)> = chains.iter().map(proved).collect();
         let is_sound = show(&reports, self.json);
         Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

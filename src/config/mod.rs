@@ -54,7 +54,7 @@ pub use service::{
     BatchConfig, FingerprintConfig, LogConfig, Paths, Property, ServiceConfig, Start, TopicsConfig,
     WorkersConfig,
 };
-pub use signing::SigningConfig;
+pub use signing::{OrdersConfig, SigningConfig};
 pub use sink::SinkConfig;
 pub use sns::SnsTopic;
 pub use systems::{

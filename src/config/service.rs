@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::secret::{SecretFrom, secret_from};
-use super::signing::{SigningConfig, signing};
+use super::signing::{OrdersConfig, SigningConfig, orders, signing};
 use super::systems::{SystemConfig, systems};
 use super::traces::{TracesConfig, traces};
 use super::webhooks::{WebhooksConfig, webhooks};
@@ -33,6 +33,8 @@ pub struct ServiceConfig {
     pub paths: Paths,
     /// Who may sign the policy, and how many must; without it signatures are not looked at.
     pub signing: Option<SigningConfig>,
+    /// Without it every order is refused: no signature counts.
+    pub orders: Option<OrdersConfig>,
     pub start: Start,
     /// Files of `playbooks/sinks` that are used.
     pub sinks: Vec<(String, At)>,
@@ -151,6 +153,7 @@ impl ServiceConfig {
         let keys = keys.and_then(|node| fingerprint(node, problems));
         let paths = paths(fields.get("paths"), problems);
         let signing = fields.get("policy").and_then(|node| signing(node, problems));
+        let orders = fields.get("orders").and_then(|node| orders(node, problems));
         let start = fields.get("start").and_then(|node| start(node, problems));
         let sinks = fields.texts("sinks", problems);
         let sinks = sinks.into_iter().map(|(name, at)| (name.to_owned(), at.clone())).collect();
@@ -173,6 +176,7 @@ impl ServiceConfig {
             previous,
             paths,
             signing,
+            orders,
             start: start.unwrap_or(Start::Earliest),
             sinks,
             findings,

@@ -13,6 +13,14 @@ pub struct SigningConfig {
     pub at: At,
 }
 
+/// Whose signatures under orders count. The path is from the directory of `tipstaff.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrdersConfig {
+    /// As `ssh-keygen` and git read it.
+    pub allowed_signers: String,
+    pub at: At,
+}
+
 const SIGNATURES: &str = "signatures";
 
 pub(super) fn signing(node: &Node, problems: &mut Problems) -> Option<SigningConfig> {
@@ -24,4 +32,12 @@ pub(super) fn signing(node: &Node, problems: &mut Problems) -> Option<SigningCon
     let at = fields.at.clone();
     fields.finish(problems);
     Some(SigningConfig { allowed_signers: allowed_signers?, signatures, required: required?, at })
+}
+
+pub(super) fn orders(node: &Node, problems: &mut Problems) -> Option<OrdersConfig> {
+    let mut fields = Fields::of(node, "`orders`", problems)?;
+    let allowed_signers = fields.require_text("allowed_signers", problems).map(str::to_owned);
+    let at = fields.at.clone();
+    fields.finish(problems);
+    Some(OrdersConfig { allowed_signers: allowed_signers?, at })
 }

@@ -2,11 +2,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::had::Had;
 use super::waiting::Waits;
 use crate::audit::Record;
 use crate::case::{
-    Alert, Breadth, BreakOut, CaseState, Change, Count, Counters, Decision, Field, Grouping, Id,
-    Millis, Priority, Ruling, SEVERITIES, Spread, Told, id_of,
+    Alert, Breadth, BreakOut, Count, Counters, Field, Grouping, Id, Millis, Spread, Worked, id_of,
 };
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
@@ -16,8 +16,6 @@ const CASES_MAX: usize = 32_768;
 const DETAILED_MAX: usize = 2048;
 /// Cases named as related.
 const RELATED_MAX: usize = 8;
-/// Rules and validities of a case that people were told of. LIMIT: another one is not told.
-pub(super) const WORDS_MAX: usize = 8;
 
 /// One problem: an NHI, a credential, and the time without a pause in which alerts about it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +26,9 @@ pub struct Case {
     pub keys: Vec<Id>,
     pub nhi: Option<Box<str>>,
     pub fingerprint: Option<Box<str>>,
+    /// The first id that an alert named.
+    #[serde(default)]
+    pub credential: Option<Box<str>>,
     pub seen: i64,
     pub first_seen: Millis,
     pub last_seen: Millis,
@@ -38,29 +39,9 @@ pub struct Case {
     pub sources: Spread,
     /// None where everything was suppressed so far.
     pub had: Option<Had>,
-}
-
-/// What people have of a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Had {
-    pub revision: u32,
-    /// The alert they were told of last.
-    pub alert_id: Id,
-    pub state: CaseState,
-    pub queue: Box<str>,
-    pub priority: Priority,
-    /// Every `<playbook>/<rule>` that they were told of. LIMIT: [`WORDS_MAX`].
-    pub rules: Vec<Box<str>>,
-    /// `<action> <target>`
-    pub action: Option<Box<str>>,
-    /// Place in [`SEVERITIES`].
-    pub severity: Option<usize>,
-    /// Every validity of the credential that they were told of.
-    pub validities: Vec<Box<str>>,
-    pub sources: u32,
-    pub ack_by: Option<Millis>,
-    pub is_overdue: bool,
+    /// None where no person has done anything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worked: Option<Box<Worked>>,
 }
 
 /// All cases of a chain that an alert, a person or a deadline may still concern.
@@ -72,6 +53,8 @@ pub struct Cases {
     /// By NHI and by fingerprint, oldest first.
     by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
     due: BTreeSet<(Millis, Id)>,
+    /// Ends of exceptions.
+    ends: BTreeSet<(Millis, Id)>,
 }
 
 impl Case {
@@ -106,11 +89,25 @@ impl Case {
         Some((had.ack_by?, self.id.clone()))
     }
 
+    /// When what people have accepted of it ends.
+    pub fn exception_ends(&self) -> Option<Millis> {
+        Some(self.worked.as_ref()?.excepted.as_ref()?.ends_at)
+    }
+
+    /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
+    pub fn subject(&self) -> Option<&str> {
+        let alone = || self.had.as_ref().map(|had| had.alert_id.as_str());
+        self.nhi.as_deref().or_else(alone)
+    }
+
     /// With one alert more.
     pub(super) fn add(&mut self, alert: &Alert<'_>) {
         self.detectors.add(alert.text(Field::Detector));
         self.repositories.add(alert.text(Field::Repository));
         self.sources.add(alert.text(Field::SourceIp));
+        if self.credential.is_none() {
+            self.credential = alert.text(Field::CredentialId).map(Into::into);
+        }
     }
 
     fn new(counters: &Counters, alert: Option<&Alert<'_>>) -> Self {
@@ -120,6 +117,7 @@ impl Case {
             keys: Vec::new(),
             nhi: text(Field::NhiId),
             fingerprint: text(Field::CredentialFingerprint),
+            credential: None,
             seen: 0,
             first_seen: counters.first_seen,
             last_seen: counters.first_seen,
@@ -128,81 +126,9 @@ impl Case {
             repositories: Spread::default(),
             sources: Spread::default(),
             had: None,
+            worked: None,
         }
     }
-}
-
-impl Had {
-    fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Option<Self> {
-        let is_same_deadline = before.as_ref().is_some_and(|had| had.ack_by == told.ack_by);
-        let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);
-        let mut had = match (&record.ruling, before) {
-            (Some(decision), before) => Self::ruled(record, decision, before)?,
-            (None, Some(before)) => before,
-            (None, None) => Self::unruled(record)?,
-        };
-        (had.revision, had.state, had.priority) = (told.revision, told.state, told.priority);
-        (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
-        had.ack_by = told.ack_by;
-        let is_told_so = told.changed.contains(&Change::Overdue);
-        had.is_overdue = is_told_so || (was_overdue && is_same_deadline);
-        Some(had)
-    }
-
-    /// Of a case that was suppressed, and that no ruling gave to people.
-    fn unruled(record: &Record<'_>) -> Option<Self> {
-        Some(Self {
-            revision: 0,
-            alert_id: record.alert_id.clone()?,
-            state: CaseState::Held,
-            queue: "".into(),
-            priority: Priority::Low,
-            rules: Vec::new(),
-            action: None,
-            severity: None,
-            validities: Vec::new(),
-            sources: 0,
-            ack_by: None,
-            is_overdue: false,
-        })
-    }
-
-    fn ruled(record: &Record<'_>, decision: &Decision<'_>, before: Option<Had>) -> Option<Self> {
-        let alert = record.alert.as_deref();
-        let text = |field| alert.and_then(|alert| alert.text(field));
-        let before = before.as_ref();
-        let mut rules = before.map(|had| had.rules.clone()).unwrap_or_default();
-        add(&mut rules, &rule_of(decision));
-        let mut validities = before.map(|had| had.validities.clone()).unwrap_or_default();
-        text(Field::CredentialValidity).into_iter().for_each(|word| add(&mut validities, word));
-        let severity = severity(text(Field::Severity));
-        let action = action_of(decision).or_else(|| before.and_then(|had| had.action.clone()));
-        let severity = severity.max(before.and_then(|had| had.severity));
-        Some(Self { rules, action, severity, validities, ..Self::unruled(record)? })
-    }
-}
-
-fn add(words: &mut Vec<Box<str>>, word: &str) {
-    if words.len() < WORDS_MAX && !words.iter().any(|known| **known == *word) {
-        words.push(word.into());
-    }
-}
-
-pub(super) fn rule_of(decision: &Decision<'_>) -> Box<str> {
-    format!("{}/{}", decision.playbook, decision.rule).into()
-}
-
-pub(super) fn action_of(decision: &Decision<'_>) -> Option<Box<str>> {
-    match &decision.fate {
-        Ruling::Escalate(escalate) => {
-            Some(format!("{} {}", escalate.action, escalate.target).into())
-        }
-        _ => None,
-    }
-}
-
-pub(super) fn severity(name: Option<&str>) -> Option<usize> {
-    SEVERITIES.iter().position(|known| Some(*known) == name)
 }
 
 impl Cases {
@@ -248,6 +174,17 @@ impl Cases {
         due.filter_map(|(_, id)| self.by_id.get(id))
     }
 
+    /// Cases whose exception is over at this time.
+    pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Case> {
+        let ended = self.ends.iter().take_while(move |(end, _)| *end <= at);
+        ended.filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// How many risks are accepted.
+    pub fn excepted(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Others of the same NHI or the same value, newest first.
     pub(super) fn related(&self, case_id: &str, alert: &Alert<'_>) -> Vec<Id> {
         let names = [Field::CredentialFingerprint, Field::NhiId];
@@ -274,6 +211,7 @@ impl Cases {
             ids.insert((case.first_seen, case.id.clone()));
         }
         self.due.extend(case.due());
+        self.ends.extend(case.exception_ends().map(|end| (end, case.id.clone())));
         self.by_id.insert(case.id.clone(), case);
     }
 
@@ -281,6 +219,9 @@ impl Cases {
         let case = self.by_id.remove(case_id)?;
         if let Some(due) = case.due() {
             self.due.remove(&due);
+        }
+        if let Some(end) = case.exception_ends() {
+            self.ends.remove(&(end, case.id.clone()));
         }
         for key in &case.keys {
             if self.by_key.get(key) == Some(&case.id) {
@@ -333,12 +274,16 @@ impl Cases {
     pub(super) fn tell(&mut self, record: &Record<'_>) {
         let Some(told) = &record.told else { return };
         let Some(mut case) = self.take(&told.case_id) else { return };
-        case.had = Had::of(record, told, case.had.take());
+        case.had = Some(Had::of(record, told, case.had.take()));
+        if case.nhi.is_none() {
+            case.nhi = told.nhi.as_deref().map(Into::into);
+        }
+        case.worked.clone_from(&told.worked);
         self.put(case);
     }
 
-    /// Drops what no limit leaves room for; of what waits to be ruled again nothing. How many
-    /// cases, and of how many the names.
+    /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for
+    /// the end of an exception. How many cases, and of how many the names.
     pub(super) fn prune(&mut self, at: Millis, waits: &Waits) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
         let dropped = if over > 0 { self.least(over, at, waits) } else { Vec::new() };
@@ -373,7 +318,7 @@ impl Cases {
             (is_open, case.had.is_some(), !is_many)
         };
         let mut cases = self.by(|case| case.last_seen);
-        cases.retain(|case| !waiting.contains(&case.id));
+        cases.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
         cases.sort_by_key(order);
         cases.into_iter().take(count).map(|case| case.id.clone()).collect()
     }
@@ -400,6 +345,7 @@ pub(super) fn opened_by(alert_id: &str) -> Id {
 mod tests {
     use super::*;
     use crate::audit::Kind;
+    use crate::case::{CaseState, Decision, Priority, Ruling, Told};
 
     fn counters(n: usize, window_ms: i64) -> Counters {
         Counters {
@@ -435,6 +381,7 @@ mod tests {
             repositories: Spread::default(),
             sources: Spread::default(),
             related: vec![],
+            worked: None,
         };
         let route = crate::case::Route { queue: "q".into(), priority: Priority::Low, ack_by: None };
         let fate = Ruling::Route(route);

@@ -7,13 +7,17 @@
 
 mod budgets;
 mod cases;
+mod had;
+mod orders;
 mod silences;
 mod telling;
 mod state;
 mod waiting;
 mod windows;
 
-pub use cases::{Case, Cases, Had};
+pub use cases::{Case, Cases};
+pub use had::Had;
+pub use orders::Orders;
 pub use silences::{Silence, Silences};
 pub use state::State;
 pub use telling::News;

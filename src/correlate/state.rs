@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, breadth, opened_by};
+use super::orders::{Orders, accepted};
 use super::silences::{Silence, Silences};
 use super::waiting::{Waiting, Waits};
 use super::windows::{self, Windows};
@@ -26,6 +27,7 @@ pub struct State {
     cases: Cases,
     budgets: Budgets,
     waits: Waits,
+    orders: Orders,
     silences: Silences,
     windows: Windows,
     policy: Option<(String, i64)>,
@@ -53,6 +55,8 @@ struct WrittenRest<'s> {
     recent: Vec<&'s str>,
     budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<&'s Waiting>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    orders: &'s BTreeMap<String, Millis>,
     silences: Vec<&'s Silence>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
@@ -75,6 +79,8 @@ struct ReadRest {
     recent: Vec<Id>,
     budgets: BTreeMap<Box<str>, (i64, i64)>,
     waiting: Vec<Waiting>,
+    #[serde(default)]
+    orders: BTreeMap<String, Millis>,
     silences: Vec<Silence>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
@@ -136,6 +142,11 @@ impl State {
         &self.waits
     }
 
+    /// What people have ordered.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
     /// What is suppressed until its time is over.
     pub fn silences(&self) -> &Silences {
         &self.silences
@@ -176,6 +187,7 @@ impl State {
         self.waits.prune(at);
         let (cases, names) = self.cases.prune(at, &self.waits);
         self.budgets.prune(at);
+        self.orders.prune(at);
         Dropped { cases, names, keys: self.windows.prune() }
     }
 
@@ -214,6 +226,12 @@ impl Folded for State {
                 self.windows.add(&record.windows);
             }
             Kind::Revision => self.waits.apply(record, hash),
+            Kind::Order => {
+                if let Some(statement) = accepted(record) {
+                    self.waits.release(&statement, record.seq);
+                    self.orders.take(&statement);
+                }
+            }
             Kind::Policy | Kind::Genesis => {
                 if let Some(policy) = &record.policy {
                     self.policy = Some((policy.hash.to_string(), policy.generation));
@@ -224,12 +242,11 @@ impl Folded for State {
                 self.records_since_snapshot = 0;
             }
             Kind::Timer => self.waits.end(record),
-            // These change nothing that triage remembers. `Order`: not written yet.
+            // These change nothing that triage remembers.
             Kind::Duplicate
             | Kind::Gap
             | Kind::Recovery
             | Kind::Void
-            | Kind::Order
             | Kind::Seal
             | Kind::Key
             | Kind::Heartbeat
@@ -250,6 +267,7 @@ impl Folded for State {
             recent: self.recent.iter().map(|id| &**id).collect(),
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
+            orders: self.orders.written(),
             silences: self.silences.written(),
             windows: self.windows.written(),
             policy: &self.policy,
@@ -282,6 +300,7 @@ impl Folded for State {
             cases: Cases::of(cases),
             budgets: Budgets::of(rest.budgets),
             waits: Waits::of(rest.waiting),
+            orders: Orders::of(rest.orders),
             silences: Silences::of(rest.silences),
             windows: Windows::restore(rest.windows),
             policy: rest.policy,

@@ -1,8 +1,9 @@
-use super::cases::{Case, Cases, Had, WORDS_MAX, action_of, rule_of, severity};
+use super::cases::{Case, Cases};
+use super::had::{Had, WORDS_MAX, action_of, rule_of, severity};
 use super::silences::Silence;
 use crate::case::{
     Alert, BreakOut, CaseState, Change, Counters, Decision, Field, Id, Millis, Priority, Revised,
-    Spread, Told,
+    Spread, Statement, Told, Worked,
 };
 
 /// One ruling, as its case sees it.
@@ -31,11 +32,13 @@ impl Cases {
         let (queue, priority) = (news.decision.fate.queue()?, news.decision.fate.priority()?);
         let case = self.get(&news.counters.case_id);
         let had = case.and_then(|case| case.had.as_ref());
-        let changed = match (case, had) {
+        let mut changed = match (case, had) {
             (Some(case), Some(had)) => changes(case, had, news, (state, priority)),
             _ if news.was_suppressed() => vec![Change::Opened, Change::SuppressionOver],
             _ => vec![Change::Opened],
         };
+        let reopens = case.is_some_and(|case| case.reopens(news, &changed));
+        changed.extend(reopens.then_some(Change::Reopened));
         if changed.is_empty() {
             return None;
         }
@@ -69,6 +72,7 @@ impl Cases {
             repositories,
             sources,
             related: self.related(&news.counters.case_id, news.alert),
+            worked: case.and_then(|case| worked_after(case, &changed)),
             changed,
         })
     }
@@ -78,11 +82,23 @@ impl Cases {
 fn ack_by(had: Option<&Had>, decision: &Decision<'_>, changed: &[Change]) -> Option<Millis> {
     let own = decision.fate.ack_by();
     let Some(had) = had else { return own };
-    let renewed = [Change::State, Change::Priority, Change::Severity, Change::BreakOut];
-    match changed.iter().any(|change| renewed.contains(change)) {
-        true => own.or(had.ack_by),
-        false => had.ack_by,
+    if asks_anew(changed) { own.or(had.ack_by) } else { had.ack_by }
+}
+
+fn asks_anew(changed: &[Change]) -> bool {
+    use Change::{BreakOut, Priority, Reopened, Severity, State};
+    changed.iter().any(|change| [State, Priority, Severity, BreakOut, Reopened].contains(change))
+}
+
+/// An acknowledgement is of what the case was then.
+fn worked_after(case: &Case, changed: &[Change]) -> Option<Box<Worked>> {
+    let mut worked = case.worked.clone()?;
+    if changed.contains(&Change::Reopened) {
+        worked.reopen();
+    } else if asks_anew(changed) {
+        worked.acked = None;
     }
+    Some(worked)
 }
 
 fn changes(
@@ -143,16 +159,22 @@ impl Cases {
     ) -> Told<'static> {
         let case = self.get(&silence.case_id);
         let had = case.and_then(|case| case.had.as_ref());
+        let is_closed = case.and_then(|case| case.worked.as_ref()).is_some_and(|w| w.is_closed());
+        let reopened = is_closed.then_some(Change::Reopened);
+        let changed: Vec<Change> = [Change::SuppressionOver].into_iter().chain(reopened).collect();
+        let worked = case.and_then(|case| worked_after(case, &changed));
+        let is_acked = worked.as_ref().is_some_and(|worked| worked.acked.is_some());
         let spread = |of: fn(&Case) -> &Spread| case.map(of).cloned().unwrap_or_default();
         Told {
             case_id: silence.case_id.clone(),
             revision: had.map_or(0, |had| had.revision) + 1,
-            changed: vec![Change::SuppressionOver],
+            worked,
+            changed,
             state: had.map_or(CaseState::New, |had| had.state.max(CaseState::New)),
             queue: had.map_or(queue, |had| &had.queue).to_owned().into(),
             left: None,
             priority: had.map_or(priority, |had| had.priority.max(priority)),
-            ack_by: had.map_or(ack_by, |had| had.ack_by.or(ack_by)),
+            ack_by: had.and_then(|had| had.ack_by).or(ack_by).filter(|_| !is_acked),
             nhi: silence.nhi.as_ref().map(|nhi| nhi.to_string().into()),
             count: silence.count,
             first_seen: silence.since,
@@ -166,17 +188,87 @@ impl Cases {
 }
 
 impl Case {
+    /// What is seen again after people closed all of it is a regression. While a part of it is
+    /// open, a repeat is of that part, and only something new is not.
+    fn reopens(&self, news: &News<'_>, changed: &[Change]) -> bool {
+        let Some(worked) = self.worked.as_ref().filter(|worked| worked.is_partly_closed()) else {
+            return false;
+        };
+        let is_new = |change: &Change| !matches!(change, Change::Facts | Change::Count);
+        (worked.is_closed() && news.revised.is_none()) || changed.iter().any(is_new)
+    }
+
     /// What people are told when its deadline has passed.
     pub fn told_overdue(&self) -> Option<Told<'static>> {
+        let told = self.told_again(Change::Overdue)?;
+        Some(Told { priority: told.priority.raised(), ..told })
+    }
+
+    /// What people are told of an order that was accepted. Nothing of a `release`: the revision
+    /// that follows from it tells of itself.
+    pub fn told_ordered(&self, statement: &Statement, at: Millis) -> Option<Told<'static>> {
+        self.told_worked(at, |worked| worked.take(statement, at))
+    }
+
+    /// What people are told when what they accepted for a time is over.
+    pub fn told_returned(&self, at: Millis) -> Option<Told<'static>> {
+        self.told_worked(at, |worked| {
+            worked.end_exception();
+            Some(Change::Returned)
+        })
+    }
+
+    /// A case of its own, for whoever looks at what one person alone accepted of this one.
+    pub fn told_review(
+        &self,
+        case_id: Id,
+        (queue, priority, ack_by): (&str, Priority, Option<Millis>),
+        at: Millis,
+    ) -> Told<'static> {
+        Told {
+            case_id,
+            revision: 1,
+            changed: vec![Change::Review],
+            state: CaseState::New,
+            queue: queue.to_owned().into(),
+            left: None,
+            priority,
+            ack_by,
+            nhi: self.subject().map(|nhi| nhi.to_owned().into()),
+            count: 1,
+            first_seen: at,
+            last_seen: at,
+            detectors: Spread::default(),
+            repositories: Spread::default(),
+            sources: Spread::default(),
+            related: vec![self.id.clone()],
+            worked: None,
+        }
+    }
+
+    fn told_worked(
+        &self,
+        at: Millis,
+        work: impl FnOnce(&mut Worked) -> Option<Change>,
+    ) -> Option<Told<'static>> {
+        let mut worked = self.worked.clone().unwrap_or_default();
+        let told = self.told_again(work(&mut worked)?)?;
+        let has_time = worked.acked.is_none();
+        let ack_ms = self.had.as_ref().and_then(|had| had.ack_ms).filter(|_| has_time);
+        Some(Told { ack_by: ack_ms.map(|ms| at.plus(ms)), worked: Some(worked), ..told })
+    }
+
+    /// What people have already, because of this.
+    fn told_again(&self, change: Change) -> Option<Told<'static>> {
         let had = self.had.as_ref()?;
         Some(Told {
             case_id: self.id.clone(),
             revision: had.revision + 1,
-            changed: vec![Change::Overdue],
+            changed: vec![change],
             state: had.state,
             queue: had.queue.to_string().into(),
             left: None,
-            priority: had.priority.raised(),
+            priority: had.priority,
             ack_by: had.ack_by,
             nhi: self.nhi.as_ref().map(|nhi| nhi.to_string().into()),
             count: self.seen,
@@ -186,6 +278,7 @@ impl Case {
             repositories: self.repositories.clone(),
             sources: self.sources.clone(),
             related: Vec::new(),
+            worked: self.worked.clone(),
         })
     }
 }

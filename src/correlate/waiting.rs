@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Cause, Hash, Record};
-use crate::case::{Counters, Id, Millis, Ruling, Standing, Why};
+use crate::case::{Counters, Id, Millis, Released, Ruling, Standing, Statement, Verb, Why};
 
 /// Routed alerts that wait for facts. LIMIT: the oldest are dropped; people have them.
 const ROUTED_MAX: usize = 2048;
@@ -125,6 +125,29 @@ impl Waits {
             facts,
         });
         self.shed();
+    }
+
+    /// What of a case is held is to be ruled again at once.
+    pub(super) fn release(&mut self, statement: &Statement, seq: u64) {
+        if statement.order != Verb::Release {
+            return;
+        }
+        let case_id = &statement.subject.case_id;
+        for waiting in self.by_number.values_mut() {
+            if waiting.standing.is_held && waiting.counters.case_id == *case_id {
+                let order = statement.id.clone();
+                waiting.standing.released = Some(Released { order, seq });
+            }
+        }
+    }
+
+    /// Whether anything of this case is held that nobody has released yet.
+    pub fn holds(&self, case_id: &str) -> bool {
+        self.iter().any(|waiting| {
+            waiting.standing.is_held
+                && waiting.standing.released.is_none()
+                && waiting.counters.case_id == case_id
+        })
     }
 
     /// Of an alert that cannot be ruled again.

@@ -358,7 +358,7 @@ impl<'p> Walked<'p> {
                 return format!("{FIRST}: an undecided rule stands before it, and so {so}");
             }
             Reason::LateSuppression => "people have it already, and so it is not suppressed",
-            Reason::HoldOver => self.held(),
+            Reason::HoldOver | Reason::Released => self.held(),
             Reason::SpreadTooFar => "it has spread too far, and the last rule's queue gets it",
             _ if self.is_hold_without_effect() => self.held(),
             _ if self.winner.is_some_and(|rule| rule.when.holds_by_unknown(&self.scope)) => {
@@ -374,6 +374,7 @@ impl<'p> Walked<'p> {
         match (&self.fate, self.reason) {
             (Ruling::Hold(_), _) => "it is held for people",
             (_, Reason::HoldOver) => "it goes to people, held as long as it may be",
+            (_, Reason::Released) => "it goes to people, released by one of them",
             _ => "people keep it as they have it",
         }
     }

@@ -43,6 +43,9 @@ pub(super) fn again<'p>(
         Ruling::Hold(_) if standing.is_held && revised.why == Again::HoldOver => {
             (with_people(standing, fallback, now), Reason::HoldOver)
         }
+        Ruling::Hold(_) if standing.is_held && revised.why == Again::Released => {
+            (with_people(standing, fallback, now), Reason::Released)
+        }
         Ruling::Hold(_) => (as_it_was(standing), decision.reason),
         Ruling::Route(route) => (Ruling::Route(routed(route, standing)), decision.reason),
         // The ruling failed inside the program: nothing changes for people.

@@ -25,6 +25,8 @@ pub struct Metrics {
     /// Rulings that wait for facts. Labels: partition of alerts, `held` or `routed`.
     pub waiting: IntGaugeVec,
     pub duplicates: IntCounter,
+    /// Messages of the orders topic. Label: `accepted`, or why it was refused (17 codes).
+    pub orders: IntCounterVec,
     /// Starts whose committed offset and chain disagreed. Label: what was found (3 values).
     pub torn: IntCounterVec,
     /// From the broker's time of the alert to its ruling.
@@ -88,6 +90,11 @@ impl Metrics {
             duplicates: counter(
                 "tipstaff_duplicate_alerts_total",
                 "Alerts that had a ruling already",
+            )?,
+            orders: counters(
+                "tipstaff_orders_total",
+                "Signed orders, accepted or refused",
+                &["verdict"],
             )?,
             torn: counters(
                 "tipstaff_torn_transactions_total",

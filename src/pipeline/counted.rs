@@ -13,6 +13,7 @@ pub(super) struct Counted {
     pub duplicates: u64,
     pub ages_seconds: Vec<f64>,
     pub revisions: Vec<(Again, Ruled)>,
+    pub orders: Vec<&'static str>,
 }
 
 /// Known, absent, and each cause for which a fact is unknown.
@@ -54,6 +55,9 @@ impl Counted {
         }
         for (why, ruled) in self.revisions.drain(..) {
             metrics.revisions.with_label_values(&[why.code(), ruled.ruling]).inc();
+        }
+        for verdict in self.orders.drain(..) {
+            metrics.orders.with_label_values(&[verdict]).inc();
         }
         metrics.duplicates.inc_by(std::mem::take(&mut self.duplicates));
         let ages = metrics.alert_age_seconds.local();

@@ -100,10 +100,22 @@ impl Lane {
         self.texts.insert(alert_id, bytes.into());
     }
 
-    /// Offset and metadata to commit for the alerts partition.
-    pub fn position(&self, topics: &Topics) -> Option<(i64, String)> {
-        let head = self.chain.head()?;
-        Some((*head.next_in.get(&topics.alerts)?, Metadata::of(head).to_string()))
+    /// Never before the record in front.
+    pub(super) fn time(&self, now: Millis) -> Millis {
+        self.chain.head().map_or(now, |head| head.at.max(now))
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Topics, offsets and the metadata to commit with each.
+    pub fn positions(&self) -> impl Iterator<Item = (&str, i64, String)> {
+        self.chain.head().into_iter().flat_map(|head| {
+            let metadata = Metadata::of(head).to_string();
+            let next_in = head.next_in.iter();
+            next_in.map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
+        })
     }
 
     /// Rules one message: exactly one record, and what follows from it, in the open transaction.
@@ -114,7 +126,7 @@ impl Lane {
         now: Millis,
         out: &mut Outbox<'_>,
     ) -> Fate {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let topic = Cow::Borrowed(terms.topics.alerts.as_str());
         let next_in = BTreeMap::from([(topic.clone(), case.offset + 1)]);
         let input = Input { topic, partition: self.partition, offset: case.offset };
@@ -168,10 +180,14 @@ impl Lane {
         if self.state.waits().get(&arrival.alert_id).is_some() {
             self.keep_text(arrival.alert_id.clone(), case.bytes);
         }
+        self.snapshot_if_due(terms, now, out);
+        Fate::Ruled(fate)
+    }
+
+    pub(super) fn snapshot_if_due(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
         if self.state.is_snapshot_due() {
             self.snapshot(terms, now, out);
         }
-        Fate::Ruled(fate)
     }
 
     /// What people are told because of a first ruling.
@@ -198,7 +214,7 @@ impl Lane {
         (why, changed): (Again, &[&str]),
         (now, out): (Millis, &mut Outbox<'_>),
     ) -> Option<Ruled> {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let arrival = case.arrival.as_ref()?;
         let revised = Revised {
             why,
@@ -255,7 +271,7 @@ impl Lane {
         what: &'static str,
         (now, out): (Millis, &mut Outbox<'_>),
     ) {
-        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let at = self.time(now);
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let timer = Timer { due: waiting.standing.due.unwrap_or(at), what: what.into() };
         let record = Record {
@@ -275,7 +291,7 @@ impl Lane {
         what: &'static str,
         (now, out): (Millis, &mut Outbox<'_>),
     ) {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let to = terms.policy().fallback(&silence.playbook);
         let ack_by = to.ack_within_ms.map(|within| now.plus(within));
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
@@ -293,13 +309,14 @@ impl Lane {
     /// Tells people, on record and once each, of cases that nobody acknowledged in time. True:
     /// there is something to commit.
     pub fn tell_overdue(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) -> bool {
-        let now = self.chain.head().map_or(now, |head| head.at.max(now));
+        let now = self.time(now);
         let overdue = self.state.cases().overdue(now).take(OVERDUE_AT_MOST);
         let told: Vec<Told<'_>> = overdue.filter_map(Episode::told_overdue).collect();
         let is_any = !told.is_empty();
         for told in told {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-            let timer = Timer { due: told.ack_by.unwrap_or(now), what: "ack_due".into() };
+            let due = told.ack_by.unwrap_or(now);
+            let timer = Timer { due, what: "ack_due".into() };
             let record = Record {
                 timer: Some(timer),
                 told: Some(told),
@@ -332,7 +349,7 @@ impl Lane {
     }
 
     fn snapshot(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) {
-        let at = self.chain.head().map_or(now, |head| head.at.max(now));
+        let at = self.time(now);
         let before = self.state.sizes();
         let parts = self.state.snapshot(at);
         self.tally.dropped(before, self.state.sizes());
@@ -377,7 +394,7 @@ impl Terms {
     }
 
     /// INVARIANT (INV-7): a ruling names the policy that its chain is under.
-    fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
+    pub(super) fn policy_ref(&self, state: &State) -> PolicyRef<'_> {
         let hash = &self.policy().hash;
         debug_assert!(
             state.policy().is_none_or(|(active, _)| active == hash),

@@ -9,6 +9,8 @@ pub struct Topics {
     pub policies: String,
     /// Cases that a sink could not deliver as they are.
     pub parked: String,
+    /// What people sign about cases; the partition of its case is its partition.
+    pub orders: String,
     /// One count for all of them: an alert's partition is its decision's partition.
     pub partitions: i32,
 }
@@ -21,6 +23,7 @@ impl Topics {
             decisions: named("decisions"),
             policies: named("policies"),
             parked: named("parked"),
+            orders: named("orders"),
             prefix: prefix.to_owned(),
             partitions,
         }

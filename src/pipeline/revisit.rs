@@ -76,6 +76,7 @@ impl Triage {
         for partition in partitions {
             wrote |= self.end_silences(partition, now, log, out);
             let Some(open) = self.lanes.get_mut(&partition) else { continue };
+            wrote |= open.lane.end_exceptions(&self.terms, (now, &mut *out));
             wrote |= open.lane.tell_overdue(&self.terms, now, out);
             let sweep = self.visits.sweeps.entry(partition).or_default();
             if has_changed {
@@ -167,7 +168,8 @@ impl Triage {
 }
 
 fn is_over(waiting: &Waiting, now: Millis) -> bool {
-    waiting.standing.is_held && waiting.standing.due.is_some_and(|due| due <= now)
+    let standing = &waiting.standing;
+    standing.is_held && (standing.released.is_some() || standing.due.is_some_and(|due| due <= now))
 }
 
 /// What of a lane to look at: holds that are over, and what may have its facts now, in turns.
@@ -211,7 +213,9 @@ fn cause<'w>(
         waiting.facts.iter().partition(|(enricher, _)| is_answered(enricher));
     let changed: Vec<&str> = answered.iter().map(|(enricher, _)| enricher.as_str()).collect();
     if is_over {
-        return Some((Again::HoldOver, changed));
+        let is_released = waiting.standing.released.is_some();
+        let why = if is_released { Again::Released } else { Again::HoldOver };
+        return Some((why, changed));
     }
     let is_time = open.is_empty() || now.since(waiting.ruled_at) >= TOGETHER_MS;
     if changed.is_empty() || !is_time {

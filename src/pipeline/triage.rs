@@ -3,26 +3,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::counted::Counted;
 use super::current::{Active, Current};
 use super::lane::{Case, Fate, Lane, Terms, follow_again};
 use super::outbox::Outbox;
-use super::revisit::{Visits, read_waiting};
+use super::people::People;
+use super::revisit::Visits;
 use super::stage::{Batch, Hint, Stage, Start};
-use crate::audit::{
-    Chain, Committed, Gap, Genesis, Kind, Link, Metadata, Picked, PolicyRef, Record, Recovery,
-    Resume, chain_name, resume,
-};
+use crate::audit::{Genesis, Kind, Link, PolicyRef, Record};
 use crate::case::{Arrival, Body, Millis};
 use crate::correlate::State;
 use crate::enrich::Enrichers;
-use crate::ingest::{Doubt, LogReader};
+use crate::ingest::{Doubt, LogReader, Message};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
-
-/// Records read back at first; four times as many while that is not enough.
-const TAIL_FIRST: i64 = 10_000;
 
 /// Tells the time; injected so that a ruling can be repeated.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -44,12 +39,13 @@ pub struct Triage {
     has_news: bool,
     pub(super) enrichers: Arc<Enrichers>,
     pub(super) lookup: Duration,
-    expected: Expected,
+    pub(super) expected: Expected,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     traces: Traces,
     pub(super) lanes: HashMap<i32, Open>,
     pub(super) visits: Visits,
+    people: People,
     pub(super) counted: Counted,
     /// Of the open transaction.
     traced: TracedBatch,
@@ -58,8 +54,8 @@ pub struct Triage {
 /// A lane and what its recovery still has to write.
 pub(super) struct Open {
     pub(super) lane: Lane,
-    again: Vec<Box<[u8]>>,
-    pending: Vec<Record<'static>>,
+    pub(super) again: Vec<Box<[u8]>>,
+    pub(super) pending: Vec<Record<'static>>,
 }
 
 impl Triage {
@@ -82,6 +78,7 @@ impl Triage {
             traces,
             lanes: HashMap::new(),
             visits: Visits::default(),
+            people: People::default(),
             counted: Counted::default(),
             traced: TracedBatch::default(),
         }
@@ -90,6 +87,11 @@ impl Triage {
     /// Takes up whatever is put there, from now on.
     pub fn following(self, current: &Current<Active>) -> Self {
         Self { current: current.clone(), ..self }
+    }
+
+    /// Takes orders of these people.
+    pub fn heeding(self, people: People) -> Self {
+        Self { people, ..self }
     }
 
     /// True when there is something newer than what was taken up.
@@ -125,96 +127,12 @@ impl Triage {
         wrote
     }
 
-    /// Restores one lane, or says why it must not run.
-    fn open(&self, hint: &Hint, log: &LogReader) -> Result<Result<(Open, i64), String>, Doubt> {
-        let (decisions, partition) = (&self.terms.topics.decisions, hint.partition);
-        let chain = chain_name(&self.expected.cluster, decisions, partition);
-        let committed =
-            Committed { offset: hint.committed, metadata: Metadata::parse(&hint.metadata) };
-        let (low, high) = (log.low(decisions, partition)?, log.high(decisions, partition)?);
-        let genesis = read_links(log, decisions, partition, low, high.min(low + 1))?;
-        if let Err(why) = self.check_genesis(genesis.first()) {
-            return Ok(Err(why));
-        }
-        let mut back = TAIL_FIRST;
-        loop {
-            let from = (high - back).max(low);
-            let tail = read_links(log, decisions, partition, from, high)?;
-            let found =
-                resume::<State>(&chain, &self.terms.topics.alerts, &tail, from == low, &committed);
-            match found {
-                Resume::Longer => back = back.saturating_mul(4),
-                Resume::Refuse(why) => return Ok(Err(why)),
-                Resume::Picked(picked) => return self.restored(hint, log, *picked, &tail, chain),
-            }
-        }
-    }
-
-    fn restored(
-        &self,
-        hint: &Hint,
-        log: &LogReader,
-        picked: Picked<State>,
-        tail: &[Link],
-        chain: String,
-    ) -> Result<Result<(Open, i64), String>, Doubt> {
-        let alerts = &self.terms.topics.alerts;
-        let mut next_in = picked.head.next_in.get(alerts).copied().unwrap_or(0);
-        let mut pending = Vec::new();
-        if !picked.void.is_empty() {
-            warn!(partition = hint.partition, offsets = ?picked.void, "voiding what a torn transaction left");
-            pending.push(Record { void: picked.void, ..self.blank(Kind::Void) });
-        }
-        if let Some(found) = picked.found {
-            self.metrics.torn.with_label_values(&[found]).inc();
-            error!(
-                partition = hint.partition,
-                found,
-                committed = hint.committed,
-                next_in,
-                "the committed offset and the chain disagree; the chain is right"
-            );
-            let recovery = Recovery {
-                found: found.into(),
-                committed: hint.committed,
-                next_in,
-                emitted_again: picked.emit_again.len() as u64,
-            };
-            pending.push(Record { recovery: Some(recovery), ..self.blank(Kind::Recovery) });
-        }
-        match self.activation(&picked.state, hint.partition) {
-            Ok(record) => pending.extend(record),
-            Err(why) => return Ok(Err(why)),
-        }
-        let low = log.low(alerts, hint.partition)?;
-        if low > next_in {
-            error!(
-                partition = hint.partition,
-                from = next_in,
-                to = low,
-                "alerts were removed before they were ruled"
-            );
-            pending.push(Record {
-                gap: Some(Gap { from: next_in, to: low }),
-                next_in: BTreeMap::from([(Cow::Owned(alerts.clone()), low)]),
-                ..self.blank(Kind::Gap)
-            });
-            next_in = low;
-        }
-        let again = picked
-            .emit_again
-            .iter()
-            .filter_map(|at| tail.get(*at))
-            .map(|l| l.bytes.clone())
-            .collect();
-        let mut lane =
-            Lane::new(hint.partition, Chain::new(chain, Some(picked.head)), picked.state);
-        read_waiting(&mut lane, log, alerts, hint.partition)?;
-        Ok(Ok((Open { lane, again, pending }, next_in)))
-    }
-
     /// A chain goes from one policy to the next on record, and never back to an older generation.
-    fn activation(&self, state: &State, partition: i32) -> Result<Option<Record<'static>>, String> {
+    pub(super) fn activation(
+        &self,
+        state: &State,
+        partition: i32,
+    ) -> Result<Option<Record<'static>>, String> {
         let Active { policy, generation, signers } = &*self.terms.active;
         let (hash, generation) = (&policy.hash, *generation);
         match state.policy() {
@@ -232,7 +150,7 @@ impl Triage {
         Ok(Some(Record { policy: Some(policy), ..self.blank(Kind::Policy) }))
     }
 
-    fn check_genesis(&self, first: Option<&Link>) -> Result<(), String> {
+    pub(super) fn check_genesis(&self, first: Option<&Link>) -> Result<(), String> {
         let record = first.and_then(|link| Record::parse(&link.bytes));
         let Some(genesis) = record.and_then(|record| record.genesis) else {
             return Err("the chain has no genesis record: run `tipstaff topics create`".to_owned());
@@ -240,12 +158,28 @@ impl Triage {
         self.expected.check(&genesis)
     }
 
-    fn blank(&self, kind: Kind) -> Record<'static> {
+    pub(super) fn blank(&self, kind: Kind) -> Record<'static> {
         let actor = crate::audit::Actor {
             service: self.terms.identity.actor().service.into_owned().into(),
             instance: self.terms.identity.instance.clone().into(),
         };
         Record::new(kind, (self.clock)(), self.terms.identity.engine(), actor)
+    }
+
+    fn obey(&mut self, orders: &[Message<'_>], now: Millis, out: &mut Outbox<'_>) {
+        if orders.is_empty() {
+            return;
+        }
+        let people = self.people.now();
+        for message in orders {
+            let Some(open) = self.lanes.get_mut(&message.partition) else {
+                let place = format!("{}/{}", message.topic, message.partition);
+                return out
+                    .fail(Doubt::Unsure(format!("an order of {place}, which is not assigned")));
+            };
+            let message = (message.offset, message.value.unwrap_or_default());
+            self.counted.orders.push(open.lane.order(&self.terms, people, message, (now, out)));
+        }
     }
 
     fn write_pending(&mut self, out: &mut Outbox<'_>) -> bool {
@@ -312,13 +246,27 @@ impl Stage for Triage {
         self.counted = Counted::default();
         std::mem::take(&mut self.traced).not_committed();
         let mut starts = Vec::with_capacity(assigned.len());
-        for hint in assigned {
-            let (topic, partition) = (hint.topic.clone(), hint.partition);
-            match self.open(hint, log)? {
-                Err(why) => starts.push(Start::Blocked { topic, partition, why }),
-                Ok((open, offset)) => {
+        let mut partitions: Vec<i32> = assigned.iter().map(|hint| hint.partition).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        for partition in partitions {
+            let hints: Vec<&Hint> = assigned.iter().filter(|h| h.partition == partition).collect();
+            // While workers of an older version, which know no orders, share the group.
+            let opened = if hints.iter().any(|hint| hint.topic == self.terms.topics.alerts) {
+                self.open((partition, &hints), log)?
+            } else {
+                Err("the alerts of this partition are another worker's".to_owned())
+            };
+            match opened {
+                Err(why) => starts.extend(hints.iter().map(|hint| Start::Blocked {
+                    topic: hint.topic.clone(),
+                    partition,
+                    why: why.clone(),
+                })),
+                Ok((open, at)) => {
                     self.lanes.insert(partition, open);
-                    starts.push(Start::At { topic, partition, offset });
+                    let at = at.into_iter();
+                    starts.extend(at.map(|(topic, offset)| Start::At { topic, partition, offset }));
                 }
             }
         }
@@ -332,6 +280,10 @@ impl Stage for Triage {
         if batch.messages.is_empty() && !wrote {
             return false;
         }
+        let orders = &self.terms.topics.orders;
+        let (orders, alerts): (Vec<_>, Vec<_>) =
+            batch.messages.iter().copied().partition(|message| message.topic == orders);
+        let batch = &Batch { messages: &alerts };
         let started = Instant::now();
         let headers = batch.messages.iter().map(|message| message.headers.iter());
         self.traced = self.traces.batch(Work::Triage, &self.terms.topics.alerts, headers);
@@ -361,9 +313,10 @@ impl Stage for Triage {
             self.counted.ages_seconds.push(waited as f64 / 1000.0);
         }
         out.traced(None);
+        self.obey(&orders, now, out);
         for (partition, open) in &self.lanes {
-            if let Some((offset, metadata)) = open.lane.position(&self.terms.topics) {
-                out.next(&self.terms.topics.alerts, *partition, offset, &metadata);
+            for (topic, offset, metadata) in open.lane.positions() {
+                out.next(topic, *partition, offset, &metadata);
             }
         }
         true
@@ -411,19 +364,4 @@ pub fn look_up(terms: &Terms, enrichers: &Enrichers, cases: &mut [Case<'_>], dea
             case.facts = facts;
         }
     }
-}
-
-fn read_links(
-    log: &LogReader,
-    topic: &str,
-    partition: i32,
-    from: i64,
-    to: i64,
-) -> Result<Vec<Link>, Doubt> {
-    let mut links = Vec::new();
-    log.read(topic, partition, from..to, |message| {
-        let bytes = message.value.unwrap_or_default().into();
-        links.push(Link { offset: message.offset, bytes });
-    })?;
-    Ok(links)
 }

@@ -4,6 +4,7 @@ use crate::text::{At, Problems};
 
 use super::hours::Hours;
 use super::obligations::Obligations;
+use super::orders::{Authority, OrderRules, Role, authority};
 use super::read::{Reference, ToQueue, enrichers_of};
 
 /// What no playbook can exceed: layers of which every one must agree (INV-5).
@@ -19,6 +20,8 @@ pub struct Boundary {
     pub max_age_ms: Vec<Option<i64>>,
     /// The queues that people read, and who does; nothing where nobody says.
     pub queues: Option<Vec<(String, String)>>,
+    /// Who may order what about a case.
+    pub authority: Authority,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct Layer {
     /// The enrichers under `facts`, and where they stand.
     pub(super) declared: Vec<(usize, At)>,
     pub(super) queues: Option<Vec<(String, String)>>,
+    pub(super) roles: Vec<Role>,
+    pub(super) orders: Option<OrderRules>,
 }
 
 #[derive(Debug)]
@@ -194,7 +199,8 @@ pub(super) fn boundary(layers: Vec<Layer>, problems: &mut Problems) -> Option<Bo
         narrow(&mut max_age_ms, &layer.max_age_ms);
     }
     let queues = layers.iter().find_map(|layer| layer.queues.clone());
-    Some(Boundary { layers, default, repair_queue, max_age_ms, queues })
+    let authority = authority(&layers, problems);
+    Some(Boundary { layers, default, repair_queue, max_age_ms, queues, authority })
 }
 
 /// The lesser age of both, for every enricher.

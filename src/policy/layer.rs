@@ -6,6 +6,7 @@ use super::boundary::{Allow, Deny, Layer, Of, Protected, Require, SuppressLimits
 use super::findings::Code;
 use super::hours::{Hours, hours};
 use super::obligations::obligations;
+use super::orders::{orders, roles};
 use super::read::{
     Reference, ToQueue, declared, max_ages, one_of, one_or_more, owner, reference, refuse_unknown,
     require_duration, require_name, strings, to_queue,
@@ -37,6 +38,8 @@ pub(super) fn layer(
     let facts = fields.get("facts");
     let (max_age_ms, declared) = (max_ages(facts, schema, problems), declared(facts, schema));
     let queues = fields.get("queues").map(|node| queues(node, default.is_some(), problems));
+    let roles = fields.get("roles").map(|node| roles(node, problems)).unwrap_or_default();
+    let orders = fields.get("orders").map(|node| orders(node, problems));
     let mut reader = Reader { source, schema, actions, problems };
     let mut protected = reader.rows(&mut fields, "protected", Reader::protected);
     let (environment, tier) = reader.context(&mut fields);
@@ -49,7 +52,6 @@ pub(super) fn layer(
     let pass_unknown = reader.pass_unknown(&mut fields);
     let (escalate_hours, suppress_hours) = reader.hours(&mut fields);
     let obligations = fields.get("obligations").map(|node| obligations(node, reader.problems));
-    let at = fields.at.clone();
     fields.finish(problems);
     let name = name?;
     protected.iter_mut().for_each(|each| each.label = format!("protected:{name}/{}", each.id));
@@ -58,7 +60,7 @@ pub(super) fn layer(
         stop_label: format!("stop:{name}"),
         name,
         owner: owner?,
-        at,
+        at: node.at.clone(),
         is_base: default.is_some(),
         default: match default {
             Some(default) => Some(default?),
@@ -84,6 +86,8 @@ pub(super) fn layer(
         max_age_ms,
         declared,
         queues,
+        roles,
+        orders,
     })
 }
 

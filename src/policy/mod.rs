@@ -14,6 +14,7 @@ mod playbook;
 mod action;
 mod hours;
 mod obligations;
+mod orders;
 mod boundary;
 mod layer;
 mod routing;
@@ -38,6 +39,7 @@ pub use compile::compile;
 pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use hours::Hours;
 pub use obligations::Obligations;
+pub use orders::{Authority, ExceptAuthority};
 pub use playbook::{Mode, Playbook};
 pub use prove::{
     ANY_OTHER, Bounds, Change, Comparison, Need, Proof, Row, TooLarge, Vocabulary, compare, prove,

@@ -153,7 +153,7 @@ impl Came {
                 .collect();
             let began = Instant::now();
             let Resume::Picked(picked) =
-                resume::<State>(CHAIN, "flood.alerts", &links, true, &Committed::default())
+                resume::<State>(CHAIN, &links, true, &Committed::default())
             else {
                 panic!("there is nothing to go on from");
             };

@@ -5,6 +5,7 @@ mod chains;
 mod input;
 pub mod late;
 mod lifecycle;
+mod orders;
 mod policy;
 mod reload;
 mod remade;

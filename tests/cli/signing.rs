@@ -3,8 +3,8 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use tipstaff::app::AllowedSigners;
 use tipstaff::case::Millis;
+use tipstaff::pipeline::AllowedSigners;
 use tipstaff::text::{Problems, Source};
 
 use super::skipped::skipped;
@@ -54,19 +54,19 @@ fn a_signature_counts_for_its_person_namespace_time_and_statement_alone() {
     let signer_of = allowed(&of("")).unwrap().signer(STATEMENT, &noted, now).unwrap();
     assert_eq!(signer_of.signature, SIGNATURE.trim_end());
     for (options, statement, why) in [
-        ("", "tipstaff policy 1\nhash 01\n", "is by dana@example.com, and not over this policy"),
+        ("", "tipstaff policy 1\nhash 01\n", "is by dana@example.com, and not over this text"),
         ("namespaces=\"git\"", STATEMENT, "which is not allowed for namespace `tipstaff`"),
         ("valid-before=\"20260601Z\"", STATEMENT, "was valid only before 2026-06-01T00:00:00.000Z"),
         ("valid-after=\"20260602\"", STATEMENT, "is valid only after 2026-06-02T00:00:00.000Z"),
     ] {
-        let found = signer(&of(options), statement).unwrap_err();
+        let found = signer(&of(options), statement).unwrap_err().why;
         assert!(found.contains(why), "{found}");
     }
-    let nobody = allowed("").unwrap().signer(STATEMENT, SIGNATURE, now).unwrap_err();
+    let nobody = allowed("").unwrap().signer(STATEMENT, SIGNATURE, now).unwrap_err().why;
     assert!(nobody.contains("which no allowed signer has"), "{nobody}");
     for broken in ["", "dana", &SIGNATURE.replacen("AAAA", "AAAB", 1)] {
         let signer = allowed(&of("")).unwrap().signer(STATEMENT, broken, now);
-        assert!(signer.unwrap_err().starts_with("is no signature of ssh-keygen"), "{broken}");
+        assert!(signer.unwrap_err().why.starts_with("is no signature of ssh-keygen"), "{broken}");
     }
 }
 
@@ -274,7 +274,7 @@ fn a_policy_is_started_when_two_people_signed_it_and_not_before() {
     let of = |why: &str| format!("signatures/sam.sig:1:1: does not count: it {why}");
     refused(&[&of("is for namespace `file`: sign with `-n tipstaff`"), &by("dana@example.com")]);
     sam.sign("something else", "tipstaff", &at("sam.sig"));
-    let other = of("is by sam@example.com, and not over this policy: another was signed");
+    let other = of("is by sam@example.com, and not over this text: another was signed");
     refused(&[&other, &by("dana@example.com")]);
     let junk = "x".repeat(16 * 1024 + 1);
     std::fs::write(at("sam.sig"), junk).unwrap();

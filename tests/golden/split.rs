@@ -127,7 +127,7 @@ fn restored(written: &[Vec<u8>]) -> Lane {
         .zip(written)
         .map(|(offset, bytes)| Link { offset, bytes: bytes.clone().into() })
         .collect();
-    match resume::<State>(CHAIN, "offline.alerts", &links, true, &Committed::default()) {
+    match resume::<State>(CHAIN, &links, true, &Committed::default()) {
         Resume::Picked(picked) => Lane::new(0, Chain::new(CHAIN, Some(picked.head)), picked.state),
         other => panic!("{other:?}"),
     }

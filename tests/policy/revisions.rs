@@ -121,6 +121,7 @@ fn a_revision_is_explained_as_it_is_made() {
             queue: "people".to_owned(),
             priority: Priority::Low,
             due: Some(NOW),
+            released: None,
         };
         let revised = Revised { why, facts: vec![], standing: Some(standing) };
         let inputs = Inputs { arrival: &arrival, facts: rows, counters: &counters, now: NOW };

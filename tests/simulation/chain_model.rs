@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 
 use tipstaff::audit::{
     Actor, Chain, Committed, Engine, Folded, Genesis, Hash, Head, Input, Kind, Link, Metadata,
-    PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier, resume,
+    Order, Picked, PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier, resume,
 };
 use tipstaff::case::{
-    Again, Counters, Decision, Millis, Origin, Priority, Reason, Revised, Route, Ruling, Wait, Why,
+    Again, Counters, Decision, Millis, Origin, Priority, Reason, Refusal, Revised, Route, Ruling,
+    Wait, Why,
 };
 use tipstaff::correlate::{State, Waiting};
 
 pub const INPUT: &str = "tipstaff.alerts";
+const ORDERS: &str = "tipstaff.orders";
 const CHAIN: &str = "cluster/tipstaff.decisions/0/0";
 /// Rulings between two snapshots: small, so that tears meet them.
 const SNAPSHOT_EVERY: u64 = 7;
@@ -40,6 +42,9 @@ pub struct Model {
     pending: Vec<Record<'static>>,
     next_input: i64,
     inputs_max: i64,
+    /// The same of the orders topic, of which the chain's genesis may know nothing.
+    next_order: i64,
+    orders_max: i64,
     zombie: Vec<(i64, Vec<u8>)>,
     window: usize,
 }
@@ -94,6 +99,24 @@ fn ruling(offset: i64) -> Record<'static> {
     }
 }
 
+/// A refused one: what it does is for others to test, here it is only to be accounted for once.
+fn order(offset: i64) -> Record<'static> {
+    let order = Order {
+        sha256: "".into(),
+        statement: None,
+        signers: vec![],
+        role: None,
+        refused: Some(Refusal::NotAStatement),
+        detail: None,
+    };
+    Record {
+        input: Some(Input { topic: ORDERS.into(), partition: 0, offset }),
+        next_in: BTreeMap::from([(ORDERS.into(), offset + 1)]),
+        order: Some(order),
+        ..record(Kind::Order)
+    }
+}
+
 /// Every other one goes on waiting.
 fn revision(waiting: &Waiting) -> Record<'static> {
     let first = ruling(waiting.offset);
@@ -125,6 +148,8 @@ impl Model {
             pending: vec![],
             next_input: 0,
             inputs_max: 0,
+            next_order: 0,
+            orders_max: 0,
             zombie: vec![],
             window,
         };
@@ -195,6 +220,11 @@ impl Model {
 
     /// One transaction over the next `batch` inputs, and what becomes of it.
     pub fn step(&mut self, batch: usize, outcome: Outcome) {
+        self.step_with(batch, 0, outcome);
+    }
+
+    /// The same, and the next `orders`.
+    pub fn step_with(&mut self, batch: usize, orders: usize, outcome: Outcome) {
         let mut lines = Vec::new();
         for record in std::mem::take(&mut self.pending) {
             self.write(record, &mut lines);
@@ -210,10 +240,15 @@ impl Model {
                 self.snapshot(&mut lines);
             }
         }
+        for _ in 0..orders {
+            self.write(order(self.next_order), &mut lines);
+            self.next_order += 1;
+        }
         self.inputs_max = self.inputs_max.max(self.next_input);
+        self.orders_max = self.orders_max.max(self.next_order);
         let head = self.chain.head().unwrap().clone();
         let moved =
-            Committed { offset: Some(self.next_input), metadata: Some(Metadata::of(&head)) };
+            Committed { offsets: head.next_in.clone(), metadata: Some(Metadata::of(&head)) };
         match outcome {
             Outcome::Committed => {
                 self.put_all(lines.into_iter());
@@ -252,7 +287,8 @@ impl Model {
     /// Rules what is left, lets late records show up, and their void record be written.
     pub fn settle(&mut self) {
         let left = usize::try_from(self.inputs_max - self.next_input).unwrap();
-        self.step(left.max(2), Outcome::Committed);
+        let orders = usize::try_from(self.orders_max - self.next_order).unwrap();
+        self.step_with(left.max(2), orders, Outcome::Committed);
         self.step(1, Outcome::Committed);
     }
 
@@ -266,21 +302,25 @@ impl Model {
     fn recover(&mut self, mut back: i64) {
         let picked = loop {
             let from = (self.end - back).max(0);
-            match resume::<State>(CHAIN, INPUT, &self.tail(from), from == 0, &self.committed) {
+            match resume::<State>(CHAIN, &self.tail(from), from == 0, &self.committed) {
                 Resume::Picked(picked) => break picked,
                 Resume::Longer => back *= 4,
                 Resume::Refuse(why) => panic!("refused: {why}"),
             }
         };
+        self.emitted_again(&picked);
         self.next_input = picked.head.next_in[INPUT];
+        self.next_order = picked.head.next_in.get(ORDERS).copied().unwrap_or(0);
         if !picked.void.is_empty() {
             self.pending.push(Record { void: picked.void, ..record(Kind::Void) });
         }
-        if let Some(found) = picked.found {
+        for found in picked.found {
+            let topic = found.topic.as_deref().unwrap_or(INPUT);
             let recovery = Recovery {
-                found: found.into(),
-                committed: self.committed.offset,
-                next_in: self.next_input,
+                found: found.what.into(),
+                topic: found.topic.clone().map(Into::into),
+                committed: self.committed.offsets.get(topic).copied(),
+                next_in: picked.head.next_in.get(topic).copied().unwrap_or(0),
                 emitted_again: picked.emit_again.len() as u64,
             };
             self.pending.push(Record { recovery: Some(recovery), ..record(Kind::Recovery) });
@@ -296,12 +336,41 @@ impl Model {
         self.log.keys().copied().filter(|offset| !voided.contains(offset)).collect()
     }
 
-    pub fn ruled(&self) -> Vec<i64> {
+    pub fn orders(&self) -> i64 {
+        self.orders_max
+    }
+
+    /// Input offsets of the records of this kind, in the order of the chain.
+    fn accounted(&self, kind: Kind) -> Vec<i64> {
         let inputs = |offset: &i64| {
             let record = Record::parse(&self.log[offset]).unwrap();
-            (record.kind == Kind::Ruling).then(|| record.input.unwrap().offset)
+            (record.kind == kind).then(|| record.input.unwrap().offset)
         };
         self.live().iter().filter_map(inputs).collect()
+    }
+
+    pub fn ruled(&self) -> Vec<i64> {
+        self.accounted(Kind::Ruling)
+    }
+
+    pub fn ordered(&self) -> Vec<i64> {
+        self.accounted(Kind::Order)
+    }
+
+    /// What is written again is what is on the chain and was not committed, of every topic.
+    fn emitted_again(&self, picked: &Picked<State>) {
+        let Some(seq) = self.committed.metadata.as_ref().map(|metadata| metadata.seq) else {
+            return;
+        };
+        if picked.found.iter().any(|found| found.what != "offset_behind") {
+            return;
+        }
+        let missing = self.log.values().filter_map(|bytes| {
+            let record = Record::parse(bytes)?;
+            let has_outputs = matches!(record.kind, Kind::Ruling | Kind::Revision | Kind::Order);
+            (has_outputs && record.seq > seq && record.seq <= picked.head.seq).then_some(())
+        });
+        assert!(picked.emit_again.len() <= missing.count(), "more than was not committed");
     }
 
     pub fn verify(&self) -> Report {

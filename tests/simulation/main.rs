@@ -49,6 +49,24 @@ proptest! {
         prop_assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
     }
 
+    /// The same for two input topics of one chain: each message of both has exactly one record, in
+    /// order, whatever was torn.
+    #[test]
+    fn tears_lose_and_double_nothing_of_two_inputs(
+        steps in prop::collection::vec((0_usize..5, 0_usize..4, outcome()), 1..25),
+        window in 1_usize..20,
+    ) {
+        let mut model = Model::new(window);
+        for (batch, orders, outcome) in steps {
+            model.step_with(batch, orders, outcome);
+        }
+        model.settle();
+        let report = model.verify();
+        prop_assert!(report.is_sound(), "{:?}", report.findings);
+        prop_assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
+        prop_assert_eq!(model.ordered(), (0..model.orders()).collect::<Vec<_>>());
+    }
+
     /// INV-8: any edit, drop, swap, copy or cut in the middle is found, at or before the next record.
     #[test]
     fn edits_are_found(
@@ -119,9 +137,10 @@ fn a_ruling_under_another_policy_than_its_chain_s_is_found() {
 fn a_chain_without_genesis_is_never_continued() {
     use tipstaff::audit::{Committed, Resume, resume};
     use tipstaff::correlate::State;
-    let committed = Committed { offset: Some(5), metadata: None };
+    let offsets = BTreeMap::from([(chain_model::INPUT.to_owned(), 5)]);
+    let committed = Committed { offsets, metadata: None };
     for committed in [committed, Committed::default()] {
-        let picked = resume::<State>("c", chain_model::INPUT, &[], true, &committed);
+        let picked = resume::<State>("c", &[], true, &committed);
         assert!(matches!(picked, Resume::Refuse(_)), "{picked:?}");
     }
 }
@@ -132,7 +151,7 @@ fn a_chain_of_another_name_is_never_continued() {
     use tipstaff::correlate::State;
     let model = Model::new(8);
     let tail = model.tail(0);
-    let picked = resume::<State>("other", chain_model::INPUT, &tail, true, &Committed::default());
+    let picked = resume::<State>("other", &tail, true, &Committed::default());
     assert!(matches!(picked, Resume::Refuse(_)), "{picked:?}");
 }
 

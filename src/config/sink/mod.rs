@@ -6,7 +6,7 @@ mod request;
 
 use super::reply_path::ReplyPath;
 use super::words::listed;
-use crate::case::Priority;
+use crate::case::{CASE_STATES, Priority};
 use crate::clause::Schema;
 use crate::config::service::{Start, start};
 use crate::text::{At, Fields, Node, Problems, Source, read};
@@ -79,9 +79,6 @@ pub struct ReplyReading {
     pub pause: Vec<String>,
 }
 
-/// What a case can be in.
-const STATES: &[(&str, &str)] =
-    &[("new", "new"), ("escalated", "escalated"), ("held", "held"), ("moved", "moved")];
 const NAME_MAX: usize = 40;
 
 /// Its name is that of its file, so that it is found by it.
@@ -173,7 +170,10 @@ fn only(node: &Node, problems: &mut Problems) -> Option<Only> {
         only.priority.extend(listed(item, "priority", &priorities, problems));
     }
     for item in fields.list("state", problems) {
-        only.state.extend(listed(item, "state", STATES, problems).map(str::to_owned));
+        // `moved` is told to the queue that a case has left.
+        let states = CASE_STATES.into_iter().chain(["moved"]);
+        let states: Vec<(&str, &str)> = states.map(|state| (state, state)).collect();
+        only.state.extend(listed(item, "state", &states, problems).map(str::to_owned));
     }
     fields.finish(problems);
     Some(only)

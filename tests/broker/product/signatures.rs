@@ -36,7 +36,7 @@ fn a_policy_without_its_signatures_is_not_taken_up() {
     site.wait_ready(&mut intake);
     edit(&playbooks.join("exposed-key.yaml"), "title: A key", "title: One key");
     says(&process, &["must be signed by 2 of the allowed signers, and is by nobody"]);
-    says(&process, &["dana.sig:1:1: does not count: it is by dana, and not over this policy"]);
+    says(&process, &["dana.sig:1:1: does not count: it is by dana, and not over this text"]);
     sign(&site, &directory, "dana");
     says(&process, &["must be signed by 2 of the allowed signers, and is by dana"]);
     assert!(are_on_all_chains(&site, &[1]));

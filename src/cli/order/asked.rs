@@ -1,0 +1,209 @@
+use clap::{Args, ValueEnum};
+use openssl::rand::rand_bytes;
+
+use super::place::{find_case, person_of};
+use super::{Making, duration};
+use crate::app::{Failure, Loaded, system_clock};
+use crate::case::{
+    Closing, Excepting, Judgement, Millis, Part, STATEMENT, Statement, Subject, Verb, hex,
+};
+
+#[derive(Args)]
+pub(in crate::cli) struct Ack {
+    #[command(flatten)]
+    pub(super) making: Making,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Release {
+    #[command(flatten)]
+    pub(super) making: Making,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Reopen {
+    #[command(flatten)]
+    pub(super) making: Making,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Assign {
+    #[command(flatten)]
+    pub(super) making: Making,
+    /// Who gets it
+    #[arg(long, value_name = "PERSON")]
+    pub(super) to: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum JudgementArg {
+    TruePositive,
+    Benign,
+    FalsePositive,
+    AcceptedRisk,
+    Duplicate,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartArg {
+    Risk,
+    Finding,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Close {
+    #[command(flatten)]
+    pub(super) making: Making,
+    #[arg(long, value_enum)]
+    verdict: JudgementArg,
+    /// A code of your own, such as `rotated_and_revoked`
+    #[arg(long, value_name = "CODE")]
+    reason: String,
+    /// What shows it, once for each: a link, a ticket, a record
+    #[arg(long, value_name = "TEXT")]
+    evidence: Vec<String>,
+    /// The case that this one repeats
+    #[arg(long, value_name = "CASE")]
+    of: Option<String>,
+    /// Close the risk or the finding alone; both without it
+    #[arg(long, value_enum)]
+    part: Option<PartArg>,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Except {
+    #[command(flatten)]
+    pub(super) making: Making,
+    #[arg(long)]
+    rationale: String,
+    /// What makes the risk smaller meanwhile
+    #[arg(long, value_name = "TEXT")]
+    compensating_control: String,
+    /// Who approves it, and signs the same statement
+    #[arg(long, value_name = "PERSON")]
+    approver: Vec<String>,
+    /// How long it is accepted
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "review_in")]
+    lasts: Option<String>,
+    /// When it must be approved again, which ends it, too
+    #[arg(long, value_name = "DURATION", required_unless_present = "lasts")]
+    review_in: Option<String>,
+    /// Now, by yourself, for a short time, and looked at afterwards
+    #[arg(long)]
+    emergency: bool,
+}
+
+/// What is ordered, without who and about what.
+pub(super) struct Asked {
+    order: Verb,
+    to: Option<String>,
+    close: Option<Closing>,
+    except: Option<Excepting>,
+}
+
+impl Asked {
+    fn of(order: Verb) -> Self {
+        Self { order, to: None, close: None, except: None }
+    }
+
+    pub(super) fn ack() -> Self {
+        Self::of(Verb::Ack)
+    }
+
+    pub(super) fn release() -> Self {
+        Self::of(Verb::Release)
+    }
+
+    pub(super) fn reopen() -> Self {
+        Self::of(Verb::Reopen)
+    }
+
+    pub(super) fn assign(to: String) -> Self {
+        Self { to: Some(to), ..Self::of(Verb::Assign) }
+    }
+}
+
+impl Close {
+    pub(super) fn what(&self) -> Asked {
+        let verdict = match self.verdict {
+            JudgementArg::TruePositive => Judgement::TruePositive,
+            JudgementArg::Benign => Judgement::Benign,
+            JudgementArg::FalsePositive => Judgement::FalsePositive,
+            JudgementArg::AcceptedRisk => Judgement::AcceptedRisk,
+            JudgementArg::Duplicate => Judgement::Duplicate,
+        };
+        let part = self.part.map(|part| match part {
+            PartArg::Risk => Part::Risk,
+            PartArg::Finding => Part::Finding,
+        });
+        let (reason, evidence) = (self.reason.clone(), self.evidence.clone());
+        let closing = Closing { verdict, reason, evidence, of: self.of.clone(), part };
+        Asked { close: Some(closing), ..Asked::of(Verb::Close) }
+    }
+}
+
+impl Except {
+    pub(super) fn what(&self) -> Result<Asked, Failure> {
+        let now = system_clock()();
+        let time = |option: &str, text: &Option<String>| {
+            let length = text.as_ref().map(|text| duration(option, text)).transpose()?;
+            Ok::<_, Failure>(length.map(|length| now.plus(length)))
+        };
+        let except = Excepting {
+            rationale: self.rationale.clone(),
+            compensating_control: self.compensating_control.clone(),
+            approvers: self.approver.clone(),
+            until: time("--for", &self.lasts)?,
+            review_at: time("--review-in", &self.review_in)?,
+            emergency: self.emergency,
+        };
+        Ok(Asked { except: Some(except), ..Asked::of(Verb::Except) })
+    }
+}
+
+impl Making {
+    pub(super) fn statement(
+        &self,
+        loaded: &Loaded,
+        asked: Asked,
+        now: Millis,
+    ) -> Result<Statement, Failure> {
+        let by = match (&self.by, &self.key) {
+            (Some(by), _) => by.clone(),
+            (None, Some(key)) => person_of(loaded, key)?,
+            (None, None) => {
+                return Err(Failure::Usage("`--by` says who orders it".to_owned()));
+            }
+        };
+        let subject = match &self.nhi {
+            Some(nhi) => Subject {
+                case_id: self.case.clone(),
+                nhi: nhi.clone(),
+                credential: self.credential.clone(),
+            },
+            None => find_case(loaded, &self.case)?,
+        };
+        let Asked { order, to, close, except } = asked;
+        Ok(Statement {
+            statement: STATEMENT.to_owned(),
+            v: 1,
+            order,
+            id: random_id()?,
+            subject,
+            issued_at: now,
+            expires_at: now.plus(duration("--valid", &self.valid)?),
+            by,
+            to,
+            close,
+            except,
+        })
+    }
+}
+
+fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    rand_bytes(&mut bytes)
+        .map_err(|error| Failure::Ended(format!("no random number can be had: {error}")))?;
+    Ok(hex(&bytes))
+}

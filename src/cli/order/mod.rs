@@ -1,0 +1,160 @@
+//! Orders of people: built, shown, signed, sent, and waited for.
+
+mod asked;
+mod place;
+mod sent;
+mod signed;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Config, connect, read_input, say};
+use crate::app::{Failure, system_clock};
+use crate::case::{Statement, parse_duration};
+
+#[derive(Subcommand)]
+pub(super) enum OrderVerb {
+    /// Say that you have seen a case: its deadline stops
+    Ack(asked::Ack),
+    /// Give a case to somebody
+    Assign(asked::Assign),
+    /// End the hold of a case: its alerts are ruled again, and never suppressed by that
+    Release(asked::Release),
+    /// Open a closed case again
+    Reopen(asked::Reopen),
+    /// Close a case with a verdict, which only people do
+    Close(asked::Close),
+    /// Accept a risk for a time, with somebody else who approves it
+    Except(asked::Except),
+    /// Send a statement that was signed elsewhere, or by several people
+    Send(Send),
+}
+
+/// How an order is made, for every verb.
+#[derive(Args)]
+struct Making {
+    #[command(flatten)]
+    config: Config,
+    /// The case's id
+    case: String,
+    /// The identity that the case is about; without it, it is looked for on the decisions topic
+    #[arg(long)]
+    nhi: Option<String>,
+    /// The credential that the case is about, by id or fingerprint
+    #[arg(long, requires = "nhi")]
+    credential: Option<String>,
+    /// Your key, or its public half when an agent holds it
+    #[arg(long, value_name = "FILE", required_unless_present = "print")]
+    key: Option<PathBuf>,
+    /// Your name as in the file of allowed signers; without it, the one that has this key
+    #[arg(long, value_name = "PERSON")]
+    by: Option<String>,
+    /// How long the order is good, at most 24h
+    #[arg(long = "valid", value_name = "DURATION", default_value = "1h")]
+    valid: String,
+    /// Write the statement to standard output, and sign and send nothing
+    #[arg(long)]
+    print: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(Args)]
+struct Waiting {
+    /// How long to wait for the order's record
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    wait: String,
+}
+
+#[derive(Args)]
+pub(super) struct Send {
+    #[command(flatten)]
+    config: Config,
+    /// The statement as it was signed
+    #[arg(long, value_name = "FILE")]
+    statement: PathBuf,
+    /// A signature over it, made by `ssh-keygen -Y sign -n tipstaff`; once for each person
+    #[arg(long, value_name = "FILE", required = true)]
+    signature: Vec<PathBuf>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl OrderVerb {
+    /// Exit code 1 when the order is refused, or nobody says what became of it.
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Ack(asked) => made(asked.making, asked::Asked::ack()),
+            Self::Assign(asked) => made(asked.making, asked::Asked::assign(asked.to)),
+            Self::Release(asked) => made(asked.making, asked::Asked::release()),
+            Self::Reopen(asked) => made(asked.making, asked::Asked::reopen()),
+            Self::Close(asked) => {
+                let what = asked.what();
+                made(asked.making, what)
+            }
+            Self::Except(asked) => {
+                let what = asked.what()?;
+                made(asked.making, what)
+            }
+            Self::Send(send) => send.run(),
+        }
+    }
+}
+
+impl Waiting {
+    fn time(&self) -> Result<Duration, Failure> {
+        let time = duration("--wait", &self.wait)?;
+        Ok(Duration::from_millis(u64::try_from(time).unwrap_or(0)))
+    }
+}
+
+fn duration(option: &str, text: &str) -> Result<i64, Failure> {
+    parse_duration(text).filter(|time| *time > 0).ok_or_else(|| {
+        Failure::Usage(format!("`{option} {text}` is not a duration such as 30s, 15m or 24h"))
+    })
+}
+
+fn made(making: Making, asked: asked::Asked) -> Result<ExitCode, Failure> {
+    let now = system_clock()();
+    let loaded = making.config.load(now)?;
+    let wait = making.waiting.time()?;
+    let statement = making.statement(&loaded, asked, now)?;
+    let text = statement.to_string();
+    if let Err(why) = Statement::read(&text) {
+        return Err(Failure::Usage(format!("no order can be made of that: {why}")));
+    }
+    if making.print {
+        print!("{text}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(key) = &making.key else {
+        return Err(Failure::Usage("`--key` says which key to sign with".to_owned()));
+    };
+    eprintln!("signing with {}, good until {}:\n{text}\n", key.display(), statement.expires_at);
+    let signature = signed::sign(key, &text)?;
+    sent::send(&loaded, &statement, &text, &[signature], wait)
+}
+
+impl Send {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let loaded = self.config.load(system_clock()())?;
+        let wait = self.waiting.time()?;
+        let text = text_of(&self.statement)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let statement = Statement::read(text).map_err(|why| {
+            Failure::Usage(format!("{}:1:1: this is no order: {why}", self.statement.display()))
+        })?;
+        let signatures =
+            self.signature.iter().map(|file| text_of(file)).collect::<Result<Vec<_>, _>>()?;
+        sent::send(&loaded, &statement, text, &signatures, wait)
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let bytes = read_input(file)?;
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::Usage(format!("{}:1:1: this is no text", file.display())))
+}

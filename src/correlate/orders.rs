@@ -1,0 +1,39 @@
+use std::collections::BTreeMap;
+
+use crate::audit::Record;
+use crate::case::{Millis, Statement};
+
+/// Ids of accepted orders, until they would be refused as expired anyway.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Orders {
+    used: BTreeMap<String, Millis>,
+}
+
+impl Orders {
+    pub(super) fn of(used: BTreeMap<String, Millis>) -> Self {
+        Self { used }
+    }
+
+    pub(super) fn written(&self) -> &BTreeMap<String, Millis> {
+        &self.used
+    }
+
+    /// Whether an order of this id was accepted, as long as it could be accepted again.
+    pub fn was_used(&self, id: &str) -> bool {
+        self.used.contains_key(id)
+    }
+
+    pub(super) fn take(&mut self, statement: &Statement) {
+        self.used.insert(statement.id.clone(), statement.expires_at);
+    }
+
+    pub(super) fn prune(&mut self, at: Millis) {
+        self.used.retain(|_, expires_at| *expires_at > at);
+    }
+}
+
+/// The statement of an order that was accepted.
+pub(super) fn accepted(record: &Record<'_>) -> Option<Statement> {
+    let order = record.order.as_ref().filter(|order| order.refused.is_none())?;
+    Statement::read(order.statement.as_deref()?).ok()
+}
