@@ -24,9 +24,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A folder with what is right, and over it what is not.
-fn with_mistake(code: &str) -> String {
-    let folder = folder(&format!("finding-{code}"));
+/// A folder of a test's own with what is right, and over it what is not.
+fn with_mistake(test: &str, code: &str) -> String {
+    let folder = folder(&format!("{test}-{code}"));
     copy(&fixtures().join("base"), &folder);
     std::fs::create_dir_all(folder.join("pipelines")).unwrap();
     if code != "base" {
@@ -51,9 +51,9 @@ fn settings() -> insta::Settings {
 
 #[test]
 fn what_the_fixtures_rest_on_has_no_mistake() {
-    let ran = tipstaff(&["check", "--config", &with_mistake("base"), "--deny", "notes"]);
+    let ran = tipstaff(&["check", "--config", &with_mistake("base", "base"), "--deny", "notes"]);
     assert_eq!((ran.code, ran.out.lines().count(), &*ran.err), (DONE, 1, ""), "{}", ran.out);
-    let ran = tipstaff(&["test", "--config", &with_mistake("base")]);
+    let ran = tipstaff(&["test", "--config", &with_mistake("base", "base")]);
     assert_eq!(ran.code, DONE, "{}", ran.out);
 }
 
@@ -62,7 +62,7 @@ fn each_mistake_is_found_alone_and_told_as_its_snapshot_says() {
     let mut wrong = Vec::new();
     for code in Code::ALL {
         let id = code.id();
-        let folder = with_mistake(id);
+        let folder = with_mistake("finding", id);
         let ran = tipstaff(&["check", "--config", &folder]);
         let text = format!("exit code {}\n{}{}", ran.code, ran.out, ran.err);
         let json = tipstaff(&["check", "--json", "--config", &folder]);
@@ -108,7 +108,7 @@ fn every_finding_is_explained_and_every_explanation_is_of_a_finding() {
 
 #[test]
 fn ci_reads_one_object_and_can_refuse_warnings() {
-    let folder = with_mistake("TS-202");
+    let folder = with_mistake("ci", "TS-202");
     let ran = tipstaff(&["check", "--json", "--config", &folder]);
     let text = plain(&ran.out, &folder, &ran.json()[0]);
     settings().bind(|| insta::assert_snapshot!("json", text));
@@ -119,7 +119,7 @@ fn ci_reads_one_object_and_can_refuse_warnings() {
         ("TS-206", "notes", FAILED),
         ("TS-101", "warnings", WRONG),
     ] {
-        let ran = tipstaff(&["check", "--deny", deny, "--config", &with_mistake(code)]);
+        let ran = tipstaff(&["check", "--deny", deny, "--config", &with_mistake("ci", code)]);
         assert_eq!(ran.code, expected, "{code} {deny}");
     }
 }

@@ -49,7 +49,7 @@ macro_rules! words {
 words! {
     "case.id" Text From::Case("/case_id"), "the case; the same for all of its revisions";
     "case.revision" Int From::Case("/case_revision"), "from 1, one more each time the case is told again";
-    "case.state" Text From::Case("/state"), "`new`, `escalated`, `held` or `moved`";
+    "case.state" Text From::Case("/state"), "`new`, `escalated`, `held`, `moved` (in the queue that it left), or what people ordered: `acknowledged`, `excepted`, `risk_closed`, `finding_closed`, `closed`, `reopened`";
     "case.changed" List From::Case("/changed"), "what is new since the revision before";
     "case.summary" Text From::Case("/summary"), "one sentence: what, where, about whom, why it is here";
     "case.queue" Text From::Case("/queue"), "the queue it is in now";
