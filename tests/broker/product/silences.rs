@@ -17,7 +17,7 @@ const RULES: &str = "rules:
   - id: planned
     when: [location.file == \"again.py\", owner.team == \"web\"]
     on_unknown: next
-    suppress: {reason: approved_change, evidence: [owner.team], expires: 6s, on_expiry: recheck}
+    suppress: {reason: approved_change, evidence: [owner.team], expires: 20s, on_expiry: recheck}
   - id: noted
     when: [location.file == \"told.py\", has(owner.team)]
     on_unknown: next
