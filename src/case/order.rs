@@ -149,6 +149,13 @@ impl Statement {
         Ok(read)
     }
 
+    /// What people put into words of their own.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let close = self.close.iter().flat_map(|closing| &closing.evidence);
+        let except = self.except.iter().flat_map(|it| [&it.rationale, &it.compensating_control]);
+        close.chain(except).map(String::as_str)
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let parts = [
             (Verb::Assign, self.to.is_some()),
@@ -234,6 +241,8 @@ pub struct Envelope {
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     NotAStatement,
+    /// What people wrote in it holds a token (INV-6): it is not on record, only its hash.
+    HoldsSecret,
     BadSignature,
     UnknownSigner,
     KeyNotValidThen,
@@ -260,6 +269,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::NotAStatement => "not_a_statement",
+            Self::HoldsSecret => "holds_secret",
             Self::BadSignature => "bad_signature",
             Self::UnknownSigner => "unknown_signer",
             Self::KeyNotValidThen => "key_not_valid_then",

@@ -40,6 +40,7 @@ pub use mapping::ALERT_BYTES_MAX;
 pub use partition::{PARTITION_FUNCTION, partition_key, partition_of};
 pub use pipeline::{Pipeline, WEBHOOK_ROOT};
 pub use reading::{Incoming, MESSAGE_BYTES_MAX};
+pub use scan::holds_secret;
 pub use secret::canonical;
 
 use std::sync::{Arc, PoisonError, RwLock};

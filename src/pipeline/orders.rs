@@ -15,7 +15,7 @@ use crate::case::{
     Worked, hex, id_of,
 };
 use crate::correlate::{Case, State};
-use crate::normalize::partition_of;
+use crate::normalize::{holds_secret, partition_of};
 use crate::policy::Policy;
 
 /// The largest message of the orders topic that is looked into.
@@ -70,6 +70,9 @@ impl Judge<'_> {
         order: &mut Order<'static>,
     ) -> Result<Option<Told<'static>>, Refused> {
         let (envelope, statement) = read(message)?;
+        if statement.words().any(holds_secret) {
+            return refuse(Refusal::HoldsSecret, "what is written in it holds a token or password");
+        }
         self.signed(&envelope, &statement, order)?;
         self.in_time(&statement)?;
         let role = self.role(&statement)?;

@@ -226,6 +226,21 @@ fn excepted(approvers: &[&str], lasts_ms: i64, emergency: bool, signers: &[&str]
     verdict
 }
 
+/// Whatever is signed is kept for ever; a token in it would be, too.
+#[test]
+fn holds_secret() {
+    let (mut rig, case) = rig();
+    let mut except = statement(&case, NHI, Verb::Except, "sam");
+    let token = format!("ghp_{}", "a1B2c3D4e5".repeat(4).get(..36).unwrap());
+    let mut excepting = excepting(&["dana"], HOUR, false);
+    excepting.rationale = format!("it is {token}, and nobody may turn it off");
+    except.except = Some(excepting);
+    assert_eq!(rig.order(&except, &["sam", "dana"]), "holds_secret");
+    let record = String::from_utf8(rig.written.last().unwrap().clone()).unwrap();
+    assert!(!record.contains(&token) && !record.contains("nobody may turn it off"), "{record}");
+    rig.is_whole();
+}
+
 #[test]
 fn needs_approver() {
     assert_eq!(excepted(&[], HOUR, false, &["sam"]), "needs_approver");

@@ -13,6 +13,32 @@ const BASE: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, pri
 /// grows with the square of the size.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Time that this thread had a processor: what else the machine does is no part of it. Where nobody
+/// counts that, the time that passed.
+struct Work {
+    began: Instant,
+    before: Option<Duration>,
+}
+
+impl Work {
+    fn begin() -> Self {
+        Self { began: Instant::now(), before: Self::counted() }
+    }
+
+    fn counted() -> Option<Duration> {
+        let counted = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let nanoseconds = counted.split_whitespace().next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanoseconds)).filter(|counted| !counted.is_zero())
+    }
+
+    fn done(&self) -> Duration {
+        match (self.before, Self::counted()) {
+            (Some(before), Some(now)) => now - before,
+            _ => self.began.elapsed(),
+        }
+    }
+}
+
 fn filled(bytes: usize, (start, end): (&str, &str), item: impl Fn(usize) -> String) -> String {
     let mut text = start.to_owned();
     let mut number = 0;
@@ -32,7 +58,7 @@ fn rule(number: usize, clauses: &str) -> String {
 
 #[test]
 fn the_largest_files_are_read_in_bounded_time() {
-    let began = Instant::now();
+    let work = Work::begin();
     let decimals = filled(1_000_000, ("[", "1]"), |_| "0.25,".to_owned());
     let mut problems = Problems::default();
     assert!(read(&Source::new("f.yaml", decimals), &mut problems).is_some());
@@ -57,13 +83,13 @@ fn the_largest_files_are_read_in_bounded_time() {
         assert!(problems.len() <= 501, "{}", problems.len());
         assert!(problems.iter().any(|each| each.contains(expected)), "{expected}: {problems:?}");
     }
-    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    assert!(work.done() < LIMIT, "{:?}", work.done());
 }
 
 /// All of them about one name, so that each value might be matched with each pattern.
 #[test]
 fn what_is_found_in_many_patterns_and_values_is_found_in_bounded_time() {
-    let began = Instant::now();
+    let work = Work::begin();
     let patterns = |of: usize| {
         let pattern = |number| format!("\"nhi.id.matches('^[a-z]{{1,40}}{of}-{number}')\"");
         (0..40).map(pattern).collect::<Vec<_>>().join(", ")
@@ -79,5 +105,5 @@ fn what_is_found_in_many_patterns_and_values_is_found_in_bounded_time() {
     let policy = policy(&[&text], &[BASE]).unwrap();
     let found = findings(&policy);
     assert!(found.iter().all(|each| !each.message.contains("rule `r")), "nothing can be claimed");
-    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    assert!(work.done() < LIMIT, "{:?}", work.done());
 }

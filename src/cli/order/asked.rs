@@ -7,6 +7,7 @@ use crate::app::{Failure, Loaded, system_clock};
 use crate::case::{
     Closing, Excepting, Judgement, Millis, Part, STATEMENT, Statement, Subject, Verb, hex,
 };
+use crate::normalize::holds_secret;
 
 #[derive(Args)]
 pub(in crate::cli) struct Ack {
@@ -185,7 +186,7 @@ impl Making {
             None => find_case(loaded, &self.case)?,
         };
         let Asked { order, to, close, except } = asked;
-        Ok(Statement {
+        let statement = Statement {
             statement: STATEMENT.to_owned(),
             v: 1,
             order,
@@ -197,7 +198,12 @@ impl Making {
             to,
             close,
             except,
-        })
+        };
+        if statement.words().any(holds_secret) {
+            let why = "the order would hold a token or password, which would be signed and kept";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        Ok(statement)
     }
 }
 

@@ -145,7 +145,7 @@ fn alerts_removed_before_they_were_ruled_are_a_gap(site: &Site) {
     let (before, behind): (Vec<i64>, Vec<i64>) = ruled().into_iter().partition(|at| *at < low);
     assert_eq!(from, before.last().unwrap() + 1, "the gap begins where ruling stopped");
     assert_eq!(behind, filled[filled.len() - 3..], "what is left behind the gap is ruled");
-    says(&process, &["alerts were removed before they were ruled"]);
+    says(&process, &["messages were removed before they were ruled"]);
     let verified = site.verb(&["verify"], "operator");
     assert_eq!(verified.code, Some(0), "{verified:?}");
     drains(&mut process);
