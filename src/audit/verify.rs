@@ -340,7 +340,8 @@ impl<S: Folded> Verifier<S> {
             } else if part == self.parts.len() {
                 self.parts.push(text.to_owned());
                 let parts: Vec<&str> = self.parts.iter().map(String::as_str).collect();
-                if let Some(state) = S::restore(&parts).filter(|_| snapshot.rest == 0) {
+                let whole = (snapshot.rest == 0).then(|| S::restore(&parts)).flatten();
+                if let Some(state) = whole {
                     self.state = state;
                     self.has_state = true;
                 }

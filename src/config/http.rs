@@ -285,7 +285,7 @@ pub(super) fn plain(node: &Node) -> Option<String> {
     }
 }
 
-fn pairs<'n>(
+pub(super) fn pairs<'n>(
     fields: &mut Fields<'n>,
     key: &'static str,
     problems: &mut Problems,
@@ -382,7 +382,7 @@ fn pages(node: &Node, problems: &mut Problems) -> Option<Pages> {
     Some(Pages { items: items.unwrap_or(ReplyPath::parse("").ok()?), next, max })
 }
 
-fn reply_path(
+pub(super) fn reply_path(
     fields: &mut Fields<'_>,
     key: &'static str,
     problems: &mut Problems,

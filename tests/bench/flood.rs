@@ -1,5 +1,6 @@
 //! What remembering costs: a million alerts about a hundred thousand identities, and one identity
-//! that floods. One thread and no broker, by the code that the workers run.
+//! that floods. One thread and no broker, by the code that the workers run. Only rulings are made: what is
+//! held never ends here, where a worker ends the oldest above 1,024, so that cost and memory are too high.
 //!
 //! `cargo bench --bench flood -- [--alerts N]`
 #![allow(

@@ -8,6 +8,7 @@ use super::reply_path::ReplyPath;
 use super::words::listed;
 use crate::case::{CASE_STATES, Priority};
 use crate::clause::Schema;
+use crate::config::http::reply_path;
 use crate::config::service::{Start, start};
 use crate::text::{At, Fields, Node, Problems, Source, read};
 
@@ -192,14 +193,14 @@ fn find(node: &Node, names: Names<'_>, problems: &mut Problems) -> Option<Find> 
     let mut fields = Fields::of(node, "`find`", problems)?;
     let request = request_of(&mut fields, Markup::Raw, names, problems);
     fields.require("found", problems);
-    let found = reply_path(&mut fields, "found", problems);
+    let found = one_place(&mut fields, "found", problems);
     fields.finish(problems);
     Some(Find { request: request?, found: found? })
 }
 
 fn reply(node: &Node, problems: &mut Problems) -> Option<ReplyReading> {
     let mut fields = Fields::of(node, "`reply`", problems)?;
-    let mut path = |key, problems: &mut Problems| reply_path(&mut fields, key, problems);
+    let mut path = |key, problems: &mut Problems| one_place(&mut fields, key, problems);
     let (link, found) = (path("link", problems), path("found", problems));
     let (accepted, error) = (path("accepted", problems), path("error", problems));
     let mut words = |key: &'static str, problems: &mut Problems| {
@@ -214,14 +215,13 @@ fn reply(node: &Node, problems: &mut Problems) -> Option<ReplyReading> {
     Some(ReplyReading { link, found, accepted, error, again, pause })
 }
 
-fn reply_path(
+fn one_place(
     fields: &mut Fields<'_>,
     key: &'static str,
     problems: &mut Problems,
 ) -> Option<ReplyPath> {
     let at = fields.get(key)?.at.clone();
-    let text = fields.text(key, problems)?;
-    let path = ReplyPath::parse(text).map_err(|why| problems.add(&at, why)).ok()?;
+    let path = reply_path(fields, key, problems)?;
     if path.is_many() {
         problems.add(&at, format!("`{key}` must be one place"));
     }

@@ -2,7 +2,7 @@ use serde_json::Value as Json;
 
 use super::text::{Names, Piece, Text};
 use super::words::WHOLE;
-use crate::config::http::plain;
+use crate::config::http::{pairs, plain};
 use crate::config::words::{listed, number};
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
@@ -161,18 +161,6 @@ pub(super) fn one_line(node: &Node, names: Names<'_>, problems: &mut Problems) -
         return None;
     }
     Text::read(node, text.trim_end(), names, problems)
-}
-
-fn pairs<'n>(
-    fields: &mut Fields<'n>,
-    key: &'static str,
-    problems: &mut Problems,
-) -> Vec<(String, &'n Node)> {
-    let Some(node) = fields.get(key) else { return Vec::new() };
-    let Some(mut pairs) = Fields::of(node, &format!("`{key}`"), problems) else {
-        return Vec::new();
-    };
-    pairs.rest().into_iter().filter_map(|(name, value)| Some((plain(name)?, value))).collect()
 }
 
 fn header(
