@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use tipstaff::audit::{
     Actor, Chain, Committed, Engine, Folded, Genesis, Hash, Head, Input, Kind, Link, Metadata,
-    Order, Picked, PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier, resume,
+    Order, Picked, PolicyRef, Raw, Record, Recovery, Report, Resume, SnapshotRef, Verifier,
+    record_hash, resume,
 };
 use tipstaff::case::{
     Again, Counters, Decision, Millis, Origin, Priority, Reason, Refusal, Revised, Route, Ruling,
@@ -359,16 +360,21 @@ impl Model {
 
     /// What is written again is what is on the chain and was not committed, of every topic.
     fn emitted_again(&self, picked: &Picked<State>) {
-        let Some(seq) = self.committed.metadata.as_ref().map(|metadata| metadata.seq) else {
-            return;
+        let Some(head) = &self.committed.metadata else { return };
+        // An aborted transaction may have been committed as the head: its number says nothing then.
+        let is_head = |bytes: &Vec<u8>| {
+            let record = Record::parse(bytes).unwrap();
+            record.seq == head.seq && record_hash(bytes).short() == head.hash16
         };
+        let is_on_chain = self.log.values().any(is_head);
         if picked.found.iter().any(|found| found.what != "offset_behind") {
             return;
         }
         let missing = self.log.values().filter_map(|bytes| {
             let record = Record::parse(bytes)?;
             let has_outputs = matches!(record.kind, Kind::Ruling | Kind::Revision | Kind::Order);
-            (has_outputs && record.seq > seq && record.seq <= picked.head.seq).then_some(())
+            let is_behind = !is_on_chain || record.seq > head.seq;
+            (has_outputs && is_behind && record.seq <= picked.head.seq).then_some(())
         });
         assert!(picked.emit_again.len() <= missing.count(), "more than was not committed");
     }

@@ -98,6 +98,20 @@ proptest! {
 }
 
 #[test]
+fn a_head_that_an_abort_took_says_nothing_of_what_was_committed() {
+    let mut model = Model::new(1);
+    model.step_with(0, 1, Outcome::GroupExpired);
+    model.step_with(1, 1, Outcome::TornAbort);
+    model.step_with(0, 0, Outcome::TornAbort);
+    model.step_with(0, 1, Outcome::TornCommit(2));
+    model.settle();
+    let report = model.verify();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
+    assert_eq!(model.ordered(), (0..model.orders()).collect::<Vec<_>>());
+}
+
+#[test]
 fn of_two_branches_the_committed_one_goes_on() {
     let mut model = Model::new(8);
     model.step(2, Outcome::Committed);
