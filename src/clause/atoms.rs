@@ -136,6 +136,7 @@ impl Clause {
         for op in &self.ops {
             let joined = match op {
                 Op::Leaf { test, negated } => Tree::Leaf { atom: test.atom(), negated: *negated },
+                Op::UnlessFalse(_) | Op::UnlessTrue(_) => continue,
                 Op::And | Op::Or => {
                     let right = waiting.pop();
                     let both: Vec<Tree<'_>> = waiting.pop().into_iter().chain(right).collect();

@@ -85,7 +85,8 @@ impl Check<'_> {
         if self.names.is_empty() {
             refuse("the condition names nothing of the alert or its facts".to_owned());
         }
-        if self.ops.len() > OPS_MAX {
+        let is_part = |op: &&Op| matches!(op, Op::Leaf { .. } | Op::And | Op::Or);
+        if self.ops.iter().filter(is_part).count() > OPS_MAX {
             refuse(format!("the condition has more than {OPS_MAX} parts"));
         }
         let mut waiting = 0_usize;
@@ -93,6 +94,7 @@ impl Check<'_> {
         for op in &self.ops {
             waiting = match op {
                 Op::Leaf { .. } => waiting + 1,
+                Op::UnlessFalse(_) | Op::UnlessTrue(_) => waiting,
                 Op::And | Op::Or => waiting.saturating_sub(1),
             };
             waiting_max = waiting_max.max(waiting);
@@ -110,8 +112,8 @@ impl Check<'_> {
     fn truth(&mut self, expr: &Expr, negated: bool) {
         match &expr.node {
             Node::Not(of) => self.truth(of, !negated),
-            Node::And(items) => self.join(items, negated, if negated { Op::Or } else { Op::And }),
-            Node::Or(items) => self.join(items, negated, if negated { Op::And } else { Op::Or }),
+            Node::And(items) => self.join(items, negated, if negated { &Op::Or } else { &Op::And }),
+            Node::Or(items) => self.join(items, negated, if negated { &Op::And } else { &Op::Or }),
             Node::Bool(value) => self.leaf(Test::Constant(*value), negated),
             Node::Binary(left, infix, right) => self.binary(expr, (left, *infix, right), negated),
             Node::Name(path) => {
@@ -142,11 +144,20 @@ impl Check<'_> {
         }
     }
 
-    fn join(&mut self, items: &[Expr], negated: bool, op: Op) {
+    fn join(&mut self, items: &[Expr], negated: bool, op: &Op) {
+        let unless = if let Op::And = op { Op::UnlessFalse } else { Op::UnlessTrue };
         for (index, item) in items.iter().enumerate() {
+            if index == 0 {
+                self.truth(item, negated);
+                continue;
+            }
+            let before = self.ops.len();
+            self.ops.push(unless(0));
             self.truth(item, negated);
-            if index > 0 {
-                self.ops.push(op.clone());
+            self.ops.push(op.clone());
+            let over = self.ops.len() - before - 1;
+            if let Some(passed) = self.ops.get_mut(before) {
+                *passed = unless(over);
             }
         }
     }
@@ -340,9 +351,14 @@ impl Check<'_> {
             self.unfit((left, of), infix, (right, other_of));
             return None;
         };
-        let both = Box::new((value, other));
-        let is_sum = infix.operator.sign == Sign::Plus;
-        Some((if is_sum { Operand::Plus(both) } else { Operand::Minus(both) }, gives))
+        let calculated = match (infix.operator.sign, value, other) {
+            (Sign::Plus, value, other) => Operand::Plus(Box::new((value, other))),
+            (_, Operand::Slot(Slot::Now), Operand::Slot(slot)) if other_of == Type::Time => {
+                Operand::Age(slot)
+            }
+            (_, value, other) => Operand::Minus(Box::new((value, other))),
+        };
+        Some((calculated, gives))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use memchr::memmem::Finder;
@@ -25,7 +25,14 @@ pub struct Clause {
 /// Postfix: leaves put a truth value on the stack, `And` and `Or` join the upper two.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    Leaf { test: Test, negated: bool },
+    Leaf {
+        test: Test,
+        negated: bool,
+    },
+    /// Between both sides of an `And` (`Or`): where the left one is false (true), how many to pass
+    /// over, which come to the same.
+    UnlessFalse(usize),
+    UnlessTrue(usize),
     And,
     Or,
 }
@@ -67,7 +74,7 @@ enum Found {
 }
 
 /// Truth values waiting for their operator, two bits each.
-pub(super) const STACK_MAX: usize = 64;
+pub(super) const STACK_MAX: usize = 32;
 
 impl Clause {
     /// Does not allocate, does not fail, sees nothing but the scope.
@@ -87,7 +94,7 @@ impl Clause {
     pub fn asked_unknown(&self) -> impl Iterator<Item = Slot> {
         self.ops.iter().filter_map(|op| match op {
             Op::Leaf { test: Test::Unknown(slot, _), .. } => Some(*slot),
-            Op::Leaf { .. } | Op::And | Op::Or => None,
+            _ => None,
         })
     }
 
@@ -97,7 +104,7 @@ impl Clause {
             Op::Leaf { test: test @ Test::Unknown(..), negated: false } => {
                 test.eval(false, scope) == Tri::True
             }
-            Op::Leaf { .. } | Op::And | Op::Or => false,
+            _ => false,
         })
     }
 
@@ -158,17 +165,21 @@ fn stands_as_it_is(text: &str) -> bool {
 /// Apart, so that a clause of one test does not pay for its stack.
 #[inline(never)]
 fn join(ops: &[Op], scope: &Scope<'_>) -> Tri {
-    let mut stack = 0_u128;
-    for op in ops {
-        let value = match op {
-            Op::Leaf { test, negated } => rank(test.eval(*negated, scope)),
+    let mut stack = 0_u64;
+    let mut at = 0;
+    while let Some(op) = ops.get(at) {
+        at += 1;
+        match op {
+            Op::Leaf { test, negated } => stack = stack << 2 | rank(test.eval(*negated, scope)),
+            Op::UnlessFalse(over) if stack & 3 == rank(Tri::False) => at += over,
+            Op::UnlessTrue(over) if stack & 3 == rank(Tri::True) => at += over,
+            Op::UnlessFalse(_) | Op::UnlessTrue(_) => {}
             Op::And | Op::Or => {
                 let (right, left) = (stack & 3, stack >> 2 & 3);
-                stack >>= 4;
-                if matches!(op, Op::And) { left.min(right) } else { left.max(right) }
+                let joined = if matches!(op, Op::And) { left.min(right) } else { left.max(right) };
+                stack = stack >> 4 << 2 | joined;
             }
-        };
-        stack = stack << 2 | value;
+        }
     }
     match stack {
         2 => Tri::True,
@@ -177,7 +188,7 @@ fn join(ops: &[Op], scope: &Scope<'_>) -> Tri {
     }
 }
 
-fn rank(value: Tri) -> u128 {
+const fn rank(value: Tri) -> u64 {
     match value {
         Tri::False => 0,
         Tri::Unknown => 1,
@@ -282,7 +293,11 @@ impl TextTest {
 /// Nothing when the text is no address.
 #[inline(never)]
 pub(super) fn within(network: &IpNet, text: &str) -> Option<bool> {
-    text.parse::<IpAddr>().ok().map(|address| network.contains(&address.to_canonical()))
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Some(matches!(network, IpNet::V4(network) if network.contains(&address)));
+    }
+    let address = text.parse::<Ipv6Addr>().ok()?;
+    Some(network.contains(&IpAddr::V6(address).to_canonical()))
 }
 
 /// A value of another type than declared can't be compared: unknown, toward people. Texts and

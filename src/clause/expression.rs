@@ -6,6 +6,7 @@ use regex_automata::nfa::thompson;
 use regex_automata::{Anchored, Input};
 
 use super::PATTERN_BYTES_MAX;
+use super::sequence::Sequence;
 
 /// LIMIT: the largest table that an expression is compiled to, and what making it may take.
 const TABLE_BYTES_MAX: usize = 64 * 1024;
@@ -14,9 +15,17 @@ const TABLE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Expression {
     regex: Regex,
-    /// Every step it can take, which needs no cache that threads would have to share; nothing
-    /// where that is too many or depends on more than the next byte.
-    table: Option<Arc<dense::DFA<Vec<u32>>>>,
+    way: Way,
+}
+
+/// How the answer is found, the quickest that can be had first.
+#[derive(Debug, Clone)]
+enum Way {
+    Sequence(Sequence),
+    /// Every step it can take, which needs no cache that threads would have to share.
+    Table(Arc<dense::DFA<Vec<u32>>>),
+    /// Where those are too many, or depend on more than the next byte.
+    Regex,
 }
 
 impl Expression {
@@ -25,14 +34,21 @@ impl Expression {
             .size_limit(PATTERN_BYTES_MAX)
             .dfa_size_limit(PATTERN_BYTES_MAX)
             .build()?;
-        Ok(Self { regex, table: table(text).map(Arc::new) })
+        let sequence = Sequence::of(text).map(Way::Sequence);
+        let way = sequence.or_else(|| Some(Way::Table(Arc::new(table(text)?))));
+        Ok(Self { regex, way: way.unwrap_or(Way::Regex) })
     }
 
     #[inline(never)]
     pub fn is_found(&self, text: &str) -> bool {
-        let by_table = self.table.as_ref().and_then(|table| {
-            table.try_search_fwd(&Input::new(text).anchored(Anchored::No).earliest(true)).ok()
-        });
+        let by_table = match &self.way {
+            Way::Sequence(sequence) => return sequence.is_found(text),
+            Way::Table(table) => {
+                let input = Input::new(text).anchored(Anchored::No).earliest(true);
+                table.try_search_fwd(&input).ok()
+            }
+            Way::Regex => None,
+        };
         by_table.map_or_else(|| self.regex.is_match(text), |found| found.is_some())
     }
 
@@ -69,16 +85,16 @@ mod tests {
         for (pattern, has_table) in [
             ("", true),
             ("$", true),
-            (r"^services/[a-z-]+/.*\.env$", true),
+            (r"^services/[a-z-]+/.*\.env$|^root", true),
             (r"(?m)^two$", true),
             (r"(?i)ÜNÏ|k$", true),
-            (r"^[^a]*$", true),
+            (r"^[^a]*$", false),
             (r"(?-u:\b)admin", true),
             (r"\badmin", false),
             (r"\w{4}", false),
         ] {
             let expression = Expression::compile(pattern).unwrap();
-            assert_eq!(expression.table.is_some(), has_table, "{pattern}");
+            assert_eq!(matches!(expression.way, Way::Table(_)), has_table, "{pattern}");
             for text in texts {
                 let found = expression.regex.is_match(text);
                 assert_eq!(expression.is_found(text), found, "{pattern} in {text}");

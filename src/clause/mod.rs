@@ -15,6 +15,7 @@ mod schema;
 mod scope;
 mod view;
 mod operand;
+mod sequence;
 mod expression;
 mod check;
 mod call;
