@@ -69,9 +69,11 @@ fn walk<'a>(scanner: &mut Scanner<'a>, give: &mut dyn FnMut(Raw<'a>)) {
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((plain, escaped)) = rest.split_once('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escaped) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(plain);
         let mut chars = escaped.chars();
+        chars.next();
         match chars.next() {
             Some('b') => out.push('\u{8}'),
             Some('f') => out.push('\u{c}'),

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use super::body::{Document, Documents};
 use super::explain::Explained;
@@ -45,7 +46,7 @@ struct Opened<'p, 't> {
 struct Found<'p, 't> {
     pipeline: &'p Pipeline,
     page: Page<'t>,
-    whole: Slots<'t>,
+    whole: Rc<Slots<'t>>,
     /// Nothing when the document is one alert itself.
     items: Option<Vec<Item<'t, 'p>>>,
 }
@@ -87,6 +88,7 @@ impl<'p> Work<'p, '_> {
                 Some(whole) => whole,
                 None => pipeline.walks.whole.fill(text).map_err(placed)?,
             };
+            let whole = Rc::new(whole);
             let items = pipeline.walks.items(&whole).map_err(placed)?;
             let found = Found { pipeline, page, whole, items };
             if !self.is_claimed(&found).map_err(placed)? {
@@ -108,7 +110,7 @@ impl<'p> Work<'p, '_> {
         let Found { pipeline, page, whole, items } = found;
         // A report without a row is known by its header.
         if let Some(report) = page.report.filter(|report| report.is_empty()) {
-            let whole = pipeline.walks.whole.fill(&report.header)?;
+            let whole = Rc::new(pipeline.walks.whole.fill(&report.header)?);
             let items = pipeline.walks.items(&whole)?;
             return fits(pipeline, self.reading, &report.header, &whole, items.as_deref());
         }
@@ -219,18 +221,17 @@ impl Pipelines {
         let opened = work.candidates.iter().map(|pipeline| {
             let placed = |malformed: Malformed| page.placed(malformed.into());
             let whole = pipeline.walks.whole.fill(page.text).map_err(placed)?;
-            let mut text = Cow::Borrowed(page.text);
-            if pipeline.walks.may_open(&whole) {
-                let opened = pipeline.open.opened(page.text, &reading.opened_bytes_left);
-                text = opened.map_err(|refusal| page.placed(refusal))?;
-            }
+            let are_there = pipeline.walks.may_open(&whole);
+            let opened = pipeline.open.opened(page.text, &are_there, &reading.opened_bytes_left);
+            let text = opened.map_err(|refusal| page.placed(refusal))?;
             let is_read = matches!(text, Cow::Borrowed(_));
             Ok(Opened { pipeline, text, whole: Cell::new(is_read.then_some(whole)) })
         });
         let opened: Vec<Opened<'p, '_>> = opened.collect::<Result<_, Refusal>>()?;
         let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
         work.chosen = &pipeline.name;
-        let doc = Doc::new(&pipeline.walks, page.text, (&whole, &whole), None);
+        let whole = whole.as_ref();
+        let doc = Doc::new(&pipeline.walks, page.text, (whole, whole), None);
         let seen = Seen { doc: &doc, headers: reading.message.headers, alert: None, trace: None };
         let is_incomplete = pipeline.incomplete.as_ref().is_some_and(|when| when.holds(seen));
         let of = items.as_ref().map_or(1, Vec::len) + usize::from(is_incomplete);
@@ -256,10 +257,10 @@ impl Pipelines {
             let alert = match rows.next() {
                 Some(row) => row
                     .read()
-                    .and_then(|()| self.item(pipeline, reading, (item, &whole), &id))
+                    .and_then(|()| self.item(pipeline, reading, (item, whole), &id))
                     .map_err(|refusal| Refusal { at: Some(row.at), ..refusal }),
                 None => {
-                    let alert = self.item(pipeline, reading, (item, &whole), &id);
+                    let alert = self.item(pipeline, reading, (item, whole), &id);
                     alert.map_err(|refusal| page.placed(refusal))
                 }
             };

@@ -1,6 +1,9 @@
 use std::rc::Rc;
 
+use regex::{Regex, RegexBuilder};
+
 use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
+use crate::text::{At, Problems};
 
 /// Where a path of a pipeline file looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,33 @@ pub(super) struct Layout {
     bare: Vec<Path>,
     root: Vec<Path>,
     around: Vec<Path>,
+    regexes: Vec<Regex>,
 }
 
+/// LIMIT: the memory of one compiled expression.
+const REGEX_BYTES_MAX: usize = 256 * 1024;
+
 impl Layout {
+    /// The expression with its place among the file's; the same one is compiled once.
+    pub(super) fn regex(
+        &mut self,
+        text: &str,
+        at: &At,
+        problems: &mut Problems,
+    ) -> Option<(usize, Regex)> {
+        let written = with_ascii_boundaries(text);
+        let known = self.regexes.iter().position(|regex| regex.as_str() == written);
+        let place = known.unwrap_or(self.regexes.len());
+        if known.is_none() {
+            let built = RegexBuilder::new(&written).size_limit(REGEX_BYTES_MAX).build();
+            if built.is_err() {
+                problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
+            }
+            self.regexes.extend(built);
+        }
+        Some((place, self.regexes.get(place)?.clone()))
+    }
+
     pub(super) fn here(&mut self, path: Path) -> Place {
         match path.start {
             _ if path.is_key => Place::Key { up: up(&path) },
@@ -88,6 +115,27 @@ impl Layout {
         }
         Each { levels }
     }
+}
+
+/// `\b` between ASCII letters only: with all of Unicode's, a text with one other character is
+/// searched tens of times slower.
+fn with_ascii_boundaries(expression: &str) -> String {
+    let mut written = String::with_capacity(expression.len());
+    let mut rest = expression;
+    while let Some((before, after)) = rest.split_once('\\') {
+        written.push_str(before);
+        let escaped = after.chars().next().map_or(0, char::len_utf8);
+        let (escaped, after) = after.split_at_checked(escaped).unwrap_or((after, ""));
+        if escaped == "b" && !after.starts_with('{') {
+            written.push_str(r"(?-u:\b)");
+        } else {
+            written.push('\\');
+            written.push_str(escaped);
+        }
+        rest = after;
+    }
+    written.push_str(rest);
+    written
 }
 
 fn up(path: &Path) -> usize {
@@ -155,17 +203,17 @@ pub(super) struct Item<'a, 's> {
 }
 
 struct Around<'a, 's> {
-    slots: Slots<'a>,
+    slots: Rc<Slots<'a>>,
     level: &'s Level,
     key: Option<Raw<'a>>,
     around: Option<Rc<Around<'a, 's>>>,
 }
 
 impl Walks {
-    /// Whether there is a string that the pipeline opens.
-    pub(super) fn may_open(&self, whole: &Slots<'_>) -> bool {
+    /// For each entry of the pipeline's `open`, whether there is a string for it.
+    pub(super) fn may_open(&self, whole: &Slots<'_>) -> Vec<bool> {
         let is_text = |raw: Raw<'_>| matches!(raw.kind, Kind::Text { .. });
-        self.open.iter().any(|slot| whole.all(*slot).any(is_text))
+        self.open.iter().map(|slot| whole.all(*slot).any(is_text)).collect()
     }
 
     /// The alerts of the document; nothing when it is one itself.
@@ -174,7 +222,7 @@ impl Walks {
     /// any, and then what lacks its list is an item itself: it is never passed over.
     pub(super) fn items<'a>(
         &self,
-        whole: &Slots<'a>,
+        whole: &Rc<Slots<'a>>,
     ) -> Result<Option<Vec<Item<'a, '_>>>, Malformed> {
         let mut chosen: Option<Items<'a, '_>> = None;
         for each in &self.each {
@@ -183,7 +231,7 @@ impl Walks {
             if whole.get(outer.list.list).is_none_or(|raw| raw.kind != kind) {
                 continue;
             }
-            let slots = whole.clone();
+            let slots = Rc::clone(whole);
             let around = Rc::new(Around { slots, level: outer, key: None, around: None });
             let mut items = Items::default();
             items.gather(&around, inner)?;
@@ -247,7 +295,7 @@ impl<'a, 's> Items<'a, 's> {
                 continue;
             }
             slots.shift(raw.at);
-            let (key, outer) = (item.key, Some(Rc::clone(around)));
+            let (slots, key, outer) = (Rc::new(slots), item.key, Some(Rc::clone(around)));
             self.gather(&Rc::new(Around { slots, level, key, around: outer }), deeper)?;
         }
         Ok(())
@@ -322,7 +370,7 @@ impl<'a, 's> Doc<'a, 's> {
             Place::Root(at) => Some((self.root, *self.walks.root.get(at)?)),
             Place::Around { up, at } => {
                 let around = self.around(up)?;
-                Some((&around.slots, (*around.level.around.get(at)?)?))
+                Some((around.slots.as_ref(), (*around.level.around.get(at)?)?))
             }
             Place::Key { .. } => None,
         }
@@ -334,5 +382,22 @@ impl<'a, 's> Doc<'a, 's> {
             around = around.around.as_ref()?;
         }
         Some(around)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_ascii_boundaries;
+
+    #[test]
+    fn only_a_boundary_is_rewritten() {
+        for (written, expected) in [
+            (r"(?i)\bkey\b", r"(?i)(?-u:\b)key(?-u:\b)"),
+            (r"c:\\bin\.exe$", r"c:\\bin\.exe$"),
+            (r"\b{start}é\", r"\b{start}é\"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(with_ascii_boundaries(written), expected);
+        }
     }
 }

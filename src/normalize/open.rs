@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::body::{Document, Documents, Packed, gunzip, is_gzip};
 use super::reading::{MESSAGE_BYTES_MAX, Refusal};
 use crate::case::from_base64;
-use crate::json::{Extractor, Fault, Kind, Path, Raw, Start};
+use crate::json::{Extractor, Fault, Kind, Path, Raw, Start, Step};
 use crate::text::{Fields, Node, Problems};
 
 /// The strings to open, in their order: each entry reads what the one before it made.
@@ -40,20 +40,27 @@ impl Open {
         self.entries.iter().map(|entry| &entry.path)
     }
 
-    /// Borrowed when nothing was opened. `bytes_left` is what packed strings may still unpack to.
+    /// Borrowed when nothing was opened. `are_there` says for each entry whether the text has a
+    /// string for it, `bytes_left` what packed strings may still unpack to.
     pub(super) fn opened<'t>(
         &self,
         text: &'t str,
+        are_there: &[bool],
         bytes_left: &Cell<usize>,
     ) -> Result<Cow<'t, str>, Refusal> {
         let mut text = Cow::Borrowed(text);
-        for entry in &self.entries {
+        let mut done: Vec<&Entry> = Vec::new();
+        for (entry, is_there) in self.entries.iter().zip(are_there) {
+            if !is_there && !done.iter().any(|outer| entry.may_be_inside(outer)) {
+                continue;
+            }
             let opened = entry.opened(&text, bytes_left).map_err(|refusal| match text {
                 Cow::Borrowed(_) => refusal,
                 Cow::Owned(_) => Refusal { at: None, ..refusal },
             })?;
             if let Some(opened) = opened {
                 text = Cow::Owned(opened);
+                done.push(entry);
             }
         }
         Ok(text)
@@ -93,6 +100,16 @@ impl Entry {
                 None
             }
         }
+    }
+
+    /// Whether what was opened at another entry's path may have brought strings for this one.
+    fn may_be_inside(&self, outer: &Self) -> bool {
+        let mut steps = outer.path.steps.iter().zip(&self.path.steps);
+        let may_be_same = |(outer, inner): (&Step, &Step)| match (outer, inner) {
+            (Step::Key(outer), Step::Key(inner)) => outer.eq_ignore_ascii_case(inner),
+            _ => true,
+        };
+        outer.path.steps.len() <= self.path.steps.len() && steps.all(may_be_same)
     }
 
     fn opened(&self, text: &str, bytes_left: &Cell<usize>) -> Result<Option<String>, Refusal> {

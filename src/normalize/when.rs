@@ -77,6 +77,7 @@ impl Test {
     fn compile(
         fields: &mut Fields<'_>,
         of: Option<Field>,
+        layout: &mut Layout,
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut found = Vec::new();
@@ -90,8 +91,8 @@ impl Test {
             }
             let is_negated = *is_negated;
             if let How::Match = how {
-                let regex = |(text, at): (String, &At)| regex_of(&text, at, problems);
-                let any = texts.into_iter().filter_map(regex).collect();
+                let regex = |(text, at): (String, &At)| layout.regex(&text, at, problems);
+                let any = texts.into_iter().filter_map(regex).map(|(_, regex)| regex).collect();
                 found.push(Self::Matches { any, is_negated });
                 continue;
             }
@@ -109,17 +110,6 @@ impl Test {
         }
         found.pop()
     }
-}
-
-/// LIMIT: the memory of one compiled expression.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
-
-pub(super) fn regex_of(text: &str, at: &At, problems: &mut Problems) -> Option<Regex> {
-    let built = regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
-    if built.is_err() {
-        problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
-    }
-    built.ok()
 }
 
 /// A condition, or several of them.
@@ -211,7 +201,7 @@ impl When {
                 format!("a condition needs one of `path`, `header`{field}, `any`"),
             );
         }
-        let test = Test::compile(&mut fields, field, problems);
+        let test = Test::compile(&mut fields, field, layout, problems);
         fields.finish(problems);
         Some(Self::Is(subject?, test?))
     }
@@ -265,21 +255,18 @@ fn subject_of(
 
 impl Subject {
     fn holds(&self, test: &Test, seen: Seen<'_, '_>) -> bool {
-        let (holds, used) = match self {
+        let holds = match self {
             Self::Paths(places) => {
-                let there = places.iter().find_map(|p| Some((*p, seen.doc.raw(*p)?)));
-                let text = there.and_then(|(_, raw)| raw.scalar());
-                let place = there.map(|(place, _)| place).or(places.first().copied());
-                (test.holds(there.is_some(), text.as_deref()), place.map(Used::Place))
+                let there = places.iter().find_map(|place| seen.doc.raw(*place));
+                let text = there.and_then(|raw| raw.scalar());
+                test.holds(there.is_some(), text.as_deref())
             }
             Self::Each(place) => {
-                let mut all = seen.doc.all(*place);
-                let holds = all.any(|raw| test.holds(true, raw.scalar().as_deref()));
-                (holds, Some(Used::Place(*place)))
+                seen.doc.all(*place).any(|raw| test.holds(true, raw.scalar().as_deref()))
             }
             Self::Header(name) => {
                 let text = header(seen.headers, name);
-                (test.holds(text.is_some(), text), Some(Used::Header(name.clone())))
+                test.holds(text.is_some(), text)
             }
             Self::Field(field) => {
                 let value = seen.alert.map_or(&Value::Absent, |alert| alert.get(*field));
@@ -295,13 +282,27 @@ impl Subject {
                     | Value::Duration(_)
                     | Value::List(_) => None,
                 };
-                (test.holds(value.is_present(), text.as_deref()), None)
+                test.holds(value.is_present(), text.as_deref())
             }
         };
-        if let (true, Some(trace), Some(used)) = (holds, seen.trace, used) {
-            trace.borrow_mut().push(used);
+        if let (true, Some(trace)) = (holds, seen.trace) {
+            trace.borrow_mut().extend(self.used(seen));
         }
         holds
+    }
+}
+
+impl Subject {
+    fn used(&self, seen: Seen<'_, '_>) -> Option<Used> {
+        match self {
+            Self::Paths(places) => {
+                let there = places.iter().find(|place| seen.doc.raw(**place).is_some());
+                there.or(places.first()).copied().map(Used::Place)
+            }
+            Self::Each(place) => Some(Used::Place(*place)),
+            Self::Header(name) => Some(Used::Header(name.clone())),
+            Self::Field(_) => None,
+        }
     }
 }
 
