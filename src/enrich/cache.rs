@@ -124,16 +124,15 @@ impl Cached {
         ends: Instant,
         wall: Millis,
     ) -> bool {
-        let (now, config) = (Instant::now(), &self.0.config);
-        let (lives, bound) = match row.state {
-            FactState::Known => (config.hit_ms, self.0.bound()),
-            FactState::Absent => (config.absent_ms, Duration::ZERO),
-            FactState::Unknown(_) => return false,
-        };
+        if matches!(row.state, FactState::Unknown(_)) {
+            return false;
+        }
+        let now = Instant::now();
+        let (lives, bound) = self.0.lifetime(row.state);
         let Some(age) = row.as_of.map(|as_of| wall.since(as_of)).filter(|age| *age >= 0) else {
             return false;
         };
-        let (age, lives) = (millis(age), millis(lives) * 11 / 10);
+        let (age, lives) = (millis(age), lives * 11 / 10);
         let left = |longest: Duration| now + longest.saturating_sub(age);
         let (fresh_until, ends) = (fresh_until.min(left(lives)), ends.min(left(lives.max(bound))));
         let key: Arc<str> = row.key.as_ref().into();
@@ -259,11 +258,16 @@ impl Shared {
         Answer::Later(flight)
     }
 
-    /// No value is given when it is older. Without jitter: it is what a user reads in the file.
-    fn bound(&self) -> Duration {
-        match self.config.stale_ms {
-            0 => Duration::ZERO,
-            stale_ms => millis(self.config.hit_ms + stale_ms),
+    /// For how long an answer is fresh, and from which age on it is never given. The second without
+    /// jitter: it is what a user reads in the file.
+    fn lifetime(&self, state: FactState) -> (Duration, Duration) {
+        let CacheConfig { hit_ms, absent_ms, failure_ms, stale_ms, .. } = self.config;
+        match state {
+            FactState::Known if stale_ms > 0 => (millis(hit_ms), millis(hit_ms + stale_ms)),
+            FactState::Known => (millis(hit_ms), Duration::ZERO),
+            // That something is not there is soon untrue, so it is never given past its lifetime.
+            FactState::Absent => (millis(absent_ms), Duration::ZERO),
+            FactState::Unknown(_) => (millis(failure_ms), Duration::ZERO),
         }
     }
 
@@ -276,7 +280,6 @@ impl Shared {
         found: Result<Found, Failure>,
     ) -> Arc<FactRow> {
         let now = Instant::now();
-        let lifetime = |ms: i64| jittered(millis(ms), 10);
         let (state, values, failure) = match found {
             Ok(Found::Known(values)) => (FactState::Known, values, None),
             Ok(Found::Absent) => (FactState::Absent, Vec::new(), None),
@@ -285,12 +288,7 @@ impl Shared {
                 (FactState::Unknown(why), Vec::new(), Some(failure.detail))
             }
         };
-        let (lives, bound) = match state {
-            FactState::Known => (lifetime(self.config.hit_ms), self.bound()),
-            // That something is not there is soon untrue, so it is never given past its lifetime.
-            FactState::Absent => (lifetime(self.config.absent_ms), Duration::ZERO),
-            FactState::Unknown(_) => (lifetime(self.config.failure_ms), Duration::ZERO),
-        };
+        let (lives, bound) = self.lifetime(state);
         let as_of = failure.is_none().then_some(asked_at);
         let old = failure.as_ref().and_then(|_| self.entries.get(key));
         let is_better =
@@ -302,7 +300,7 @@ impl Shared {
         let waited =
             self.rows.row(key, (state, values.clone()), as_of, came_by(CacheState::Fetched));
         let row = self.rows.row(key, (state, values), as_of, came_by(CacheState::Hit));
-        let (fresh_until, past) = (now + lives, Mutex::default());
+        let (fresh_until, past) = (now + jittered(lives, 10), Mutex::default());
         let ends = fresh_until.max(now + bound);
         self.entries.insert(Arc::clone(key), Arc::new(Entry { row, fresh_until, ends, past }));
         waited

@@ -147,12 +147,9 @@ impl<S: Stage> Worker<S> {
         let drain = self.drain.clone();
         let mut checked = Instant::now();
         loop {
-            let held = {
-                let limits = self.config.limits;
-                match self.consumer.gather(limits, || drain.is_started()) {
-                    Ok(held) => held,
-                    Err(doubt) => return Cause::Failed(doubt),
-                }
+            let held = match self.consumer.gather(self.config.limits, || drain.is_started()) {
+                Ok(held) => held,
+                Err(doubt) => return Cause::Failed(doubt),
             };
             if drain.is_started() {
                 return Cause::Drained;
