@@ -94,6 +94,11 @@ impl Case {
         Some(self.worked.as_ref()?.excepted.as_ref()?.ends_at)
     }
 
+    /// Whether this playbook ruled what people have of it; where not all is remembered, it may be.
+    pub fn may_be_of(&self, playbook: &str) -> bool {
+        self.had.as_ref().is_some_and(|had| had.may_be_of(playbook))
+    }
+
     /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
     pub fn subject(&self) -> Option<&str> {
         let alone = || self.had.as_ref().map(|had| had.alert_id.as_str());
@@ -270,11 +275,14 @@ impl Cases {
         }
     }
 
-    /// What people are told from now on.
-    pub(super) fn tell(&mut self, record: &Record<'_>) {
+    /// What people are told from now on. With the playbook whose suppression this ends, if it does
+    /// and no ruling is made again.
+    pub(super) fn tell(&mut self, record: &Record<'_>, silenced_by: Option<&str>) {
         let Some(told) = &record.told else { return };
         let Some(mut case) = self.take(&told.case_id) else { return };
-        case.had = Some(Had::of(record, told, case.had.take()));
+        let mut had = Had::of(record, told, case.had.take());
+        silenced_by.into_iter().for_each(|playbook| had.was_silenced_by(playbook));
+        case.had = Some(had);
         if case.nhi.is_none() {
             case.nhi = told.nhi.as_deref().map(Into::into);
         }
@@ -403,7 +411,7 @@ mod tests {
             cases.count(&counters, None, at);
         }
         let first = cases.get("case 00000").unwrap().clone();
-        cases.tell(&told(&first, 1));
+        cases.tell(&told(&first, 1), None);
         cases.prune(Millis(100_000), &Waits::default());
         assert_eq!(cases.len(), CASES_MAX);
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
@@ -435,13 +443,13 @@ mod tests {
         let mut cases = Cases::default();
         cases.count(&counters(1, 10), None, Millis(0));
         let case = cases.get("case 00001").unwrap().clone();
-        cases.tell(&told(&case, 50));
+        cases.tell(&told(&case, 50), None);
         assert_eq!(cases.overdue(Millis(49)).count(), 0);
         let overdue = cases.overdue(Millis(50)).next().unwrap().told_overdue().unwrap();
         assert_eq!((overdue.revision, overdue.priority), (2, Priority::Medium));
         let mut timer = told(&case, 0);
         (timer.kind, timer.ruling, timer.told) = (Kind::Timer, None, Some(overdue));
-        cases.tell(&timer);
+        cases.tell(&timer, None);
         assert_eq!(cases.overdue(Millis(1000)).count(), 0);
         cases.take("case 00001");
         assert!(cases.due.is_empty() && cases.by_key.is_empty() && cases.by_name.is_empty());

@@ -123,7 +123,7 @@ pub(super) struct Names<'n> {
 }
 
 impl Names<'_> {
-    fn check(&self, slot: Slot, path: &str, at: &At, problems: &mut Problems) {
+    pub fn check(&self, slot: Slot, path: &str, at: &At, problems: &mut Problems) {
         match slot {
             Slot::Fact { enricher, .. } => {
                 if self.max_age_ms.get(enricher).copied().flatten().is_none() {

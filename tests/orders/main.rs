@@ -9,6 +9,7 @@
 )]
 
 mod authority;
+mod closings;
 mod effects;
 mod refusals;
 mod rig;

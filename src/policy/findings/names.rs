@@ -21,6 +21,15 @@ pub(super) fn of_playbook(policy: &Policy, index: usize, playbook: &Playbook) ->
         );
         found.push(Finding { at: at.clone(), code: Code::Unused, message });
     }
+    if let Some(closing) = &playbook.closing {
+        let used: BTreeSet<usize> =
+            closing.requirements.iter().flat_map(|each| enrichers_of(&each.when)).collect();
+        for (enricher, at) in closing.declared.iter().filter(|(index, _)| !used.contains(index)) {
+            let name = policy.schema().enrichers.get(*enricher).map_or("?", |shape| &*shape.name);
+            let message = format!("`{name}` is declared, and nothing that is required reads it");
+            found.push(Finding { at: at.clone(), code: Code::Unused, message });
+        }
+    }
     found
 }
 
