@@ -2,11 +2,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::accepted::Accepted;
 use super::had::Had;
 use super::waiting::Waits;
 use crate::audit::Record;
 use crate::case::{
-    Alert, Breadth, BreakOut, Count, Counters, Field, Grouping, Id, Millis, Spread, Worked, id_of,
+    Alert, Breadth, BreakOut, Count, Counters, Excepted, Field, Grouping, Id, Millis, Spread,
+    Worked, id_of,
 };
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
@@ -53,8 +55,7 @@ pub struct Cases {
     /// By NHI and by fingerprint, oldest first.
     by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
     due: BTreeSet<(Millis, Id)>,
-    /// Ends of exceptions.
-    ends: BTreeSet<(Millis, Id)>,
+    accepted: Accepted,
 }
 
 impl Case {
@@ -89,9 +90,9 @@ impl Case {
         Some((had.ack_by?, self.id.clone()))
     }
 
-    /// When what people have accepted of it ends.
-    pub fn exception_ends(&self) -> Option<Millis> {
-        Some(self.worked.as_ref()?.excepted.as_ref()?.ends_at)
+    /// What people have accepted of it.
+    pub fn excepted(&self) -> Option<&Excepted> {
+        self.worked.as_ref()?.excepted.as_ref()
     }
 
     /// Whether this playbook ruled what people have of it; where not all is remembered, it may be.
@@ -181,13 +182,17 @@ impl Cases {
 
     /// Cases whose exception is over at this time.
     pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Case> {
-        let ended = self.ends.iter().take_while(move |(end, _)| *end <= at);
-        ended.filter_map(|(_, id)| self.by_id.get(id))
+        self.accepted.ended(at).filter_map(|id| self.by_id.get(id))
     }
 
     /// How many risks are accepted.
     pub fn excepted(&self) -> usize {
-        self.ends.len()
+        self.accepted.len()
+    }
+
+    /// The case whose accepted risk covers this alert.
+    pub fn covering(&self, alert: &Alert<'_>, at: Millis) -> Option<&Case> {
+        self.by_id.get(self.accepted.covering(alert, at)?)
     }
 
     /// Others of the same NHI or the same value, newest first.
@@ -216,7 +221,7 @@ impl Cases {
             ids.insert((case.first_seen, case.id.clone()));
         }
         self.due.extend(case.due());
-        self.ends.extend(case.exception_ends().map(|end| (end, case.id.clone())));
+        self.accepted.put(&case);
         self.by_id.insert(case.id.clone(), case);
     }
 
@@ -225,9 +230,7 @@ impl Cases {
         if let Some(due) = case.due() {
             self.due.remove(&due);
         }
-        if let Some(end) = case.exception_ends() {
-            self.ends.remove(&(end, case.id.clone()));
-        }
+        self.accepted.take(&case);
         for key in &case.keys {
             if self.by_key.get(key) == Some(&case.id) {
                 self.by_key.remove(key);
@@ -326,7 +329,7 @@ impl Cases {
             (is_open, case.had.is_some(), !is_many)
         };
         let mut cases = self.by(|case| case.last_seen);
-        cases.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
+        cases.retain(|case| !waiting.contains(&case.id) && case.excepted().is_none());
         cases.sort_by_key(order);
         cases.into_iter().take(count).map(|case| case.id.clone()).collect()
     }

@@ -4,6 +4,7 @@
 //! rules from a state that its log confirms, and every way into that state is the same recovery.
 //! Deliberately absent: what a stage rules.
 
+mod accepted;
 mod closings;
 mod counted;
 mod current;

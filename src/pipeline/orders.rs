@@ -316,7 +316,7 @@ impl Lane {
     pub fn end_exceptions(&mut self, terms: &Terms, (now, out): (Millis, &mut Outbox<'_>)) -> bool {
         let at = self.time(now);
         let ended = self.state().cases().ended(at).take(ENDS_AT_MOST);
-        let told = |case: &Case| Some((case.exception_ends()?, case.told_returned(at)?));
+        let told = |case: &Case| Some((case.excepted()?.ends_at, case.told_returned(at)?));
         let ended: Vec<(Millis, Told<'_>)> = ended.filter_map(told).collect();
         let wrote = !ended.is_empty();
         for (due, told) in ended {

@@ -20,8 +20,8 @@ use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader, Message};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
 
-/// LIMIT: closings of one batch together wait no longer than as many lookups; what comes too late is
-/// not known, and so refused.
+/// LIMIT: closings of one batch together wait no longer than as many lookups; what comes too late
+/// is not known, and so refused.
 const CLOSINGS_IN_A_BATCH: u32 = 4;
 
 /// Tells the time; injected so that a ruling can be repeated.

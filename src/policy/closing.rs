@@ -167,6 +167,10 @@ fn check(name: &Name, names: &Names<'_>, problems: &mut Problems) {
             );
             problems.add(&name.at, message);
         }
+        slot if slot.enricher().is_some() && slot.enricher() == names.schema.exceptions() => {
+            let message = "a risk that is accepted is not gone: nothing is closed because of it";
+            problems.add(&name.at, message);
+        }
         slot => names.check(slot, &name.path, &name.at, problems),
     }
 }

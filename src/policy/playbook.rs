@@ -148,7 +148,7 @@ pub(super) fn playbook<'n>(
     let order = fields.int("order", problems);
     let controls = controls(&mut fields, problems);
     let facts = fields.get("facts");
-    let max_age_ms = max_ages(facts, schema, problems);
+    let mut max_age_ms = max_ages(facts, schema, problems);
     let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
     let closing = closing_of(&mut fields, group.as_ref(), (source, schema), problems);
@@ -156,6 +156,13 @@ pub(super) fn playbook<'n>(
     let schema = &with_windows(schema, &windows);
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let (rules, written) = rules(&mut fields, &names, problems);
+    // What people have accepted holds until it ends, however old.
+    for rule in &rules {
+        let reads = |place: &usize| rule.enrichers().any(|enricher| enricher == *place);
+        if let Some(age) = schema.exceptions().filter(reads).and_then(|at| max_age_ms.get_mut(at)) {
+            *age = Some(i64::MAX);
+        }
+    }
     let tests = fields.list("tests", problems);
     let at = fields.at.clone();
     fields.finish(problems);

@@ -289,17 +289,16 @@ fn the_shipped_playbook_closes_a_rotated_key() {
     let none = [
         named("old-credential-dead", Verdict::Unknown),
         named("new-credential-live", Verdict::Unknown),
-        named("rotation-recorded", Verdict::Unknown),
+        named("rotation-recorded", Verdict::False),
     ];
     assert_eq!(ids(&rig), none, "{}", rig.detail());
     let tried = "- {credential: key-1, inert: true, purpose: rotated, approved_by: appsec}\n";
-    rig.put("enrichers/registry/fixtures.yaml", tried);
+    rig.add("enrichers/registry/fixtures.yaml", tried);
     let held =
         "{\"credential\":\"key-2\",\"managed\":true,\"path\":\"kv/a\",\"state\":\"active\"}\n";
-    rig.put("enrichers/vault/vault.ndjson", held);
-    let rotated = "nhi_id,last_rotated,policy_days,overdue,in_progress\n\
-        aws:iam:1:user:ci,2026-01-01T00:10:00Z,90,false,false\n";
-    rig.put("enrichers/rotation/rotations.csv", rotated);
+    rig.add("enrichers/vault/vault.ndjson", held);
+    let rotated = "aws:iam:1:user:ci,2026-01-01T00:10:00Z,90,false,false\n";
+    rig.add("enrichers/rotation/rotations.csv", rotated);
     assert_eq!(rig.order(&closing(&case, None, &BOTH), &["dana"]), "accepted", "{}", rig.detail());
     assert!(ids(&rig).iter().all(|(_, verdict)| *verdict == Verdict::True));
     rig.is_whole();
@@ -327,7 +326,7 @@ fn mistakes_are_found_before_anything_starts() {
             "`place` is looked up by location.repository",
         ),
         ("      link: new_credential\n", "", "`of: link` needs `link`"),
-        ("id: rotated", "id: old-dead", "requirement `old-dead` is there already, in line 12"),
+        ("id: rotated", "id: old-dead", "requirement `old-dead` is there already, in line 11"),
         ("true_positive, accepted_risk", "true_negative", "unknown verdict `true_negative`"),
         (
             "[nhi.id, credential.id]",

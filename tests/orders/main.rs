@@ -11,5 +11,6 @@
 mod authority;
 mod closings;
 mod effects;
+mod exceptions;
 mod refusals;
 mod rig;

@@ -10,15 +10,16 @@ use tipstaff::audit::{
     resume,
 };
 use tipstaff::case::{
-    Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement, Subject,
-    Value, Verb,
+    Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement,
+    Subject, Value, Verb,
 };
 use tipstaff::config::{Checked, EnricherConfig, Files, load};
 use tipstaff::correlate::State;
 use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{
-    Active, AllowedSigners, Ask, Case, Identity, Lane, Outbox, Terms, Topics, order_message,
+    Active, AllowedSigners, Ask, Case, Identity, Lane, Outbox, Terms, Topics, look_up,
+    order_message,
 };
 use tipstaff::text::{Problems, Source};
 
@@ -50,6 +51,7 @@ pub struct Rig {
     files: Files,
     configs: Vec<EnricherConfig>,
     enrichers: Enrichers,
+    arrivals: Vec<Arrival<'static>>,
     partition: i32,
 }
 
@@ -153,6 +155,7 @@ impl Rig {
             now: NOW,
             enrichers: Enrichers::new(&checked.enrichers, &files, NOW).unwrap(),
             configs: checked.enrichers,
+            arrivals: Vec::new(),
             files,
             partition,
         }
@@ -160,12 +163,16 @@ impl Rig {
 
     /// Rules one alert about `nhi`; returns its case.
     pub fn alert(&mut self, nhi: &str, severity: &str) -> Id {
+        self.alert_of(nhi, severity, (Field::CredentialId, "key-1"))
+    }
+
+    pub fn alert_of(&mut self, nhi: &str, severity: &str, credential: (Field, &str)) -> Id {
         let mut alert = Alert::default();
         for (field, value) in [
             (Field::Kind, "exposed_key"),
             (Field::Detector, "test"),
             (Field::NhiId, nhi),
-            (Field::CredentialId, "key-1"),
+            credential,
             (Field::Severity, severity),
         ] {
             alert.set(field, Value::Text(value.to_owned().into()));
@@ -187,18 +194,36 @@ impl Rig {
             pipeline: "p".into(),
             body: Body::Alert(Box::new(alert)),
         };
-        let case = Case {
-            offset: self.alerts,
-            received_at: self.now,
-            bytes: b"{}",
-            arrival: Some(arrival),
-            facts: Vec::new(),
-        };
+        self.arrivals.push(arrival.clone());
+        let case = self.looked_up(self.alerts, arrival);
         self.alerts += 1;
         self.write(|lane, terms, _, now, out| {
             lane.rule(terms, &case, now, out);
         });
         self.last().counters.unwrap().case_id
+    }
+
+    fn looked_up(&self, offset: i64, arrival: Arrival<'static>) -> Case<'static> {
+        let (received_at, arrival) = (self.now, Some(arrival));
+        let mut cases = [Case { offset, received_at, bytes: b"{}", arrival, facts: Vec::new() }];
+        look_up(&self.terms, &self.enrichers, &mut cases, Instant::now());
+        let [case] = cases;
+        case
+    }
+
+    /// Rules again what was suppressed until now; how many that was.
+    pub fn recheck(&mut self) -> usize {
+        let over: Vec<_> = self.lane.state().silences().over(self.now).cloned().collect();
+        for silence in &over {
+            let mut arrivals = self.arrivals.iter();
+            let arrival = arrivals.find(|arrival| arrival.alert_id == silence.alert_id).unwrap();
+            let case = self.looked_up(silence.offset, arrival.clone());
+            self.write(|lane, terms, _, now, out| {
+                let why = (Again::SuppressionOver, [].as_slice());
+                lane.revise(terms, silence.before(), &case, why, (now, out)).unwrap();
+            });
+        }
+        over.len()
     }
 
     /// What a message of the orders topic becomes: `accepted`, or why not.
@@ -246,6 +271,12 @@ impl Rig {
         for config in &self.configs {
             self.enrichers.renew(config, &self.files, self.now).unwrap();
         }
+    }
+
+    /// The same with these lines more.
+    pub fn add(&mut self, path: &str, lines: &str) {
+        let before = &self.files.get(path).unwrap().source.text;
+        self.put(path, &format!("{}\n{lines}", before.trim_end()));
     }
 
     fn write(

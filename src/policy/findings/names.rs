@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::read::enrichers_of;
-use crate::policy::{Boundary, Layer, Outcome, Playbook, Policy};
+use crate::policy::{Boundary, Layer, Outcome, Playbook, Policy, Rule};
 
 use super::{Code, Finding};
 
@@ -34,14 +34,7 @@ pub(super) fn of_playbook(policy: &Policy, index: usize, playbook: &Playbook) ->
 }
 
 fn used(playbook: &Playbook) -> BTreeSet<usize> {
-    let mut used: BTreeSet<usize> =
-        playbook.rules.iter().flat_map(|rule| enrichers_of(&rule.when)).collect();
-    for rule in &playbook.rules {
-        if let Outcome::Suppress(suppression) = &rule.outcome {
-            used.extend(suppression.evidence.iter().filter_map(|each| each.slot.enricher()));
-        }
-    }
-    used
+    playbook.rules.iter().flat_map(Rule::enrichers).collect()
 }
 
 /// With a stricter age in a playbook, the boundary reads them by that one.
