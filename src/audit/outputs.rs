@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::detection::detection_finding;
 use super::repair::{Repair, repairs};
-use super::{Appended, Hash, Raw, Record};
+use super::{Appended, Hash, Raw, Record, Verified};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Change, Closing, Decision, Escalate, Excepting,
     Field, Id, Millis, Origin, Priority, Revised, Ruling, Shadow, Spread, Statement, Told,
@@ -132,6 +132,11 @@ struct Ordered<'r> {
     close: Option<Closing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     except: Option<Excepting>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    verified: &'r [Verified<'r>],
+    /// What was looked up for that.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    facts: &'r [Raw<'r>],
 }
 
 /// A containment that was ruled and that the boundary permitted. Nothing executes it yet.
@@ -243,7 +248,8 @@ fn ordered<'r>(record: &'r Record<'_>) -> Option<Ordered<'r>> {
     let order = record.order.as_ref()?;
     let statement = Statement::read(order.statement.as_deref()?).ok()?;
     let Statement { order: verb, id, by, close, except, .. } = statement;
-    Some(Ordered { order: verb, id, by, role: order.role.as_deref(), close, except })
+    let (role, verified, facts) = (order.role.as_deref(), &*order.verified, &*record.facts);
+    Some(Ordered { order: verb, id, by, role, close, except, verified, facts })
 }
 
 /// The OCSF Detection Finding that follows from a record about an alert; dead letters have none.

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told, Wait, is_zero,
+    Alert, Because, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told,
+    Verdict, Wait, is_zero,
 };
 
 pub const VERSION: u32 = 1;
@@ -325,6 +326,28 @@ pub struct Order<'a> {
     /// The same in words of ours.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<Cow<'a, str>>,
+    /// What the case's playbooks ask for before people close it.
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub verified: Vec<Verified<'a>>,
+}
+
+/// One requirement of a closing, and whether it was met when the order came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verified<'a> {
+    #[serde(borrow)]
+    pub playbook: Cow<'a, str>,
+    #[serde(borrow)]
+    pub requirement: Cow<'a, str>,
+    pub verdict: Verdict,
+    /// `not_linked` or `own_credential`: why nothing was looked up for it.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
+    pub because: Vec<Because<'a>>,
+    /// The facts that it saw, by their places in the record's `facts`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub facts: Vec<usize>,
 }
 
 /// A signature over the records of one transaction. Laid out; nothing writes it yet.

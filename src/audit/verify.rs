@@ -4,7 +4,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::{Folded, Hash, Head, Kind, Record, record_hash};
-use crate::case::{Ruling, Statement, Verb};
+use crate::case::{Ruling, Statement, Verb, Verdict};
 
 /// Something a healthy chain never shows, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,6 +248,10 @@ impl<S: Folded> Verifier<S> {
         };
         if order.signers.iter().all(|signer| signer.person != statement.by) {
             let what = format!("accepted, and {} has not signed it", statement.by);
+            self.find(offset, seq, what);
+        }
+        if let Some(open) = order.verified.iter().find(|each| each.verdict != Verdict::True) {
+            let what = format!("accepted, and requirement `{}` was not met", open.requirement);
             self.find(offset, seq, what);
         }
         let told = record.told.as_ref().map(|told| &told.case_id);

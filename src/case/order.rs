@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ pub const VALID_MS_MAX: i64 = 24 * 3_600_000;
 const TEXT_BYTES_MAX: usize = 2000;
 const NAME_BYTES_MAX: usize = 200;
 const EVIDENCE_MAX: usize = 20;
+const LINKS_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,12 +89,43 @@ pub enum Judgement {
     Duplicate,
 }
 
+impl Judgement {
+    pub const ALL: [Self; 5] = [
+        Self::TruePositive,
+        Self::Benign,
+        Self::FalsePositive,
+        Self::AcceptedRisk,
+        Self::Duplicate,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TruePositive => "true_positive",
+            Self::Benign => "benign",
+            Self::FalsePositive => "false_positive",
+            Self::AcceptedRisk => "accepted_risk",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
 /// A closing: the risk is gone, the finding is gone, or, without a part, both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     Risk,
     Finding,
+}
+
+impl Part {
+    pub const ALL: [Self; 2] = [Self::Risk, Self::Finding];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Risk => "risk",
+            Self::Finding => "finding",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +140,9 @@ pub struct Closing {
     pub of: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub part: Option<Part>,
+    /// What a playbook's requirements ask for by name, such as the new credential's id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub links: BTreeMap<String, String>,
 }
 
 /// An accepted risk.
@@ -151,7 +187,7 @@ impl Statement {
 
     /// What people put into words of their own.
     pub fn words(&self) -> impl Iterator<Item = &str> {
-        let close = self.close.iter().flat_map(|closing| &closing.evidence);
+        let close = self.close.iter().flat_map(|it| it.evidence.iter().chain(it.links.values()));
         let except = self.except.iter().flat_map(|it| [&it.rationale, &it.compensating_control]);
         close.chain(except).map(String::as_str)
     }
@@ -194,6 +230,12 @@ impl Closing {
         let is_evidence = |text: &String| is_line(text, TEXT_BYTES_MAX);
         if self.evidence.len() > EVIDENCE_MAX || !self.evidence.iter().all(is_evidence) {
             return Err("its evidence is more than 20 lines, or one of them is empty or too long");
+        }
+        let is_link = |(name, text): (&String, &String)| {
+            is_line(name, NAME_BYTES_MAX) && is_line(text, NAME_BYTES_MAX)
+        };
+        if self.links.len() > LINKS_MAX || !self.links.iter().all(is_link) {
+            return Err("its links are more than 8, or one of them is empty or too long");
         }
         match (self.verdict, &self.of) {
             (Judgement::Duplicate, None) => Err("a duplicate names the case that it repeats"),
@@ -263,6 +305,8 @@ pub enum Refusal {
     SelfApproval,
     /// Longer than the boundary lets an exception last.
     OverCap,
+    /// What the case's playbook asks for before it is closed is not so, or nobody knows.
+    NotVerified,
 }
 
 impl Refusal {
@@ -286,6 +330,7 @@ impl Refusal {
             Self::NeedsApprover => "needs_approver",
             Self::SelfApproval => "self_approval",
             Self::OverCap => "over_cap",
+            Self::NotVerified => "not_verified",
         }
     }
 }

@@ -42,6 +42,7 @@ coded! {
     RevokedVerified "revoked_verified" "The credential is revoked, and a lookup proved it.",
     RotationInProgress "rotation_in_progress" "A registered rotation explains it.",
     ApprovedChange "approved_change" "An approved change explains it.",
+    AcceptedRisk "accepted_risk" "People have accepted its risk for a time, by a signed order.",
     NotAnAlert "not_an_alert" "The detector reports nothing to act on.",
     Empty "empty" "The message has no value (a tombstone) or no byte.",
     TooLarge "too_large" "The message is larger than the limit.",
@@ -64,6 +65,7 @@ impl Reason {
         Self::RevokedVerified,
         Self::RotationInProgress,
         Self::ApprovedChange,
+        Self::AcceptedRisk,
         Self::NotAnAlert,
     ];
 

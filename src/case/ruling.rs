@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Millis, Reason, Unreadable};
+use super::{Id, Millis, Reason, Tri, Unreadable};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -178,6 +178,16 @@ pub enum Verdict {
     True,
     False,
     Unknown,
+}
+
+impl Verdict {
+    pub fn of(found: Tri) -> Self {
+        match found {
+            Tri::True => Self::True,
+            Tri::False => Self::False,
+            Tri::Unknown => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,6 +30,9 @@ pub struct Closed {
 pub struct Excepted {
     pub act: Act,
     pub ends_at: Millis,
+    /// The credential that the order named: it is accepted of no other.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<String>,
     pub approvers: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub emergency: bool,
@@ -96,6 +99,7 @@ impl Worked {
                 self.excepted = Some(Excepted {
                     act: act(),
                     ends_at: excepting.ends_at()?,
+                    credential: statement.subject.credential.clone(),
                     approvers: excepting.approvers.clone(),
                     emergency: excepting.emergency,
                 });

@@ -123,12 +123,8 @@ impl Clause {
 
     /// `found` is what it came to.
     pub fn because<'s>(&'s self, found: Tri, scope: &Scope<'_>) -> Because<'s> {
-        let verdict = match found {
-            Tri::True => Verdict::True,
-            Tri::False => Verdict::False,
-            Tri::Unknown => Verdict::Unknown,
-        };
-        Because { clause: Cow::Borrowed(&*self.text), verdict, seen: self.seen(scope) }
+        let (clause, verdict) = (Cow::Borrowed(&*self.text), Verdict::of(found));
+        Because { clause, verdict, seen: self.seen(scope) }
     }
 
     /// The names for whose sake a part of this clause is unknown.

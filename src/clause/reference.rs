@@ -2,7 +2,7 @@ use std::fmt::{Result, Write};
 
 use crate::case::{FIELDS, Tri, Type};
 
-use super::schema::{OTHERS, WINDOWS};
+use super::schema::{EXCEPTION, OTHERS, WINDOWS};
 use super::table::{FUNCTIONS, LITERALS, OPERATORS, Operator, Right};
 use super::{CLAUSES_MAX, DEPTH_MAX, LIST_MAX, PATTERNS_MAX, TEXT_BYTES_MAX};
 
@@ -133,6 +133,9 @@ fn names(page: &mut String) -> Result {
         page,
         "| `<enricher>.<field>` | as it `provides` | a fact; the playbook declares the enricher under `facts` |"
     )?;
+    for (name, of, about) in &EXCEPTION {
+        writeln!(page, "| `exception.{name}` | {} | {about} |", of.name())?;
+    }
     for window in &WINDOWS {
         writeln!(
             page,

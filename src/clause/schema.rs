@@ -67,6 +67,23 @@ pub(super) static WINDOWS: [OfWindow; 7] = [
     },
 ];
 
+/// What stands behind `exception.`, of a risk that people have accepted for a time.
+pub(super) static EXCEPTION: [(&str, Type, &str); 8] = [
+    (
+        "active",
+        Type::Bool,
+        "true where people have accepted the risk of this credential of this NHI, until it ends",
+    ),
+    ("ends", Type::Time, "when that is over, and its case is people's again"),
+    ("since", Type::Time, "when the order for it was accepted"),
+    ("by", Type::Text, "who asked for it"),
+    ("approvers", Type::List, "who approved it"),
+    ("emergency", Type::Bool, "one person alone accepted it"),
+    ("case_id", Type::Text, "the case that the order was about"),
+    ("order", Type::Text, "the id of the order"),
+];
+const EXCEPTIONS: &str = "exception";
+
 /// At the beginning of a name they are no name.
 const WORDS: [&str; 5] = ["true", "false", "null", "in", "not"];
 
@@ -129,6 +146,20 @@ impl Slot {
 }
 
 impl Schema {
+    /// With what is known without a file: accepted risks, which are a fact of the chain's own.
+    #[must_use]
+    pub fn with_exceptions(mut self) -> Self {
+        let provides = EXCEPTION.iter().map(|(name, of, _)| ((*name).to_owned(), *of));
+        self.enrichers
+            .push(EnricherShape { name: EXCEPTIONS.into(), provides: provides.collect() });
+        self
+    }
+
+    /// Index of that fact.
+    pub fn exceptions(&self) -> Option<usize> {
+        self.enricher(EXCEPTIONS).map(|(index, _)| index)
+    }
+
     /// Index of the enricher and its shape.
     pub fn enricher(&self, name: &str) -> Option<(usize, &EnricherShape)> {
         self.enrichers.iter().enumerate().find(|(_, shape)| *shape.name == *name)
@@ -171,6 +202,9 @@ impl Schema {
         let mut others = OTHERS.iter().filter_map(|other| other.path.split('.').next());
         if others.any(|group| group == name) || FIELDS.iter().any(|info| info.group == name) {
             return Some(format!("`{name}` is the name of a part of every alert, choose another"));
+        }
+        if name == EXCEPTIONS {
+            return Some(format!("`{name}` is what people have accepted, choose another name"));
         }
         if WORDS.contains(&name) {
             return Some(format!("`{name}` has a meaning in conditions, choose another name"));

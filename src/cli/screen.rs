@@ -53,6 +53,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
         page.pair("ruled again", &format!("{} time(s): {}", case["revision"], why.about()));
     }
     page.worked(&case["worked"]);
+    page.verified(&case["order"], now);
     page.label("technique", &case["alert"]["attack_technique"], technique_name);
     page.label("nhi top 10", &case["alert"]["owasp_nhi"], owasp_nhi_name);
     page.because(case);
@@ -62,7 +63,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
         page.group(group, &case["alert"][group]);
     }
     page.repair(case);
-    page.facts(&case["facts"], now);
+    page.facts("facts", &case["facts"], now);
     for group in ["location", "event", "source", "resource"] {
         page.group(group, &case["alert"][group]);
     }
@@ -186,6 +187,16 @@ impl Page {
         }
     }
 
+    /// What was looked up when they closed it.
+    fn verified(&mut self, order: &Value, now: Millis) {
+        let verified = order["verified"].as_array().map_or(&[][..], Vec::as_slice);
+        for each in verified {
+            self.heading(&format!("closed on: {}", plain(&each["requirement"])));
+            self.clauses(&each["because"]);
+        }
+        self.facts("looked up for that", &order["facts"], now);
+    }
+
     fn label(&mut self, name: &str, id: &Value, known: fn(&str) -> Option<&'static str>) {
         if let Some(id) = id.as_str() {
             self.pair(name, &known(id).map_or(id.to_owned(), |known| format!("{id} {known}")));
@@ -197,12 +208,14 @@ impl Page {
     }
 
     fn because(&mut self, case: &Value) {
-        let clauses = case["because"].as_array().map_or(&[][..], Vec::as_slice);
-        if clauses.is_empty() {
-            return;
+        if case["because"].as_array().is_some_and(|clauses| !clauses.is_empty()) {
+            self.heading("because");
+            self.clauses(&case["because"]);
         }
-        self.heading("because");
-        for clause in clauses {
+    }
+
+    fn clauses(&mut self, clauses: &Value) {
+        for clause in clauses.as_array().map_or(&[][..], Vec::as_slice) {
             let seen = clause["seen"].as_array().map_or(&[][..], Vec::as_slice);
             let seen: Vec<String> = seen
                 .iter()
@@ -292,10 +305,10 @@ impl Page {
         }
     }
 
-    fn facts(&mut self, facts: &Value, now: Millis) {
+    fn facts(&mut self, title: &str, facts: &Value, now: Millis) {
         let facts = facts.as_array().map_or(&[][..], Vec::as_slice);
         if !facts.is_empty() {
-            self.heading("facts");
+            self.heading(title);
         }
         for fact in facts {
             let age = fact["as_of"].as_str().and_then(Millis::parse).map_or_else(

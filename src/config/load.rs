@@ -2,15 +2,16 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::enricher::{EnricherConfig, enricher};
+use super::enricher::{EnricherConfig, KeySpec, enricher};
 use super::examples::check_examples;
 use super::files::{File, Files, SERVICE_FILE};
 use super::schemas::schema_kind;
 use super::service::ServiceConfig;
 use super::sink::{SinkConfig, check_named, check_queues, sink};
+use crate::case::Field;
 use crate::clause::Schema;
 use crate::normalize::{self, Pipelines};
-use crate::policy::{self, Policy};
+use crate::policy::{self, Closing, Policy};
 use crate::text::{At, Problem, Problems, Source};
 
 /// A configuration without a mistake.
@@ -88,6 +89,7 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     );
     if let Some(policy) = &policy {
         check_queues(&sinks, policy.queues().iter().copied(), &mut problems);
+        check_closings(policy, &enrichers, &mut problems);
     }
     check_switched_on(service.as_ref(), &sinks, files, &mut problems);
     let bundle: Vec<(String, String)> = files
@@ -103,6 +105,30 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
             Ok(Checked { pipelines, policy, enrichers, sinks, service, bundle, policy_hash })
         }
         _ => Err(problems.into_sorted()),
+    }
+}
+
+/// Whom a closing asks must be asked by what a case has, or nothing could ever be closed.
+fn check_closings(policy: &Policy, enrichers: &[EnricherConfig], problems: &mut Problems) {
+    for closing in policy.playbooks().iter().filter_map(|each| each.closing.as_ref()) {
+        for (index, at) in &closing.declared {
+            let shape = policy.schema().enrichers.get(*index);
+            let config = enrichers.iter().find(|each| shape.is_some_and(|it| it.name == each.name));
+            let Some(config) = config else { continue };
+            let is_of_case = |field: &Field| Closing::OF_CASE.contains(field);
+            let (has_key, paths) = match &config.key {
+                KeySpec::All(fields) => (fields.iter().all(is_of_case), fields),
+                KeySpec::First(fields) => (fields.iter().any(is_of_case), fields),
+            };
+            if !has_key {
+                let paths: Vec<String> = paths.iter().map(|field| field.path()).collect();
+                let (name, paths) = (&config.name, paths.join(", "));
+                let message = format!(
+                    "`{name}` is looked up by {paths}, and a case that is closed has its identity and credential alone"
+                );
+                problems.add(at, message);
+            }
+        }
     }
 }
 

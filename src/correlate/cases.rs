@@ -2,11 +2,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::accepted::Accepted;
 use super::had::Had;
 use super::waiting::Waits;
 use crate::audit::Record;
 use crate::case::{
-    Alert, Breadth, BreakOut, Count, Counters, Field, Grouping, Id, Millis, Spread, Worked, id_of,
+    Alert, Breadth, BreakOut, Count, Counters, Excepted, Field, Grouping, Id, Millis, Spread,
+    Worked, id_of,
 };
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
@@ -53,8 +55,7 @@ pub struct Cases {
     /// By NHI and by fingerprint, oldest first.
     by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
     due: BTreeSet<(Millis, Id)>,
-    /// Ends of exceptions.
-    ends: BTreeSet<(Millis, Id)>,
+    accepted: Accepted,
 }
 
 impl Case {
@@ -89,9 +90,14 @@ impl Case {
         Some((had.ack_by?, self.id.clone()))
     }
 
-    /// When what people have accepted of it ends.
-    pub fn exception_ends(&self) -> Option<Millis> {
-        Some(self.worked.as_ref()?.excepted.as_ref()?.ends_at)
+    /// What people have accepted of it.
+    pub fn excepted(&self) -> Option<&Excepted> {
+        self.worked.as_ref()?.excepted.as_ref()
+    }
+
+    /// Whether this playbook ruled what people have of it; where not all is remembered, it may be.
+    pub fn may_be_of(&self, playbook: &str) -> bool {
+        self.had.as_ref().is_some_and(|had| had.may_be_of(playbook))
     }
 
     /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
@@ -176,13 +182,17 @@ impl Cases {
 
     /// Cases whose exception is over at this time.
     pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Case> {
-        let ended = self.ends.iter().take_while(move |(end, _)| *end <= at);
-        ended.filter_map(|(_, id)| self.by_id.get(id))
+        self.accepted.ended(at).filter_map(|id| self.by_id.get(id))
     }
 
     /// How many risks are accepted.
     pub fn excepted(&self) -> usize {
-        self.ends.len()
+        self.accepted.len()
+    }
+
+    /// The case whose accepted risk covers this alert.
+    pub fn covering(&self, alert: &Alert<'_>, at: Millis) -> Option<&Case> {
+        self.by_id.get(self.accepted.covering(alert, at)?)
     }
 
     /// Others of the same NHI or the same value, newest first.
@@ -211,7 +221,7 @@ impl Cases {
             ids.insert((case.first_seen, case.id.clone()));
         }
         self.due.extend(case.due());
-        self.ends.extend(case.exception_ends().map(|end| (end, case.id.clone())));
+        self.accepted.put(&case);
         self.by_id.insert(case.id.clone(), case);
     }
 
@@ -220,9 +230,7 @@ impl Cases {
         if let Some(due) = case.due() {
             self.due.remove(&due);
         }
-        if let Some(end) = case.exception_ends() {
-            self.ends.remove(&(end, case.id.clone()));
-        }
+        self.accepted.take(&case);
         for key in &case.keys {
             if self.by_key.get(key) == Some(&case.id) {
                 self.by_key.remove(key);
@@ -270,11 +278,14 @@ impl Cases {
         }
     }
 
-    /// What people are told from now on.
-    pub(super) fn tell(&mut self, record: &Record<'_>) {
+    /// What people are told from now on. With the playbook whose suppression this ends, if it does
+    /// and no ruling is made again.
+    pub(super) fn tell(&mut self, record: &Record<'_>, silenced_by: Option<&str>) {
         let Some(told) = &record.told else { return };
         let Some(mut case) = self.take(&told.case_id) else { return };
-        case.had = Some(Had::of(record, told, case.had.take()));
+        let mut had = Had::of(record, told, case.had.take());
+        silenced_by.into_iter().for_each(|playbook| had.was_silenced_by(playbook));
+        case.had = Some(had);
         if case.nhi.is_none() {
             case.nhi = told.nhi.as_deref().map(Into::into);
         }
@@ -318,7 +329,7 @@ impl Cases {
             (is_open, case.had.is_some(), !is_many)
         };
         let mut cases = self.by(|case| case.last_seen);
-        cases.retain(|case| !waiting.contains(&case.id) && case.exception_ends().is_none());
+        cases.retain(|case| !waiting.contains(&case.id) && case.excepted().is_none());
         cases.sort_by_key(order);
         cases.into_iter().take(count).map(|case| case.id.clone()).collect()
     }
@@ -403,7 +414,7 @@ mod tests {
             cases.count(&counters, None, at);
         }
         let first = cases.get("case 00000").unwrap().clone();
-        cases.tell(&told(&first, 1));
+        cases.tell(&told(&first, 1), None);
         cases.prune(Millis(100_000), &Waits::default());
         assert_eq!(cases.len(), CASES_MAX);
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
@@ -435,13 +446,13 @@ mod tests {
         let mut cases = Cases::default();
         cases.count(&counters(1, 10), None, Millis(0));
         let case = cases.get("case 00001").unwrap().clone();
-        cases.tell(&told(&case, 50));
+        cases.tell(&told(&case, 50), None);
         assert_eq!(cases.overdue(Millis(49)).count(), 0);
         let overdue = cases.overdue(Millis(50)).next().unwrap().told_overdue().unwrap();
         assert_eq!((overdue.revision, overdue.priority), (2, Priority::Medium));
         let mut timer = told(&case, 0);
         (timer.kind, timer.ruling, timer.told) = (Kind::Timer, None, Some(overdue));
-        cases.tell(&timer);
+        cases.tell(&timer, None);
         assert_eq!(cases.overdue(Millis(1000)).count(), 0);
         cases.take("case 00001");
         assert!(cases.due.is_empty() && cases.by_key.is_empty() && cases.by_name.is_empty());

@@ -35,6 +35,17 @@ pub struct Had {
 }
 
 impl Had {
+    /// A rule of this playbook suppressed some of it, and nothing says any more which.
+    pub(super) fn was_silenced_by(&mut self, playbook: &str) {
+        add(&mut self.rules, &format!("{playbook}/"));
+    }
+
+    /// Whether a rule of this playbook may be one of those that they were told of.
+    pub(super) fn may_be_of(&self, playbook: &str) -> bool {
+        let is_of = |rule: &Box<str>| rule.split_once('/').is_some_and(|(of, _)| of == playbook);
+        self.rules.len() == WORDS_MAX || self.rules.iter().any(is_of)
+    }
+
     pub(super) fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Self {
         let is_same_deadline = before.as_ref().is_some_and(|had| had.ack_by == told.ack_by);
         let was_overdue = before.as_ref().is_some_and(|had| had.is_overdue);

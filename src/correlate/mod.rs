@@ -6,6 +6,7 @@
 //! genesis and one from a snapshot are equal at every record.
 
 mod budgets;
+mod accepted;
 mod cases;
 mod had;
 mod orders;

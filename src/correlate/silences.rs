@@ -80,6 +80,12 @@ impl Silences {
         Some(silence)
     }
 
+    /// The playbook of what this record ends without a ruling.
+    pub(super) fn ended_by(&self, record: &Record<'_>) -> Option<Box<str>> {
+        let counters = record.counters.as_ref().filter(|_| record.kind == Kind::Timer)?;
+        self.by_case.get(&counters.case_id).map(|silence| silence.playbook.clone())
+    }
+
     pub(super) fn apply(&mut self, record: &Record<'_>, hash: Hash) {
         let Some(counters) = &record.counters else { return };
         match record.kind {

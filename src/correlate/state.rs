@@ -252,13 +252,14 @@ impl Folded for State {
             | Kind::Heartbeat
             | Kind::Close => {}
         }
+        let silenced_by = self.silences.ended_by(record);
         self.silences.apply(record, hash);
         if let (Some(told), Some(counters)) = (&record.told, &record.counters)
             && self.cases.get(&told.case_id).is_none()
         {
             self.count(counters, record.alert.as_deref(), record.at);
         }
-        self.cases.tell(record);
+        self.cases.tell(record, silenced_by.as_deref());
     }
 
     fn snapshot(&mut self, at: Millis) -> Vec<String> {

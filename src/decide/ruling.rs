@@ -292,16 +292,25 @@ impl<'p> Judge<'p> {
             }
         });
         let evidence: Vec<Evidence<'p>> = evidence.collect();
+        let expires_at = self.received_at.plus(suppression.expires_ms);
+        let ends = expires_at.min(self.accepted_until(rule, scope).unwrap_or(expires_at));
         debug_assert!(!evidence.is_empty(), "INV-3: a suppression has evidence");
         let fate = Ruling::Suppress(Suppress {
             evidence,
-            expires_at: self.received_at.plus(suppression.expires_ms),
+            expires_at: ends,
             on_expiry: suppression.on_expiry,
             authorized_by: (&*playbook.owner).into(),
         });
         let mut decision = Decision::new(fate, suppression.reason, &*playbook.name, &*rule.id);
         decision.boundary = verdicts.found;
         decided(decision)
+    }
+
+    /// What rests on an accepted risk ends with it.
+    fn accepted_until(&self, rule: &Rule, scope: &Scope<'p>) -> Option<Millis> {
+        let (ends, _) = self.policy.schema().fact("exception.ends")?;
+        let rests_on_it = rule.enrichers().any(|enricher| Some(enricher) == ends.enricher());
+        scope.read(ends).time().filter(|_| rests_on_it)
     }
 
     fn escalate(

@@ -12,6 +12,7 @@ mod http;
 mod http_facts;
 mod cache;
 mod combine;
+mod fresh;
 mod key;
 mod lists;
 mod remote;

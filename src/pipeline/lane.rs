@@ -14,8 +14,8 @@ use crate::audit::{
     SnapshotRef, Timer, finding, outputs, record_hash,
 };
 use crate::case::{
-    Again, Arrival, Body, Counters, Decision, FactRow, Id, Millis, Reason, Revised, Ruling, Told,
-    Unreadable,
+    Again, Arrival, Body, Counters, Decision, FactRow, Facts, Id, Millis, Reason, Revised, Ruling,
+    Told, Unreadable,
 };
 use crate::correlate::{Before, Case as Episode, News, Silence, State, Waiting, Waits};
 use crate::decide::{Inputs, decide, revise, waits};
@@ -161,7 +161,8 @@ impl Lane {
         let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
         (counters.windows, record.windows) = self.state.windows().look(looks);
         self.tally.late(&record.windows);
-        let decision = ruled(terms, arrival, case, &counters, now);
+        let facts = self.facts(terms.policy(), case, now);
+        let decision = ruled(terms, arrival, &facts, &counters, now);
         self.tally.ruled(&decision, now);
         self.tally.compared(&decision, now);
         let fate = Ruled { ruling: decision.fate.name(), reason: decision.reason };
@@ -170,8 +171,8 @@ impl Lane {
         }
         record.pipeline = (!arrival.pipeline.is_empty()).then(|| Cow::Borrowed(&*arrival.pipeline));
         record.alert = alert.map(Cow::Borrowed);
-        record.facts = case.facts.iter().flatten().map(|row| Raw(row.json())).collect();
-        record.waits = waits(terms.policy(), &case.facts, &decision, now);
+        record.facts = facts.iter().flatten().map(|row| Raw(row.json())).collect();
+        record.waits = waits(terms.policy(), &facts, &decision, now);
         record.counters = Some(counters.clone());
         record.told = self.told(terms.policy(), arrival, &counters, (&decision, now));
         record.policy = Some(terms.policy_ref(&self.state));
@@ -222,7 +223,8 @@ impl Lane {
             standing: before.standing.cloned(),
         };
         let counters = before.counters;
-        let inputs = Inputs { arrival, facts: &case.facts, counters, now };
+        let facts = self.facts(terms.policy(), case, now);
+        let inputs = Inputs { arrival, facts: &facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));
         let decision = ruled.ok()?;
         self.tally.ruled(&decision, now);
@@ -247,10 +249,10 @@ impl Lane {
             origin: Some(Cow::Borrowed(&arrival.origin)),
             pipeline: Some(Cow::Borrowed(&*arrival.pipeline)),
             alert: Some(Cow::Borrowed(alert)),
-            facts: case.facts.iter().flatten().map(|row| Raw(row.json())).collect(),
+            facts: facts.iter().flatten().map(|row| Raw(row.json())).collect(),
             // What was suppressed has had its time: it is ruled again once.
             waits: match before.standing {
-                Some(_) => waits(terms.policy(), &case.facts, &decision, now),
+                Some(_) => waits(terms.policy(), &facts, &decision, now),
                 None => Vec::new(),
             },
             counters: Some(counters.clone()),
@@ -411,11 +413,11 @@ impl Terms {
 fn ruled<'r>(
     terms: &'r Terms,
     arrival: &'r Arrival<'r>,
-    case: &'r Case<'_>,
+    facts: &'r Facts,
     counters: &'r Counters,
     now: Millis,
 ) -> Decision<'r> {
-    let inputs = Inputs { arrival, facts: &case.facts, counters, now };
+    let inputs = Inputs { arrival, facts, counters, now };
     match catch_unwind(AssertUnwindSafe(|| decide(terms.policy(), &inputs))) {
         Ok(decided) => decided.decision,
         Err(_) => {

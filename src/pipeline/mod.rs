@@ -4,6 +4,8 @@
 //! rules from a state that its log confirms, and every way into that state is the same recovery.
 //! Deliberately absent: what a stage rules.
 
+mod accepted;
+mod closings;
 mod counted;
 mod current;
 mod delivery;
@@ -26,6 +28,7 @@ mod triage;
 mod webhook;
 mod worker;
 
+pub use closings::{Ask, Look};
 pub use current::{Active, Current};
 pub use delivery::{Delivery, Now, Parked, SinkState, SinkStatus};
 pub use intake::{AlertEnds, Intake, IntakeMetadata};

@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
+use super::closings::Look;
 use super::lane::{Lane, Terms};
 use super::outbox::Outbox;
 use super::signers::AllowedSigners;
-use crate::audit::{Input, Kind, Order, Record, Timer};
+use crate::audit::{Input, Kind, Order, Raw, Record, Timer};
 use crate::case::{
-    Change, Counters, Envelope, Excepting, Millis, Refusal, Statement, Told, VALID_MS_MAX, Verb,
-    Worked, hex, id_of,
+    Change, Counters, Envelope, Excepting, FactRow, Millis, Refusal, Statement, Told, VALID_MS_MAX,
+    Verb, Worked, hex, id_of,
 };
 use crate::correlate::{Case, State};
 use crate::normalize::{holds_secret, partition_of};
@@ -28,25 +30,27 @@ const EARLY_MS_MAX: i64 = 5 * 60_000;
 const EXCEPTIONS_MAX: usize = 1024;
 
 /// What an order is judged by. Its record's time is the only clock, so that the same message gets
-/// the same verdict again.
-pub struct Judge<'j> {
+/// the same verdict again; a closing asks, too, what is so by then.
+pub struct Judge<'j, 'p> {
     pub people: &'j AllowedSigners,
-    pub policy: &'j Policy,
+    pub policy: &'p Policy,
     pub state: &'j State,
+    pub look: &'j Look<'j>,
     pub partition: i32,
     pub partitions: i32,
     pub at: Millis,
 }
 
-type Refused = (Refusal, String);
+pub(super) type Refused = (Refusal, String);
+/// What goes on record of a message, what people are told of its case, and what was looked up.
+type Judged<'p> = (Order<'p>, Option<Told<'static>>, Vec<Arc<FactRow>>);
 
 fn refuse<T>(code: Refusal, detail: impl Into<String>) -> Result<T, Refused> {
     Err((code, detail.into()))
 }
 
-impl Judge<'_> {
-    /// What goes on record of a message, and what people are told of its case.
-    pub fn judge(&self, message: &[u8]) -> (Order<'static>, Option<Told<'static>>) {
+impl<'p> Judge<'_, 'p> {
+    pub fn judge(&self, message: &[u8]) -> Judged<'p> {
         let mut order = Order {
             sha256: Cow::Owned(hex(&Sha256::digest(message))),
             statement: None,
@@ -54,12 +58,14 @@ impl Judge<'_> {
             role: None,
             refused: None,
             detail: None,
+            verified: Vec::new(),
         };
-        match self.accept(message, &mut order) {
-            Ok(told) => (order, told),
+        let mut facts = Vec::new();
+        match self.accept(message, &mut order, &mut facts) {
+            Ok(told) => (order, told, facts),
             Err((code, detail)) => {
                 (order.refused, order.detail) = (Some(code), Some(Cow::Owned(detail)));
-                (order, None)
+                (order, None, facts)
             }
         }
     }
@@ -67,7 +73,8 @@ impl Judge<'_> {
     fn accept(
         &self,
         message: &[u8],
-        order: &mut Order<'static>,
+        order: &mut Order<'p>,
+        facts: &mut Vec<Arc<FactRow>>,
     ) -> Result<Option<Told<'static>>, Refused> {
         let (envelope, statement) = read(message)?;
         if statement.words().any(holds_secret) {
@@ -81,6 +88,9 @@ impl Judge<'_> {
         if let Some(except) = &statement.except {
             self.excepts(&statement, except, order)?;
         }
+        if let Some(closing) = &statement.close {
+            self.verify(case, closing, order, facts)?;
+        }
         order.role = Some(Cow::Owned(role.to_owned()));
         Ok(case.told_ordered(&statement, self.at))
     }
@@ -90,7 +100,7 @@ impl Judge<'_> {
         &self,
         envelope: &Envelope,
         statement: &Statement,
-        order: &mut Order<'static>,
+        order: &mut Order<'_>,
     ) -> Result<(), Refused> {
         let Statement { order: verb, id, subject, by, .. } = statement;
         let claims = || {
@@ -306,7 +316,7 @@ impl Lane {
     pub fn end_exceptions(&mut self, terms: &Terms, (now, out): (Millis, &mut Outbox<'_>)) -> bool {
         let at = self.time(now);
         let ended = self.state().cases().ended(at).take(ENDS_AT_MOST);
-        let told = |case: &Case| Some((case.exception_ends()?, case.told_returned(at)?));
+        let told = |case: &Case| Some((case.excepted()?.ends_at, case.told_returned(at)?));
         let ended: Vec<(Millis, Told<'_>)> = ended.filter_map(told).collect();
         let wrote = !ended.is_empty();
         for (due, told) in ended {
@@ -326,7 +336,7 @@ impl Lane {
     pub fn order(
         &mut self,
         terms: &Terms,
-        people: &AllowedSigners,
+        (people, look): (&AllowedSigners, &Look<'_>),
         (offset, message): (i64, &[u8]),
         (now, out): (Millis, &mut Outbox<'_>),
     ) -> &'static str {
@@ -337,11 +347,12 @@ impl Lane {
             people,
             policy: terms.policy(),
             state,
+            look,
             partition,
             partitions: terms.topics.partitions,
             at,
         };
-        let (order, told) = judge.judge(message);
+        let (order, told, facts) = judge.judge(message);
         let refused = order.refused;
         let policy = Some(terms.policy_ref(state));
         let review = told.as_ref().and_then(|told| review(terms, state, told, at));
@@ -357,6 +368,7 @@ impl Lane {
             next_in: BTreeMap::from([(Cow::Borrowed(topic), offset + 1)]),
             policy,
             told,
+            facts: facts.iter().map(|row| Raw(row.json())).collect(),
             order: Some(order),
             ..Record::new(Kind::Order, at, engine, actor)
         };

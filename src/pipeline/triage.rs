@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
+use super::closings::Ask;
 use super::counted::Counted;
 use super::current::{Active, Current};
 use super::lane::{Case, Fate, Lane, Terms, follow_again};
@@ -18,6 +19,10 @@ use crate::correlate::State;
 use crate::enrich::Enrichers;
 use crate::ingest::{Doubt, LogReader, Message};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
+
+/// LIMIT: closings of one batch together wait no longer than as many lookups; what comes too late
+/// is not known, and so refused.
+const CLOSINGS_IN_A_BATCH: u32 = 4;
 
 /// Tells the time; injected so that a ruling can be repeated.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -171,6 +176,13 @@ impl Triage {
             return;
         }
         let people = self.people.now();
+        let until = Instant::now() + self.lookup * CLOSINGS_IN_A_BATCH;
+        let look = |asks: &[Ask<'_>]| {
+            let wanted: Vec<_> = asks.iter().map(|ask| (&ask.alert, &*ask.wanted)).collect();
+            let ages: Vec<_> = asks.iter().map(|ask| ask.max_age_ms).collect();
+            let deadline = until.min(Instant::now() + self.lookup);
+            self.enrichers.fresh(&wanted, (&ages, (self.clock)()), deadline)
+        };
         for message in orders {
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
@@ -178,7 +190,12 @@ impl Triage {
                     .fail(Doubt::Unsure(format!("an order of {place}, which is not assigned")));
             };
             let message = (message.offset, message.value.unwrap_or_default());
-            self.counted.orders.push(open.lane.order(&self.terms, people, message, (now, out)));
+            self.counted.orders.push(open.lane.order(
+                &self.terms,
+                (people, &look),
+                message,
+                (now, out),
+            ));
         }
     }
 

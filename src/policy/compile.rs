@@ -23,7 +23,7 @@ pub fn compile(
     schema: Schema,
     problems: &mut Problems,
 ) -> Option<Policy> {
-    let before = problems.len();
+    let (before, schema) = (problems.len(), schema.with_exceptions());
     let (actions, names) = read_actions(actions, problems);
     let boundary = read_boundary(boundaries, &schema, &names, problems);
     let nodes = read_all(playbooks, problems);

@@ -10,6 +10,7 @@ mod read;
 mod rule;
 mod canary;
 mod windows;
+mod closing;
 mod playbook;
 mod action;
 mod hours;
@@ -35,6 +36,7 @@ pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SuppressLimits, is_own_identity,
 };
 pub use canary::Canary;
+pub use closing::{Closing, Requirement};
 pub use compile::compile;
 pub use findings::{Code, Finding, Possible, Severity, findings, possible};
 pub use hours::Hours;

@@ -3,6 +3,7 @@ use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
 use super::canary::{Canary, canary};
+use super::closing::{Closing, closing};
 use super::findings::Code;
 use super::read::{
     ToQueue, alert_fields, declared, max_ages, one_of, owner, require_duration, require_name,
@@ -37,6 +38,7 @@ pub struct Playbook {
     /// The enrichers under `facts`, and where they stand.
     pub(super) declared: Vec<(usize, At)>,
     pub(super) windows: Vec<Window>,
+    pub closing: Option<Closing>,
     group: Option<Group>,
     /// There exactly in canary mode.
     canary: Option<Canary>,
@@ -146,13 +148,21 @@ pub(super) fn playbook<'n>(
     let order = fields.int("order", problems);
     let controls = controls(&mut fields, problems);
     let facts = fields.get("facts");
-    let max_age_ms = max_ages(facts, schema, problems);
+    let mut max_age_ms = max_ages(facts, schema, problems);
     let declared = declared(facts, schema);
     let group = fields.get("group").map(|node| group(node, problems));
+    let closing = closing_of(&mut fields, group.as_ref(), (source, schema), problems);
     let windows = windows(fields.get("windows"), source, schema, problems);
     let schema = &with_windows(schema, &windows);
     let names = Names { source, schema, max_age_ms: &max_age_ms, is_grouped: group.is_some() };
     let (rules, written) = rules(&mut fields, &names, problems);
+    // What people have accepted holds until it ends, however old.
+    for rule in &rules {
+        let reads = |place: &usize| rule.enrichers().any(|enricher| enricher == *place);
+        if let Some(age) = schema.exceptions().filter(reads).and_then(|at| max_age_ms.get_mut(at)) {
+            *age = Some(i64::MAX);
+        }
+    }
     let tests = fields.list("tests", problems);
     let at = fields.at.clone();
     fields.finish(problems);
@@ -178,6 +188,10 @@ pub(super) fn playbook<'n>(
             at,
             on_at,
             windows,
+            closing: match closing {
+                Some(closing) => Some(closing?),
+                None => None,
+            },
             canary,
             group: match group {
                 Some(group) => Some(group?),
@@ -233,6 +247,23 @@ fn controls(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(String, Ve
         controls.push((key.text().unwrap_or_default().to_owned(), texts.collect()));
     }
     controls
+}
+
+/// What is closed is one credential: where alerts are grouped, they are grouped by it.
+fn closing_of(
+    fields: &mut Fields<'_>,
+    group: Option<&Option<Group>>,
+    (source, schema): (&Source, &Schema),
+    problems: &mut Problems,
+) -> Option<Option<Closing>> {
+    let node = fields.get("closing")?;
+    let has =
+        |group: &Group| [Field::NhiId, Field::CredentialId].iter().all(|f| group.by.contains(f));
+    if group.is_some_and(|group| group.as_ref().is_some_and(|group| !has(group))) {
+        let message = "`closing` is about one credential of one identity: `group.by` must name `nhi.id` and `credential.id`";
+        problems.add(&node.at, message);
+    }
+    Some(closing(node, source, schema, problems))
 }
 
 fn group(node: &Node, problems: &mut Problems) -> Option<Group> {

@@ -200,6 +200,9 @@ pub(super) fn max_ages(
         let age = require_duration(&mut fields, "max_age", problems);
         fields.finish(problems);
         match schema.enricher(name) {
+            Some((index, _)) if schema.exceptions() == Some(index) => {
+                problems.add(&key.at, format!("`{name}` is looked up nowhere and needs no age"));
+            }
             Some((index, _)) => {
                 if let Some(slot) = ages.get_mut(index) {
                     // A wrong age is a problem already; the enricher still counts as declared.

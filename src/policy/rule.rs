@@ -4,7 +4,8 @@ use crate::text::{At, Fields, Node, Problems, Source};
 
 use super::findings::Code;
 use super::read::{
-    Reference, ToQueue, one_of, reference, refuse_unknown, require_duration, require_name, to_queue,
+    Reference, ToQueue, enrichers_of, one_of, reference, refuse_unknown, require_duration,
+    require_name, to_queue,
 };
 
 #[derive(Debug)]
@@ -86,6 +87,17 @@ impl Target {
     }
 }
 
+impl Rule {
+    /// Indexes of the enrichers whose facts it reads.
+    pub fn enrichers(&self) -> impl Iterator<Item = usize> {
+        let evidence = match &self.outcome {
+            Outcome::Suppress(suppression) => suppression.evidence.as_slice(),
+            _ => &[],
+        };
+        enrichers_of(&self.when).chain(evidence.iter().filter_map(|each| each.slot.enricher()))
+    }
+}
+
 impl Outcome {
     pub fn name(&self) -> &'static str {
         match self {
@@ -123,9 +135,9 @@ pub(super) struct Names<'n> {
 }
 
 impl Names<'_> {
-    fn check(&self, slot: Slot, path: &str, at: &At, problems: &mut Problems) {
+    pub fn check(&self, slot: Slot, path: &str, at: &At, problems: &mut Problems) {
         match slot {
-            Slot::Fact { enricher, .. } => {
+            Slot::Fact { enricher, .. } if self.schema.exceptions() != Some(enricher) => {
                 if self.max_age_ms.get(enricher).copied().flatten().is_none() {
                     let name =
                         self.schema.enrichers.get(enricher).map_or("?", |shape| &*shape.name);
@@ -137,7 +149,12 @@ impl Names<'_> {
             Slot::Seen | Slot::FirstSeen if !self.is_grouped => {
                 problems.add(at, format!("`{path}` needs a `group` in this playbook"));
             }
-            Slot::Field(_) | Slot::Seen | Slot::FirstSeen | Slot::Window { .. } | Slot::Now => {}
+            Slot::Field(_)
+            | Slot::Fact { .. }
+            | Slot::Seen
+            | Slot::FirstSeen
+            | Slot::Window { .. }
+            | Slot::Now => {}
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use tipstaff::audit::Folded;
 use tipstaff::case::{Closing, Judgement, Millis, Part, Statement, Verb, Worked};
 use tipstaff::correlate::State;
@@ -14,6 +16,7 @@ fn closing(case: &str, part: Option<Part>) -> Statement {
         evidence: vec!["https://tickets.example.com/1".to_owned()],
         of: None,
         part,
+        links: BTreeMap::new(),
     });
     close
 }

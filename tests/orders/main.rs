@@ -9,6 +9,8 @@
 )]
 
 mod authority;
+mod closings;
 mod effects;
+mod exceptions;
 mod refusals;
 mod rig;

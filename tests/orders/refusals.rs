@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use tipstaff::case::{Closing, Judgement, Statement, Verb};
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::order_message;
@@ -106,6 +108,7 @@ fn wrong_role() {
         evidence: Vec::new(),
         of: None,
         part: None,
+        links: BTreeMap::new(),
     });
     assert_eq!(rig.order(&close, &["sam"]), "wrong_role");
     // Not because somebody who may has signed it, too.

@@ -1,6 +1,7 @@
 //! One lane in memory, a small policy, and people with keys.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
@@ -9,14 +10,16 @@ use tipstaff::audit::{
     resume,
 };
 use tipstaff::case::{
-    Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement, Subject,
-    Value, Verb,
+    Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement,
+    Subject, Value, Verb,
 };
-use tipstaff::config::{Checked, Files, load};
+use tipstaff::config::{Checked, EnricherConfig, Files, load};
 use tipstaff::correlate::State;
+use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{
-    Active, AllowedSigners, Case, Identity, Lane, Outbox, Terms, Topics, order_message,
+    Active, AllowedSigners, Ask, Case, Identity, Lane, Outbox, Terms, Topics, look_up,
+    order_message,
 };
 use tipstaff::text::{Problems, Source};
 
@@ -45,6 +48,10 @@ pub struct Rig {
     alerts: i64,
     orders: i64,
     pub now: Millis,
+    files: Files,
+    configs: Vec<EnricherConfig>,
+    enrichers: Enrichers,
+    arrivals: Vec<Arrival<'static>>,
     partition: i32,
 }
 
@@ -96,13 +103,22 @@ fn genesis(topics: &Topics, knows_orders: bool) -> Record<'static> {
 
 /// What these layers are, or what is wrong with them.
 pub fn policy(layers: &[&str]) -> Result<Checked, Vec<String>> {
+    checked(&files(layers, PLAYBOOK))
+}
+
+pub fn checked(files: &Files) -> Result<Checked, Vec<String>> {
+    load(files).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+/// These layers and this playbook.
+pub fn files(layers: &[&str], playbook: &str) -> Files {
     let mut files = Files::default();
     for (number, layer) in layers.iter().enumerate() {
         let name = if number == 0 { "boundary.yaml" } else { "boundary.more.yaml" };
         files.insert(&format!("playbooks/{name}"), Source::new(name, *layer), None);
     }
-    files.insert("playbooks/p.yaml", Source::new("p.yaml", PLAYBOOK), None);
-    load(&files).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    files.insert("playbooks/p.yaml", Source::new("p.yaml", playbook), None);
+    files
 }
 
 impl Rig {
@@ -112,7 +128,11 @@ impl Rig {
     }
 
     pub fn under(boundary: &str, nhi: &str, knows_orders: bool) -> Self {
-        let checked = policy(&[boundary]).map_err(|problems| format!("{problems:#?}")).unwrap();
+        Self::of(files(&[boundary], PLAYBOOK), nhi, knows_orders)
+    }
+
+    pub fn of(files: Files, nhi: &str, knows_orders: bool) -> Self {
+        let checked = checked(&files).map_err(|problems| format!("{problems:#?}")).unwrap();
         let terms = Terms {
             active: Active::unsigned(&checked.policy, 1),
             topics: Topics::new("t", PARTITIONS),
@@ -133,18 +153,26 @@ impl Rig {
             alerts: 0,
             orders: 0,
             now: NOW,
+            enrichers: Enrichers::new(&checked.enrichers, &files, NOW).unwrap(),
+            configs: checked.enrichers,
+            arrivals: Vec::new(),
+            files,
             partition,
         }
     }
 
     /// Rules one alert about `nhi`; returns its case.
     pub fn alert(&mut self, nhi: &str, severity: &str) -> Id {
+        self.alert_of(nhi, severity, (Field::CredentialId, "key-1"))
+    }
+
+    pub fn alert_of(&mut self, nhi: &str, severity: &str, credential: (Field, &str)) -> Id {
         let mut alert = Alert::default();
         for (field, value) in [
             (Field::Kind, "exposed_key"),
             (Field::Detector, "test"),
             (Field::NhiId, nhi),
-            (Field::CredentialId, "key-1"),
+            credential,
             (Field::Severity, severity),
         ] {
             alert.set(field, Value::Text(value.to_owned().into()));
@@ -166,13 +194,8 @@ impl Rig {
             pipeline: "p".into(),
             body: Body::Alert(Box::new(alert)),
         };
-        let case = Case {
-            offset: self.alerts,
-            received_at: self.now,
-            bytes: b"{}",
-            arrival: Some(arrival),
-            facts: Vec::new(),
-        };
+        self.arrivals.push(arrival.clone());
+        let case = self.looked_up(self.alerts, arrival);
         self.alerts += 1;
         self.write(|lane, terms, _, now, out| {
             lane.rule(terms, &case, now, out);
@@ -180,13 +203,41 @@ impl Rig {
         self.last().counters.unwrap().case_id
     }
 
+    fn looked_up(&self, offset: i64, arrival: Arrival<'static>) -> Case<'static> {
+        let (received_at, arrival) = (self.now, Some(arrival));
+        let mut cases = [Case { offset, received_at, bytes: b"{}", arrival, facts: Vec::new() }];
+        look_up(&self.terms, &self.enrichers, &mut cases, Instant::now());
+        let [case] = cases;
+        case
+    }
+
+    /// Rules again what was suppressed until now; how many that was.
+    pub fn recheck(&mut self) -> usize {
+        let over: Vec<_> = self.lane.state().silences().over(self.now).cloned().collect();
+        for silence in &over {
+            let mut arrivals = self.arrivals.iter();
+            let arrival = arrivals.find(|arrival| arrival.alert_id == silence.alert_id).unwrap();
+            let case = self.looked_up(silence.offset, arrival.clone());
+            self.write(|lane, terms, _, now, out| {
+                let why = (Again::SuppressionOver, [].as_slice());
+                lane.revise(terms, silence.before(), &case, why, (now, out)).unwrap();
+            });
+        }
+        over.len()
+    }
+
     /// What a message of the orders topic becomes: `accepted`, or why not.
     pub fn message(&mut self, message: &[u8]) -> String {
         let offset = self.orders;
         self.orders += 1;
         let mut verdict = "";
-        self.write(|lane, terms, people, now, out| {
-            verdict = lane.order(terms, people, (offset, message), (now, out));
+        self.write_with(|(lane, terms, people), enrichers, (now, out)| {
+            let look = |asks: &[Ask<'_>]| {
+                let wanted: Vec<_> = asks.iter().map(|ask| (&ask.alert, &*ask.wanted)).collect();
+                let ages: Vec<_> = asks.iter().map(|ask| ask.max_age_ms).collect();
+                enrichers.fresh(&wanted, (&ages, now), Instant::now())
+            };
+            verdict = lane.order(terms, (people, &look), (offset, message), (now, out));
         });
         let mut records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
         let record = records.find(|record| record.kind == Kind::Order).unwrap();
@@ -214,13 +265,37 @@ impl Rig {
         self.message(&order_message(&text, &signatures))
     }
 
+    /// What a file beside an enricher says from now on.
+    pub fn put(&mut self, path: &str, text: &str) {
+        self.files.insert(path, Source::new(path, text), None);
+        for config in &self.configs {
+            self.enrichers.renew(config, &self.files, self.now).unwrap();
+        }
+    }
+
+    /// The same with these lines more.
+    pub fn add(&mut self, path: &str, lines: &str) {
+        let before = &self.files.get(path).unwrap().source.text;
+        self.put(path, &format!("{}\n{lines}", before.trim_end()));
+    }
+
     fn write(
         &mut self,
         write: impl FnOnce(&mut Lane, &Terms, &AllowedSigners, Millis, &mut Outbox<'_>),
     ) {
+        self.write_with(|(lane, terms, people), _, (now, out)| {
+            write(lane, terms, people, now, out)
+        });
+    }
+
+    fn write_with(
+        &mut self,
+        write: impl FnOnce((&mut Lane, &Terms, &AllowedSigners), &Enrichers, (Millis, &mut Outbox<'_>)),
+    ) {
         let mut sent = Vec::new();
         let mut out = Outbox::memory(&mut sent);
-        write(&mut self.lane, &self.terms, &self.people, self.now, &mut out);
+        let parts = (&mut self.lane, &self.terms, &self.people);
+        write(parts, &self.enrichers, (self.now, &mut out));
         drop(out);
         for sent in sent {
             let value = sent.value.unwrap();

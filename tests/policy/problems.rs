@@ -264,7 +264,7 @@ pass_unknown: [vault.alive]
         "playbook1.yaml:11:19: `=` does not compare, did you mean `==`?",
         "playbook1.yaml:12:30: unknown name `nhi.kid`, did you mean `nhi.id`?",
         "playbook1.yaml:15:11: unknown name `nope.nope`",
-        "playbook1.yaml:16:24: unknown reason `not_an_alert`: one of test_fixture, revoked_verified, rotation_in_progress, approved_change",
+        "playbook1.yaml:16:24: unknown reason `not_an_alert`: one of test_fixture, revoked_verified, rotation_in_progress, approved_change, accepted_risk",
         "playbook1.yaml:16:49: `owner` provides no `owner.teir`, did you mean `owner.tier`?",
         "playbook1.yaml:18:12: `counters.seen` needs a `group` in this playbook",
         "playbook1.yaml:19:20: `queue` must be a name of letters, digits, `.`, `_` and `-`, at most 100, starting with a letter or digit",

@@ -103,6 +103,7 @@ fn ruling(offset: i64) -> Record<'static> {
 /// A refused one: what it does is for others to test, here it is only to be accounted for once.
 fn order(offset: i64) -> Record<'static> {
     let order = Order {
+        verified: Vec::new(),
         sha256: "".into(),
         statement: None,
         signers: vec![],

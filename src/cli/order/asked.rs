@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use openssl::rand::rand_bytes;
 
@@ -64,6 +66,9 @@ pub(in crate::cli) struct Close {
     /// What shows it, once for each: a link, a ticket, a record
     #[arg(long, value_name = "TEXT")]
     evidence: Vec<String>,
+    /// What the playbook asks for by name, such as `new_credential=AKIA…`; once for each
+    #[arg(long, value_name = "NAME=TEXT")]
+    link: Vec<String>,
     /// The case that this one repeats
     #[arg(long, value_name = "CASE")]
     of: Option<String>,
@@ -126,7 +131,7 @@ impl Asked {
 }
 
 impl Close {
-    pub(super) fn what(&self) -> Asked {
+    pub(super) fn what(&self) -> Result<Asked, Failure> {
         let verdict = match self.verdict {
             JudgementArg::TruePositive => Judgement::TruePositive,
             JudgementArg::Benign => Judgement::Benign,
@@ -139,8 +144,17 @@ impl Close {
             PartArg::Finding => Part::Finding,
         });
         let (reason, evidence) = (self.reason.clone(), self.evidence.clone());
-        let closing = Closing { verdict, reason, evidence, of: self.of.clone(), part };
-        Asked { close: Some(closing), ..Asked::of(Verb::Close) }
+        let mut links = BTreeMap::new();
+        for link in &self.link {
+            let named = link.split_once('=').filter(|(name, _)| !links.contains_key(*name));
+            let Some((name, text)) = named else {
+                let why = "is no `NAME=TEXT`, or its name is there already";
+                return Err(Failure::Usage(format!("`--link {link}` {why}")));
+            };
+            links.insert(name.to_owned(), text.to_owned());
+        }
+        let closing = Closing { verdict, reason, evidence, of: self.of.clone(), part, links };
+        Ok(Asked { close: Some(closing), ..Asked::of(Verb::Close) })
     }
 }
 

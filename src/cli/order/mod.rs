@@ -92,7 +92,7 @@ impl OrderVerb {
             Self::Release(asked) => made(asked.making, asked::Asked::release()),
             Self::Reopen(asked) => made(asked.making, asked::Asked::reopen()),
             Self::Close(asked) => {
-                let what = asked.what();
+                let what = asked.what()?;
                 made(asked.making, what)
             }
             Self::Except(asked) => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::read::enrichers_of;
-use crate::policy::{Boundary, Layer, Outcome, Playbook, Policy};
+use crate::policy::{Boundary, Layer, Outcome, Playbook, Policy, Rule};
 
 use super::{Code, Finding};
 
@@ -21,18 +21,20 @@ pub(super) fn of_playbook(policy: &Policy, index: usize, playbook: &Playbook) ->
         );
         found.push(Finding { at: at.clone(), code: Code::Unused, message });
     }
+    if let Some(closing) = &playbook.closing {
+        let used: BTreeSet<usize> =
+            closing.requirements.iter().flat_map(|each| enrichers_of(&each.when)).collect();
+        for (enricher, at) in closing.declared.iter().filter(|(index, _)| !used.contains(index)) {
+            let name = policy.schema().enrichers.get(*enricher).map_or("?", |shape| &*shape.name);
+            let message = format!("`{name}` is declared, and nothing that is required reads it");
+            found.push(Finding { at: at.clone(), code: Code::Unused, message });
+        }
+    }
     found
 }
 
 fn used(playbook: &Playbook) -> BTreeSet<usize> {
-    let mut used: BTreeSet<usize> =
-        playbook.rules.iter().flat_map(|rule| enrichers_of(&rule.when)).collect();
-    for rule in &playbook.rules {
-        if let Outcome::Suppress(suppression) = &rule.outcome {
-            used.extend(suppression.evidence.iter().filter_map(|each| each.slot.enricher()));
-        }
-    }
-    used
+    playbook.rules.iter().flat_map(Rule::enrichers).collect()
 }
 
 /// With a stricter age in a playbook, the boundary reads them by that one.

@@ -1,15 +1,19 @@
 use crate::case::Value;
 use crate::clause::{Atom, Clause, Condition, Part, Schema, Slot, Subject, Tree};
-use crate::policy::{OnUnknown, Playbook, Policy, Rule};
+use crate::policy::{OnUnknown, Playbook, Policy, Requirement, Rule};
 use crate::text::{At, suggestion};
 
 use super::domain::limits_of;
 use super::space::{Formula, Search, Space, Truths, Wanted};
 use super::{Code, Finding};
 
-/// A rule as it is reasoned about.
+/// A rule, or what must be so before people close, as it is reasoned about.
 struct Read<'p> {
-    rule: &'p Rule,
+    what: &'static str,
+    id: &'p str,
+    at: &'p At,
+    when: &'p Condition,
+    on_unknown: OnUnknown,
     whole: Formula,
     required: Vec<(&'p Clause, Formula)>,
     /// With the number of the alternative where the clause has several.
@@ -26,10 +30,17 @@ const NOT_TRUE: fn() -> Truths = || Truths::FALSE.or(Truths::UNKNOWN);
 pub(super) fn findings(policy: &Policy, playbook: &Playbook) -> Vec<Finding> {
     let mut space = Space::default();
     let read: Vec<Read<'_>> = playbook.rules.iter().map(|rule| reading(rule, &mut space)).collect();
+    let closing = playbook.closing.iter().flat_map(|closing| &closing.requirements);
+    let required: Vec<Read<'_>> = closing.map(|each| requirement(each, &mut space)).collect();
     space.close(policy.schema(), |slot| limits_of(slot, &playbook.kinds, &playbook.detectors));
     let mut reader = Reader { space, found: Vec::new() };
+    for of in &required {
+        if !reader.is_never_true(of) {
+            reader.clauses(of);
+        }
+    }
     for (index, of) in read.iter().enumerate() {
-        let wrong = misspelt(&of.rule.when);
+        let wrong = misspelt(of.when);
         if !wrong.is_empty() {
             reader.found.extend(wrong);
             continue;
@@ -45,7 +56,7 @@ pub(super) fn findings(policy: &Policy, playbook: &Playbook) -> Vec<Finding> {
 
 /// What a rule must be for the next one to be asked.
 fn pass(read: &Read<'_>) -> Truths {
-    match read.rule.on_unknown {
+    match read.on_unknown {
         OnUnknown::Next => NOT_TRUE(),
         OnUnknown::Route | OnUnknown::Hold => Truths::FALSE,
     }
@@ -88,7 +99,21 @@ pub fn possible(policy: &Policy, playbook: &Playbook) -> Vec<Possible> {
 }
 
 fn reading<'p>(rule: &'p Rule, space: &mut Space<'p>) -> Read<'p> {
-    let (required, alternative) = rule.when.required_and_alternative();
+    let named = ("rule", &*rule.id, &rule.at);
+    read(named, &rule.when, rule.on_unknown, space)
+}
+
+fn requirement<'p>(of: &'p Requirement, space: &mut Space<'p>) -> Read<'p> {
+    read(("requirement", &*of.id, &of.at), &of.when, OnUnknown::Next, space)
+}
+
+fn read<'p>(
+    (what, id, at): (&'static str, &'p str, &'p At),
+    when: &'p Condition,
+    on_unknown: OnUnknown,
+    space: &mut Space<'p>,
+) -> Read<'p> {
+    let (required, alternative) = when.required_and_alternative();
     let mut alternatives = Vec::new();
     for clause in &required {
         let mut parts = Vec::new();
@@ -104,7 +129,8 @@ fn reading<'p>(rule: &'p Rule, space: &mut Space<'p>) -> Read<'p> {
     }
     let required = required.into_iter().map(|clause| (clause, space.formula(clause.tree())));
     let required = required.collect();
-    Read { rule, whole: space.condition(&rule.when), required, alternatives }
+    let whole = space.condition(when);
+    Read { what, id, at, when, on_unknown, whole, required, alternatives }
 }
 
 /// Clauses of which each by itself makes true what they are alternatives of.
@@ -137,19 +163,19 @@ impl<'p> Reader<'p> {
         if !self.space.is_nowhere(&[(&of.whole, Truths::TRUE)]) {
             return false;
         }
-        let id = &of.rule.id;
+        let id = of.id;
         let blame = self.contradiction(of);
         let (at, why) = match blame.as_slice() {
             [one] => (&one.at, format!("`{}` can't be", one.text)),
             [one, other] => {
                 (&other.at, format!("`{}` and `{}` exclude each other", one.text, other.text))
             }
-            _ => (&of.rule.at, "its clauses exclude each other".to_owned()),
+            _ => (of.at, "its clauses exclude each other".to_owned()),
         };
         let may_be_unknown =
             !self.space.is_nowhere(&[(&of.whole, Truths::TRUE.or(Truths::UNKNOWN))]);
-        let mut message = format!("rule `{id}` can never be true: {why}");
-        if may_be_unknown && of.rule.on_unknown != OnUnknown::Next {
+        let mut message = format!("{} `{id}` can never be true: {why}", of.what);
+        if may_be_unknown && of.on_unknown != OnUnknown::Next {
             message.push_str("; all it does is to stop alerts for which it is unknown");
         }
         self.add(Code::NeverTrue, at, message);
@@ -190,7 +216,7 @@ impl<'p> Reader<'p> {
         let takes = |read: &&Read<'_>| {
             self.space.is_nowhere(&[(&of.whole, Truths::TRUE), (&read.whole, pass(read))])
         };
-        let id = &of.rule.id;
+        let id = of.id;
         let message = match earlier.iter().find(takes) {
             Some(taker) => {
                 let is_true =
@@ -199,14 +225,14 @@ impl<'p> Reader<'p> {
                     if is_true { "is true" } else { "is true, or unknown and asks for people," };
                 format!(
                     "rule `{id}` never gets an alert: rule `{}` before it (line {}) {how} whenever this one is true",
-                    taker.rule.id, taker.rule.at.line
+                    taker.id, taker.at.line
                 )
             }
             None => format!(
                 "rule `{id}` never gets an alert: the rules before it take all for which it is true"
             ),
         };
-        self.add(Code::NeverReached, &of.rule.at, message);
+        self.add(Code::NeverReached, of.at, message);
         true
     }
 
@@ -224,14 +250,16 @@ impl<'p> Reader<'p> {
                 if wanted.len() == 1 || !self.space.is_nowhere(&wanted) {
                     continue;
                 }
-                let message =
-                    format!("`{}` is true whenever the other clauses of the rule are", clause.text);
+                let message = format!(
+                    "`{}` is true whenever the other clauses of the {} are",
+                    clause.text, of.what
+                );
                 self.add(Code::SaysNothing, &clause.at, message);
             }
             kept.remove(index);
         }
         let mut settling = Vec::new();
-        settle(of.rule.when.root(), false, &mut settling);
+        settle(of.when.root(), false, &mut settling);
         for (clause, place, formula) in &of.alternatives {
             let which = place.map_or_else(
                 || format!("`{}`", clause.text),
@@ -253,7 +281,7 @@ impl<'p> Reader<'p> {
                     );
                 }
             } else if self.space.is_nowhere(&[(&of.whole, Truths::TRUE), (formula, Truths::TRUE)]) {
-                let message = format!("{which} can never be true in this rule");
+                let message = format!("{which} can never be true in this {}", of.what);
                 self.add(Code::NeverHelps, &clause.at, message);
             }
         }

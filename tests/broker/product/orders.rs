@@ -165,6 +165,16 @@ fn what_the_command_sends_is_on_record(site: &Site, ruling: &Value) {
     let again = site.order(&["ack", case], "dana");
     assert_eq!(again.code, Some(1), "{again:?}");
     assert!(again.out.starts_with("refused (not_now): sam acknowledged it at "), "{again:?}");
+    let unproved = ["close", case, "--verdict", "true_positive", "--reason", "rotated"];
+    let unproved = [&unproved[..], &["--link", "new_credential=AKIADEPLOYKEYEXAMPLE"]].concat();
+    let open = site.order(&unproved, "dana");
+    let says =
+        "refused (not_verified): `old-credential-dead` of playbook exposed-key is not known: ";
+    assert!(open.out.starts_with(says), "{open:?}");
+    let orders = site.records("order");
+    let verified = orders.last().unwrap()["order"]["verified"].as_array().unwrap();
+    let found: Vec<_> = verified.iter().map(|each| (&each["verdict"], &each["why"])).collect();
+    assert_eq!(found[2], (&"false".into(), &"not_linked".into()), "{found:?}");
     let closing = ["close", case, "--verdict", "benign", "--reason", "known_test"];
     let denied = site.order(&closing, "sam");
     assert!(denied.out.starts_with("refused (wrong_role): "), "{denied:?}");
