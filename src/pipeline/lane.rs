@@ -39,6 +39,8 @@ pub struct Terms {
 pub struct Lane {
     partition: i32,
     chain: Chain,
+    /// The number of the newest record that is known to be committed with its outputs.
+    settled: u64,
     state: State,
     line: Vec<u8>,
     /// The messages of alerts that wait to be ruled again.
@@ -74,12 +76,23 @@ impl Lane {
     pub fn new(partition: i32, chain: Chain, state: State) -> Self {
         Self {
             partition,
+            settled: chain.head().map_or(0, |head| head.seq),
             chain,
             state,
             line: Vec::new(),
             texts: HashMap::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// After a recovery: behind this number outputs are still to be written again.
+    pub(super) fn settled_at(self, settled: u64) -> Self {
+        Self { settled, ..self }
+    }
+
+    /// The transaction is committed.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.chain.head().map_or(0, |head| head.seq);
     }
 
     pub fn state(&self) -> &State {
@@ -112,7 +125,7 @@ impl Lane {
     /// Topics, offsets and the metadata to commit with each.
     pub fn positions(&self) -> impl Iterator<Item = (&str, i64, String)> {
         self.chain.head().into_iter().flat_map(|head| {
-            let metadata = Metadata::of(head).to_string();
+            let metadata = Metadata::of(head, self.settled).to_string();
             let next_in = head.next_in.iter();
             next_in.map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
         })
