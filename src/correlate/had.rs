@@ -97,6 +97,7 @@ impl Had {
 
 fn add(words: &mut Vec<Box<str>>, word: &str) {
     if words.len() < WORDS_MAX && !words.iter().any(|known| **known == *word) {
+        words.reserve_exact(1);
         words.push(word.into());
     }
 }

@@ -23,6 +23,10 @@ use crate::ingest::Doubt;
 use crate::normalize::partition_of;
 use crate::policy::Policy;
 
+/// Holds of one lane. LIMIT: above it the oldest ends at once, and people have it.
+const HELD_MAX: usize = 1024;
+/// Messages kept of alerts that wait no longer: bounds how often they are looked for.
+const TEXTS_TOO_MANY: usize = 1024;
 /// Overdue cases told of in one look: bounds what it costs the batch behind it.
 const OVERDUE_AT_MOST: usize = 256;
 
@@ -101,6 +105,11 @@ impl Lane {
 
     pub fn waits(&self) -> &Waits {
         self.state.waits()
+    }
+
+    /// Holds that there is no room for, oldest first.
+    pub fn surplus(&self) -> Vec<Waiting> {
+        self.waits().held_above(HELD_MAX).cloned().collect()
     }
 
     /// The message of an alert that waits.
@@ -193,6 +202,7 @@ impl Lane {
         if self.state.waits().get(&arrival.alert_id).is_some() {
             self.keep_text(arrival.alert_id.clone(), case.bytes);
         }
+        self.forget_texts();
         self.snapshot_if_due(terms, now, out);
         Fate::Ruled(fate)
     }
@@ -343,6 +353,9 @@ impl Lane {
     /// What the state gave up is forgotten here, too.
     fn forget_texts(&mut self) {
         let waits = self.state.waits();
+        if self.texts.len() < waits.len() + TEXTS_TOO_MANY {
+            return;
+        }
         self.texts.retain(|alert_id, _| waits.get(alert_id).is_some());
     }
 
@@ -377,7 +390,6 @@ impl Lane {
             let blank = Record::new(Kind::Snapshot, at, engine, actor);
             self.write(terms, Record { snapshot: Some(snapshot), ..blank }, out);
         }
-        self.forget_texts();
     }
 }
 
