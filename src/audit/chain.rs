@@ -84,26 +84,30 @@ impl Chain {
     }
 }
 
-/// What is committed beside an offset: the head that the offset belongs to. `v1:<seq>:<hash16>`.
+/// What is committed beside an offset: the head that the offset belongs to, and the number of the
+/// one that was known to be committed when its transaction began. `v2:<seq>:<hash16>:<settled>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     pub seq: u64,
     pub hash16: String,
+    pub settled: u64,
 }
 
 impl Metadata {
-    pub fn of(head: &Head) -> Self {
-        Self { seq: head.seq, hash16: head.hash.short() }
+    pub fn of(head: &Head, settled: u64) -> Self {
+        Self { seq: head.seq, hash16: head.hash.short(), settled }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        let (seq, hash16) = text.strip_prefix("v1:")?.split_once(':')?;
-        Some(Self { seq: seq.parse().ok()?, hash16: hash16.to_owned() })
+        let (seq, rest) = text.strip_prefix("v2:")?.split_once(':')?;
+        let (hash16, settled) = rest.split_once(':')?;
+        let (seq, settled) = (seq.parse().ok()?, settled.parse().ok()?);
+        Some(Self { seq, hash16: hash16.to_owned(), settled })
     }
 }
 
 impl std::fmt::Display for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "v1:{}:{}", self.seq, self.hash16)
+        write!(f, "v2:{}:{}:{}", self.seq, self.hash16, self.settled)
     }
 }

@@ -33,6 +33,8 @@ pub enum Resume<S> {
 pub struct Picked<S> {
     pub head: Head,
     pub state: S,
+    /// The number of the newest record that is known to be committed with its outputs.
+    pub settled: u64,
     /// Places in the tail of records whose outputs may be lost; their outputs are written again.
     pub emit_again: Vec<usize>,
     /// Offsets that a torn transaction left and that no void record names yet.
@@ -106,9 +108,10 @@ pub fn resume<S: Folded>(
     let next_in = last.record.next_in.iter().map(|(t, n)| (t.to_string(), *n));
     let next_in: BTreeMap<String, i64> = next_in.collect();
     let head = Head { seq: last.record.seq, hash: last.hash, at: last.record.at, next_in };
-    let emit_again = emit_again(&parsed, &ancestors, committed, &head);
+    let settled = settled(committed.metadata.as_ref(), found, &head);
+    let emit_again = emit_again(&parsed, &ancestors, committed, (&head, settled));
     let first = ancestors.last().and_then(|first| parsed.get(*first)?.as_ref());
-    let covers = first.is_some_and(|first| covers(&first.record, committed, &head));
+    let covers = first.is_some_and(|first| covers(&first.record, committed, (&head, settled)));
     if !covers && !complete {
         return Resume::Longer;
     }
@@ -118,7 +121,7 @@ pub fn resume<S: Folded>(
         .filter(|at| is_alive(*at) && !live.contains(at))
         .filter_map(|at| tail.get(at).map(|link| link.offset))
         .collect();
-    Resume::Picked(Box::new(Picked { head, state, emit_again, void, found }))
+    Resume::Picked(Box::new(Picked { head, state, settled, emit_again, void, found }))
 }
 
 /// The first record that belongs to another chain.
@@ -163,8 +166,16 @@ fn disagreements(
     what.map(|what| Found { what, topic: None }).into_iter().collect()
 }
 
-/// Whether every record whose input offset is not committed stands behind `first`, or is it.
-fn covers(first: &Record<'_>, committed: &Committed, head: &Head) -> bool {
+/// A head that an abort took was committed by a transaction whose outputs are gone with it, those
+/// that it wrote again too: what is known is what was before it. Where nothing is known, the head
+/// decides.
+fn settled(metadata: Option<&Metadata>, found: Option<&'static str>, head: &Head) -> u64 {
+    let Some(metadata) = metadata else { return head.seq };
+    if found.is_some() { metadata.settled } else { metadata.seq }
+}
+
+/// Whether every record whose outputs may be lost stands behind `first`, or is it.
+fn covers(first: &Record<'_>, committed: &Committed, (head, settled): (&Head, u64)) -> bool {
     let reaches = |topic: &str| {
         let own = first.input.as_ref().filter(|input| input.topic == topic);
         let next = first.next_in.get(topic).copied().unwrap_or(0);
@@ -172,32 +183,29 @@ fn covers(first: &Record<'_>, committed: &Committed, head: &Head) -> bool {
         committed.offsets.get(topic).is_some_and(|offset| start <= *offset)
     };
     let mut behind = committed.differing(head).filter(|(_, order)| order.is_lt());
-    first.kind == Kind::Genesis || behind.all(|(topic, _)| reaches(topic))
+    let reaches_all = first.seq <= settled + 1 && behind.all(|(topic, _)| reaches(topic));
+    first.kind == Kind::Genesis || reaches_all
 }
 
-/// Records whose input offset the group has not committed, and those without an input that have
-/// outputs and stand after the committed head, oldest first.
+/// Records whose input offset the group has not committed, and those that have outputs and stand
+/// after what is settled, oldest first.
 fn emit_again(
     parsed: &[Option<Parsed<'_>>],
     ancestors: &[usize],
     committed: &Committed,
-    head: &Head,
+    (head, settled): (&Head, u64),
 ) -> Vec<usize> {
     let is_behind = |topic: &str, offset: i64| {
         let mut behind = committed.differing(head).filter(|(_, order)| order.is_lt());
         behind.any(|(name, _)| name == topic)
             && committed.offsets.get(topic).is_some_and(|committed| offset >= *committed)
     };
-    let seq = committed.metadata.as_ref().map(|metadata| metadata.seq);
     let behind = |at: &usize| {
         let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
-        match &record.input {
-            Some(input) => is_behind(&input.topic, input.offset),
-            None => {
-                let has_outputs = record.kind == Kind::Revision || record.told.is_some();
-                has_outputs && seq.is_some_and(|seq| record.seq > seq)
-            }
-        }
+        let input = record.input.as_ref();
+        let has_outputs = input.is_some() || record.kind == Kind::Revision || record.told.is_some();
+        (has_outputs && record.seq > settled)
+            || input.is_some_and(|input| is_behind(&input.topic, input.offset))
     };
     ancestors.iter().rev().copied().filter(behind).collect()
 }

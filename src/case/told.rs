@@ -77,19 +77,29 @@ impl Spread {
         !self.is_more && u32::try_from(self.some.len()) == Ok(self.count)
     }
 
+    /// How many there are with this one, and whether there are more than that.
+    pub fn with(&self, value: Option<&str>) -> (u32, bool) {
+        match value {
+            Some(_) if !self.names_all() => (self.count, true),
+            Some(value) if self.is_new(value) && self.some.len() == Self::MAX => (self.count, true),
+            Some(value) if self.is_new(value) => (self.count + 1, false),
+            _ => (self.count, self.is_more),
+        }
+    }
+
     pub fn add(&mut self, value: Option<&str>) {
-        let Some(value) = value else { return };
-        if !self.names_all() || (self.some.len() == Self::MAX && self.is_new(value)) {
-            self.is_more = true;
-        } else if self.is_new(value) {
+        let before = self.count;
+        (self.count, self.is_more) = self.with(value);
+        if let Some(value) = value.filter(|_| self.count > before) {
+            // Most cases never have a second one.
+            self.some.reserve_exact(1);
             self.some.push(value.into());
-            self.count += 1;
         }
     }
 
     /// Keeps the number alone: from then on it is the least there can be.
     pub fn forget(&mut self) {
-        self.some.clear();
+        self.some = Vec::new();
     }
 }
 

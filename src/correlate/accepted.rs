@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::cases::Case;
-use crate::case::{Alert, Excepted, Field, Id, Millis};
+use crate::case::{Alert, Excepted, Field, Millis};
 
 /// What people have accepted, by when it ends and by whose it is. Made from the cases again.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Accepted {
-    ends: BTreeSet<(Millis, Id)>,
-    by_subject: BTreeMap<Subject, BTreeSet<(Millis, Id)>>,
+    ends: BTreeSet<(Millis, Arc<str>)>,
+    by_subject: BTreeMap<Subject, BTreeSet<(Millis, Arc<str>)>>,
 }
 
 /// An NHI and its credential, as the order named it.
@@ -19,7 +20,7 @@ impl Accepted {
     }
 
     /// Cases of what is over at this time, what ended first in front.
-    pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Id> {
+    pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Arc<str>> {
         self.ends.iter().take_while(move |(end, _)| *end <= at).map(|(_, id)| id)
     }
 
@@ -49,7 +50,7 @@ impl Accepted {
     ///
     /// INVARIANT (INV-11): an alert that lacks its NHI or the name that the order gave is never
     /// covered.
-    pub fn covering(&self, alert: &Alert<'_>, at: Millis) -> Option<&Id> {
+    pub fn covering(&self, alert: &Alert<'_>, at: Millis) -> Option<&Arc<str>> {
         let nhi = alert.text(Field::NhiId)?;
         let names = [Field::CredentialId, Field::CredentialFingerprint];
         let names = names.into_iter().filter_map(|field| alert.text(field));

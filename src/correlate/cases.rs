@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,20 +15,25 @@ use crate::case::{
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
 /// of a dropped one opens a case of its own.
 const CASES_MAX: usize = 32_768;
+/// With so many, a snapshot is made before its time.
+const CASES_CROWDED: usize = CASES_MAX / 2 * 3;
 /// LIMIT: older ones keep their numbers and lose the names behind them.
 const DETAILED_MAX: usize = 2048;
 /// Cases named as related.
 const RELATED_MAX: usize = 8;
 
+/// A case and whatever leads to it have one text of it between them.
+type Name = Arc<str>;
+
 /// One problem: an NHI, a credential, and the time without a pause in which alerts about it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    pub id: Id,
+    pub id: Name,
     /// What its alerts are grouped by. None: its alert had no key, and no other joins it (INV-11).
-    pub keys: Vec<Id>,
-    pub nhi: Option<Box<str>>,
-    pub fingerprint: Option<Box<str>>,
+    pub keys: Vec<Name>,
+    pub nhi: Option<Name>,
+    pub fingerprint: Option<Name>,
     /// The first id that an alert named.
     #[serde(default)]
     pub credential: Option<Box<str>>,
@@ -49,12 +55,12 @@ pub struct Case {
 /// All cases of a chain that an alert, a person or a deadline may still concern.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Cases {
-    by_id: HashMap<Id, Case>,
+    by_id: HashMap<Name, Box<Case>>,
     /// A key leads to one case.
-    by_key: HashMap<Id, Id>,
-    /// By NHI and by fingerprint, oldest first.
-    by_name: HashMap<Box<str>, BTreeSet<(Millis, Id)>>,
-    due: BTreeSet<(Millis, Id)>,
+    by_key: HashMap<Name, Name>,
+    /// By NHI and by fingerprint, of each the oldest case first.
+    by_name: BTreeSet<(Name, Millis, Name)>,
+    due: BTreeSet<(Millis, Name)>,
     accepted: Accepted,
 }
 
@@ -81,11 +87,13 @@ impl Case {
         !(self.repositories.some.is_empty() && self.sources.some.is_empty())
     }
 
-    fn names(&self) -> impl Iterator<Item = &Box<str>> {
-        self.nhi.iter().chain(&self.fingerprint)
+    /// Where others of the same NHI or the same value find it.
+    fn places(&self) -> impl Iterator<Item = (Name, Millis, Name)> {
+        let place = |name: &Name| (name.clone(), self.first_seen, self.id.clone());
+        self.nhi.iter().chain(&self.fingerprint).map(place)
     }
 
-    fn due(&self) -> Option<(Millis, Id)> {
+    fn due(&self) -> Option<(Millis, Name)> {
         let had = self.had.as_ref().filter(|had| !had.is_overdue)?;
         Some((had.ack_by?, self.id.clone()))
     }
@@ -102,7 +110,7 @@ impl Case {
 
     /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
     pub fn subject(&self) -> Option<&str> {
-        let alone = || self.had.as_ref().map(|had| had.alert_id.as_str());
+        let alone = || self.had.as_ref().map(|had| &*had.alert_id);
         self.nhi.as_deref().or_else(alone)
     }
 
@@ -119,7 +127,7 @@ impl Case {
     fn new(counters: &Counters, alert: Option<&Alert<'_>>) -> Self {
         let text = |field| alert.and_then(|alert| alert.text(field)).map(Into::into);
         Self {
-            id: counters.case_id.clone(),
+            id: counters.case_id.as_str().into(),
             keys: Vec::new(),
             nhi: text(Field::NhiId),
             fingerprint: text(Field::CredentialFingerprint),
@@ -146,17 +154,18 @@ impl Cases {
 
     /// Oldest first.
     pub(super) fn written(&self) -> Vec<&Case> {
-        self.by(|case| case.first_seen)
-    }
-
-    fn by(&self, time: fn(&Case) -> Millis) -> Vec<&Case> {
-        let mut all: Vec<&Case> = self.by_id.values().collect();
-        all.sort_by(|one, other| (time(one), &one.id).cmp(&(time(other), &other.id)));
+        let mut all: Vec<&Case> = self.by_id.values().map(|case| &**case).collect();
+        all.sort_unstable_by_key(|case| (case.first_seen, &*case.id));
         all
     }
 
+    /// There is a snapshot's worth of what a snapshot would drop.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.len() >= CASES_CROWDED
+    }
+
     pub fn get(&self, case_id: &str) -> Option<&Case> {
-        self.by_id.get(case_id)
+        self.by_id.get(case_id).map(|case| &**case)
     }
 
     pub fn len(&self) -> usize {
@@ -170,19 +179,19 @@ impl Cases {
     /// The open case that one of its keys leads to; the first key is the strongest.
     pub(super) fn open(&self, group: &Grouping, at: Millis) -> Option<&Case> {
         let keys = [&group.id].into_iter().chain(&group.also);
-        let mut cases = keys.filter_map(|key| self.by_id.get(self.by_key.get(key)?));
+        let mut cases = keys.filter_map(|key| self.get(self.by_key.get(&**key)?));
         cases.find(|case| !case.is_over(at))
     }
 
     /// Cases whose acknowledgement is overdue at this time, and of which nobody was told so.
     pub fn overdue(&self, at: Millis) -> impl Iterator<Item = &Case> {
         let due = self.due.iter().take_while(move |(due, _)| *due <= at);
-        due.filter_map(|(_, id)| self.by_id.get(id))
+        due.filter_map(|(_, id)| self.get(id))
     }
 
     /// Cases whose exception is over at this time.
     pub fn ended(&self, at: Millis) -> impl Iterator<Item = &Case> {
-        self.accepted.ended(at).filter_map(|id| self.by_id.get(id))
+        self.accepted.ended(at).filter_map(|id| self.get(id))
     }
 
     /// How many risks are accepted.
@@ -192,18 +201,18 @@ impl Cases {
 
     /// The case whose accepted risk covers this alert.
     pub fn covering(&self, alert: &Alert<'_>, at: Millis) -> Option<&Case> {
-        self.by_id.get(self.accepted.covering(alert, at)?)
+        self.get(self.accepted.covering(alert, at)?)
     }
 
     /// Others of the same NHI or the same value, newest first.
     pub(super) fn related(&self, case_id: &str, alert: &Alert<'_>) -> Vec<Id> {
         let names = [Field::CredentialFingerprint, Field::NhiId];
         let names = names.into_iter().filter_map(|field| alert.text(field));
-        let ids = names.filter_map(|name| self.by_name.get(name)).flat_map(|ids| ids.iter().rev());
+        let ids = names.flat_map(|name| self.named(name));
         let mut related: Vec<Id> = Vec::new();
-        for (_, id) in ids.filter(|(_, id)| *id != case_id) {
-            if !related.contains(id) {
-                related.push(id.clone());
+        for id in ids.filter(|id| ***id != *case_id) {
+            if !related.iter().any(|known| **known == **id) {
+                related.push(id.to_string());
             }
             if related.len() == RELATED_MAX {
                 break;
@@ -212,50 +221,48 @@ impl Cases {
         related
     }
 
+    /// Newest first.
+    fn named(&self, name: &str) -> impl Iterator<Item = &Name> {
+        let (name, none) = (Name::from(name), Name::from(""));
+        let first = (name.clone(), Millis(i64::MIN), none.clone());
+        let places = self.by_name.range(first..(name, Millis(i64::MAX), none));
+        places.rev().map(|(.., id)| id)
+    }
+
     fn put(&mut self, case: Case) {
         for key in &case.keys {
             self.by_key.insert(key.clone(), case.id.clone());
         }
-        for name in case.names() {
-            let ids = self.by_name.entry(name.clone()).or_default();
-            ids.insert((case.first_seen, case.id.clone()));
-        }
+        self.by_name.extend(case.places());
         self.due.extend(case.due());
         self.accepted.put(&case);
-        self.by_id.insert(case.id.clone(), case);
+        self.by_id.insert(case.id.clone(), Box::new(case));
     }
 
-    fn take(&mut self, case_id: &str) -> Option<Case> {
-        let case = self.by_id.remove(case_id)?;
-        if let Some(due) = case.due() {
-            self.due.remove(&due);
-        }
+    fn remove(&mut self, case_id: &str) {
+        let Some(case) = self.by_id.remove(case_id) else { return };
+        case.due().map(|due| self.due.remove(&due));
         self.accepted.take(&case);
         for key in &case.keys {
             if self.by_key.get(key) == Some(&case.id) {
                 self.by_key.remove(key);
             }
         }
-        for name in case.names() {
-            if let Some(ids) = self.by_name.get_mut(name) {
-                ids.remove(&(case.first_seen, case.id.clone()));
-                if ids.is_empty() {
-                    self.by_name.remove(name);
-                }
-            }
+        for place in case.places() {
+            self.by_name.remove(&place);
         }
-        Some(case)
     }
 
     /// One alert more.
     pub(super) fn count(&mut self, counters: &Counters, alert: Option<&Alert<'_>>, at: Millis) {
-        if !self.by_id.contains_key(&counters.case_id) {
+        let case_id = &*counters.case_id;
+        if !self.by_id.contains_key(case_id) {
             self.put(Case::new(counters, alert));
         }
         for key in counters.group.iter().chain(&counters.also) {
-            self.lead(key, &counters.case_id, at);
+            self.lead(key, case_id, at);
         }
-        let Some(case) = self.by_id.get_mut(&counters.case_id) else { return };
+        let Some(case) = self.by_id.get_mut(case_id) else { return };
         case.seen = counters.seen;
         (case.last_seen, case.window_ms) = (at, case.window_ms.max(counters.window_ms));
         if let Some(alert) = alert {
@@ -264,17 +271,18 @@ impl Cases {
     }
 
     /// A key that leads to another open case goes on leading there: the two are related.
-    fn lead(&mut self, key: &Id, case_id: &Id, at: Millis) {
-        let to = self.by_key.get(key);
-        if to == Some(case_id) || to.and_then(|to| self.get(to)).is_some_and(|to| !to.is_over(at)) {
+    fn lead(&mut self, key: &str, case_id: &str, at: Millis) {
+        let to = self.by_key.get(key).and_then(|to| self.get(to));
+        if to.is_some_and(|to| *to.id == *case_id || !to.is_over(at)) {
             return;
         }
-        let before = self.by_key.insert(key.clone(), case_id.clone());
+        let Some(case) = self.by_id.get_mut(case_id) else { return };
+        let key = Name::from(key);
+        case.keys.reserve_exact(1);
+        case.keys.push(key.clone());
+        let before = self.by_key.insert(key.clone(), case.id.clone());
         if let Some(before) = before.and_then(|before| self.by_id.get_mut(&before)) {
-            before.keys.retain(|known| known != key);
-        }
-        if let Some(case) = self.by_id.get_mut(case_id) {
-            case.keys.push(key.clone());
+            before.keys.retain(|known| *known != key);
         }
     }
 
@@ -282,15 +290,19 @@ impl Cases {
     /// and no ruling is made again.
     pub(super) fn tell(&mut self, record: &Record<'_>, silenced_by: Option<&str>) {
         let Some(told) = &record.told else { return };
-        let Some(mut case) = self.take(&told.case_id) else { return };
+        let Some(case) = self.by_id.get_mut(&*told.case_id) else { return };
+        case.due().map(|due| self.due.remove(&due));
+        self.accepted.take(case);
         let mut had = Had::of(record, told, case.had.take());
         silenced_by.into_iter().for_each(|playbook| had.was_silenced_by(playbook));
         case.had = Some(had);
         if case.nhi.is_none() {
             case.nhi = told.nhi.as_deref().map(Into::into);
+            self.by_name.extend(case.places());
         }
         case.worked.clone_from(&told.worked);
-        self.put(case);
+        self.due.extend(case.due());
+        self.accepted.put(case);
     }
 
     /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for
@@ -298,27 +310,24 @@ impl Cases {
     pub(super) fn prune(&mut self, at: Millis, waits: &Waits) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
         let dropped = if over > 0 { self.least(over, at, waits) } else { Vec::new() };
-        dropped.iter().for_each(|id| drop(self.take(id)));
+        dropped.iter().for_each(|id| self.remove(id));
         let plain = self.len().saturating_sub(DETAILED_MAX);
-        if plain == 0 {
-            return (dropped.len(), 0);
-        }
-        let oldest = self.by(|case| case.last_seen).into_iter().take(plain);
-        let named: Vec<Id> =
-            oldest.filter(|case| case.has_names()).map(|case| case.id.clone()).collect();
-        for id in &named {
-            let Some(case) = self.by_id.get_mut(id) else { continue };
+        let mut cases: Vec<&mut Case> = self.by_id.values_mut().map(|case| &mut **case).collect();
+        first(&mut cases, plain, |case| (case.last_seen, case.id.clone()));
+        let mut named = 0;
+        for case in cases.into_iter().take(plain).filter(|case| case.has_names()) {
             case.repositories.forget();
             case.sources.forget();
+            named += 1;
         }
-        (dropped.len(), named.len())
+        (dropped.len(), named)
     }
 
     /// Those that are missed least: what is over before what is open, what people were never told
     /// of before what they have, of a detector that has more than its share before others, and what
     /// is quiet longest.
-    fn least(&self, count: usize, at: Millis, waits: &Waits) -> Vec<Id> {
-        let waiting: HashSet<&Id> = waits.iter().map(|each| &each.counters.case_id).collect();
+    fn least(&self, count: usize, at: Millis, waits: &Waits) -> Vec<Name> {
+        let waiting: HashSet<&str> = waits.iter().map(|each| &*each.counters.case_id).collect();
         let mut of_detector: HashMap<Option<&str>, usize> = HashMap::new();
         for case in self.by_id.values() {
             *of_detector.entry(case.detector()).or_default() += 1;
@@ -326,21 +335,30 @@ impl Cases {
         let order = |case: &&Case| {
             let is_open = !case.is_over(at) || case.due().is_some();
             let is_many = of_detector.get(&case.detector()).is_some_and(|n| *n > CASES_MAX / 2);
-            (is_open, case.had.is_some(), !is_many)
+            (is_open, case.had.is_some(), !is_many, case.last_seen, case.id.clone())
         };
-        let mut cases = self.by(|case| case.last_seen);
-        cases.retain(|case| !waiting.contains(&case.id) && case.excepted().is_none());
-        cases.sort_by_key(order);
-        cases.into_iter().take(count).map(|case| case.id.clone()).collect()
+        let all = self.by_id.values().map(|case| &**case);
+        let is_free = |case: &&Case| case.excepted().is_none() && !waiting.contains(&*case.id);
+        let mut cases: Vec<_> = all.filter(is_free).map(|case| order(&case)).collect();
+        first(&mut cases, count, Clone::clone);
+        cases.into_iter().take(count).map(|(.., id)| id).collect()
+    }
+}
+
+/// Brings the first `count` to the front, in no order.
+fn first<T, K: Ord>(all: &mut [T], count: usize, key: impl FnMut(&T) -> K) {
+    if count < all.len() {
+        all.select_nth_unstable_by_key(count, key);
     }
 }
 
 /// How far a case has spread with this alert.
 pub(super) fn breadth(out: BreakOut, case: Option<&Case>, alert: &Alert<'_>) -> Option<Breadth> {
-    let mut spread = case.map(|case| case.spread(out.distinct).clone()).unwrap_or_default();
-    spread.add(alert.text(out.distinct));
-    let count = i64::from(spread.count);
-    let count = match spread.is_more {
+    let none = Spread::default();
+    let spread = case.map_or(&none, |case| case.spread(out.distinct));
+    let (count, is_more) = spread.with(alert.text(out.distinct));
+    let count = i64::from(count);
+    let count = match is_more {
         true => Count::AtLeast { at_least: count },
         false => Count::Exactly(count),
     };
@@ -376,7 +394,7 @@ mod tests {
         let engine = crate::audit::Engine { version: "1".into(), build: "test".into() };
         let actor = crate::audit::Actor { service: "t".into(), instance: "t".into() };
         let told = Told {
-            case_id: case.id.clone(),
+            case_id: case.id.to_string(),
             revision: 1,
             changed: vec![],
             state: CaseState::New,
@@ -421,7 +439,7 @@ mod tests {
         assert!(!is_there(5), "its window is over");
         assert!(is_there(0) && !is_there(1), "then what people do not have, and is quiet longest");
         let newest = cases.get(&format!("case {:05}", CASES_MAX + 1)).unwrap();
-        assert_eq!(newest.keys, [format!("g{}", CASES_MAX + 1)]);
+        assert_eq!(newest.keys, [format!("g{}", CASES_MAX + 1).into()]);
     }
 
     #[test]
@@ -454,7 +472,7 @@ mod tests {
         (timer.kind, timer.ruling, timer.told) = (Kind::Timer, None, Some(overdue));
         cases.tell(&timer, None);
         assert_eq!(cases.overdue(Millis(1000)).count(), 0);
-        cases.take("case 00001");
+        cases.remove("case 00001");
         assert!(cases.due.is_empty() && cases.by_key.is_empty() && cases.by_name.is_empty());
     }
 }

@@ -116,7 +116,7 @@ impl State {
     ) -> Counters {
         let known = group.as_ref().and_then(|group| self.cases.open(group, at));
         Counters {
-            case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.clone()),
+            case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.to_string()),
             seen: known.map_or(0, |case| case.seen) + 1,
             first_seen: known.map_or(at, |case| case.first_seen),
             breadth: group.as_ref().and_then(|group| breadth(group.break_out?, known, alert?)),
@@ -160,9 +160,12 @@ impl State {
         self.records_since_snapshot
     }
 
-    /// INVARIANT: it bounds what a recovery reads, and what snapshots add to what is written.
+    /// INVARIANT: it bounds what a recovery reads, what snapshots add to what is written, and how
+    /// many cases there are in front of one.
     pub fn is_snapshot_due(&self) -> bool {
-        self.records_since_snapshot >= SNAPSHOT_EVERY.max(self.cases.len() as u64)
+        let records = self.records_since_snapshot;
+        let is_worth_it = records >= self.cases.len() as u64 || self.cases.is_crowded();
+        records >= SNAPSHOT_EVERY && is_worth_it
     }
 
     /// What it holds, by name.
@@ -238,7 +241,9 @@ impl Folded for State {
                 }
             }
             Kind::Snapshot => {
-                self.prune(record.at);
+                if record.snapshot.as_ref().is_some_and(|snapshot| snapshot.part == 0) {
+                    self.prune(record.at);
+                }
                 self.records_since_snapshot = 0;
             }
             Kind::Timer => self.waits.end(record),
@@ -338,6 +343,23 @@ mod tests {
         let third = state.counters("c", None, group("g", 1000), Millis(2001));
         assert_eq!(third.seen, 1);
         assert_ne!(third.case_id, first.case_id);
+    }
+
+    #[test]
+    fn a_flood_of_new_cases_is_cut_back_by_snapshots() {
+        let (mut state, mut most) = (State::default(), 0);
+        for n in 0..200_000 {
+            let at = Millis(n);
+            let counters = state.counters(&format!("{n}"), None, group(&format!("{n}"), 10), at);
+            state.count(&counters, None, at);
+            state.records_since_snapshot += 1;
+            most = most.max(state.cases.len());
+            if state.is_snapshot_due() {
+                state.prune(at);
+                state.records_since_snapshot = 0;
+            }
+        }
+        assert_eq!(most, 49_152, "half as many again as a snapshot leaves");
     }
 
     #[test]

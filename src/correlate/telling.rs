@@ -241,7 +241,7 @@ impl Case {
             detectors: Spread::default(),
             repositories: Spread::default(),
             sources: Spread::default(),
-            related: vec![self.id.clone()],
+            related: vec![self.id.to_string()],
             worked: None,
         }
     }
@@ -262,7 +262,7 @@ impl Case {
     fn told_again(&self, change: Change) -> Option<Told<'static>> {
         let had = self.had.as_ref()?;
         Some(Told {
-            case_id: self.id.clone(),
+            case_id: self.id.to_string(),
             revision: had.revision + 1,
             changed: vec![change],
             state: had.state,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +51,9 @@ impl Waiting {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Waits {
     by_number: BTreeMap<u64, Waiting>,
-    numbers: BTreeMap<Id, u64>,
-    held: usize,
+    numbers: HashMap<Id, u64>,
+    held: BTreeSet<u64>,
+    routed: BTreeSet<u64>,
 }
 
 impl Waits {
@@ -80,18 +81,30 @@ impl Waits {
     }
 
     pub fn held(&self) -> usize {
-        self.held
+        self.held.len()
+    }
+
+    /// What is held above this number, oldest first.
+    pub fn held_above(&self, max: usize) -> impl Iterator<Item = &Waiting> {
+        let many = self.held.len().saturating_sub(max);
+        self.held.iter().take(many).filter_map(|number| self.by_number.get(number))
+    }
+
+    fn alike(&mut self, is_held: bool) -> &mut BTreeSet<u64> {
+        if is_held { &mut self.held } else { &mut self.routed }
     }
 
     fn put(&mut self, waiting: Waiting) {
-        self.held += usize::from(waiting.standing.is_held);
-        self.numbers.insert(waiting.alert_id.clone(), waiting.cause.seq);
-        self.by_number.insert(waiting.cause.seq, waiting);
+        let number = waiting.cause.seq;
+        self.alike(waiting.standing.is_held).insert(number);
+        self.numbers.insert(waiting.alert_id.clone(), number);
+        self.by_number.insert(number, waiting);
     }
 
     fn take(&mut self, alert_id: &str) -> Option<Waiting> {
-        let waiting = self.by_number.remove(&self.numbers.remove(alert_id)?)?;
-        self.held -= usize::from(waiting.standing.is_held);
+        let number = self.numbers.remove(alert_id)?;
+        let waiting = self.by_number.remove(&number)?;
+        self.alike(waiting.standing.is_held).remove(&number);
         Some(waiting)
     }
 
@@ -156,11 +169,12 @@ impl Waits {
     }
 
     fn shed(&mut self) {
-        if self.len() - self.held > ROUTED_MAX {
-            let oldest = self.iter().find(|waiting| !waiting.standing.is_held);
-            if let Some(alert_id) = oldest.map(|oldest| oldest.alert_id.clone()) {
-                self.take(&alert_id);
-            }
+        if self.routed.len() <= ROUTED_MAX {
+            return;
+        }
+        let oldest = self.routed.first().and_then(|number| self.by_number.get(number));
+        if let Some(alert_id) = oldest.map(|oldest| oldest.alert_id.clone()) {
+            self.take(&alert_id);
         }
     }
 

@@ -139,9 +139,9 @@ fn subject<'a>(
 
 fn counters(case: &Case) -> Counters {
     Counters {
-        case_id: case.id.clone(),
+        case_id: case.id.to_string(),
         // The case stands for itself, whether or not its alerts had a key.
-        group: Some(case.id.clone()),
+        group: Some(case.id.to_string()),
         also: None,
         seen: case.seen,
         first_seen: case.first_seen,

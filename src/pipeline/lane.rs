@@ -23,6 +23,10 @@ use crate::ingest::Doubt;
 use crate::normalize::partition_of;
 use crate::policy::Policy;
 
+/// Holds of one lane. LIMIT: above it the oldest ends at once, and people have it.
+const HELD_MAX: usize = 1024;
+/// Messages kept of alerts that wait no longer: bounds how often they are looked for.
+const TEXTS_TOO_MANY: usize = 1024;
 /// Overdue cases told of in one look: bounds what it costs the batch behind it.
 const OVERDUE_AT_MOST: usize = 256;
 
@@ -39,6 +43,8 @@ pub struct Terms {
 pub struct Lane {
     partition: i32,
     chain: Chain,
+    /// The number of the newest record that is known to be committed with its outputs.
+    settled: u64,
     state: State,
     line: Vec<u8>,
     /// The messages of alerts that wait to be ruled again.
@@ -74,6 +80,7 @@ impl Lane {
     pub fn new(partition: i32, chain: Chain, state: State) -> Self {
         Self {
             partition,
+            settled: chain.head().map_or(0, |head| head.seq),
             chain,
             state,
             line: Vec::new(),
@@ -82,12 +89,27 @@ impl Lane {
         }
     }
 
+    /// After a recovery: behind this number outputs are still to be written again.
+    pub(super) fn settled_at(self, settled: u64) -> Self {
+        Self { settled, ..self }
+    }
+
+    /// The transaction is committed.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.chain.head().map_or(0, |head| head.seq);
+    }
+
     pub fn state(&self) -> &State {
         &self.state
     }
 
     pub fn waits(&self) -> &Waits {
         self.state.waits()
+    }
+
+    /// Holds that there is no room for, oldest first.
+    pub fn surplus(&self) -> Vec<Waiting> {
+        self.waits().held_above(HELD_MAX).cloned().collect()
     }
 
     /// The message of an alert that waits.
@@ -112,7 +134,7 @@ impl Lane {
     /// Topics, offsets and the metadata to commit with each.
     pub fn positions(&self) -> impl Iterator<Item = (&str, i64, String)> {
         self.chain.head().into_iter().flat_map(|head| {
-            let metadata = Metadata::of(head).to_string();
+            let metadata = Metadata::of(head, self.settled).to_string();
             let next_in = head.next_in.iter();
             next_in.map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
         })
@@ -181,6 +203,7 @@ impl Lane {
         if self.state.waits().get(&arrival.alert_id).is_some() {
             self.keep_text(arrival.alert_id.clone(), case.bytes);
         }
+        self.forget_texts();
         self.snapshot_if_due(terms, now, out);
         Fate::Ruled(fate)
     }
@@ -332,6 +355,9 @@ impl Lane {
     /// What the state gave up is forgotten here, too.
     fn forget_texts(&mut self) {
         let waits = self.state.waits();
+        if self.texts.len() < waits.len() + TEXTS_TOO_MANY {
+            return;
+        }
         self.texts.retain(|alert_id, _| waits.get(alert_id).is_some());
     }
 
@@ -366,7 +392,6 @@ impl Lane {
             let blank = Record::new(Kind::Snapshot, at, engine, actor);
             self.write(terms, Record { snapshot: Some(snapshot), ..blank }, out);
         }
-        self.forget_texts();
     }
 }
 

@@ -170,8 +170,8 @@ impl<'p> Judge<'_, 'p> {
             let why = format!("no case {} is known here", subject.case_id);
             return refuse(Refusal::NoSuchCase, why);
         };
-        let names = case.credential.iter().chain(&case.fingerprint);
-        let names: Vec<&str> = names.map(|name| &**name).collect();
+        let names = [case.credential.as_deref(), case.fingerprint.as_deref()];
+        let names: Vec<&str> = names.into_iter().flatten().collect();
         let is_its_own = match &subject.credential {
             Some(named) => names.contains(&named.as_str()),
             // An accepted risk is never wider than what was named.

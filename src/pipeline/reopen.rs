@@ -80,7 +80,8 @@ impl Triage {
         }
         let again = picked.emit_again.iter().filter_map(|at| tail.get(*at));
         let again = again.map(|link| link.bytes.clone()).collect();
-        let mut lane = Lane::new(partition, Chain::new(chain, Some(picked.head)), picked.state);
+        let mut lane = Lane::new(partition, Chain::new(chain, Some(picked.head)), picked.state)
+            .settled_at(picked.settled);
         read_waiting(&mut lane, log, &self.terms.topics.alerts, partition)?;
         Ok(Ok((Open { lane, again, pending }, starts)))
     }

@@ -19,8 +19,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const ASK_EVERY: Duration = Duration::from_secs(15);
 /// Of one lane at a time: bounds what a look costs the batch behind it.
 const LOOK_AT_MOST: usize = 256;
-/// Holds of one lane. LIMIT: above it the oldest ends at once, and people have it.
-const HELD_MAX: usize = 1024;
 /// When one fact is there and another is not, one revision waits this long for both.
 const TOGETHER_MS: i64 = 10_000;
 /// Messages between two that are wanted that are read over rather than sought past.
@@ -68,12 +66,15 @@ impl Triage {
     /// Rules again what waits and has its facts now, or was held or suppressed as long as may be,
     /// and tells of what nobody acknowledged. True: there is something to commit.
     pub(super) fn revisit(&mut self, log: &LogReader, out: &mut Outbox<'_>) -> bool {
-        let Some(has_changed) = self.visits.turn(self.enrichers.changes()) else { return false };
         let now = (self.clock)();
         let mut wrote = false;
         let mut partitions: Vec<i32> = self.lanes.keys().copied().collect();
         partitions.sort_unstable();
+        let turn = self.visits.turn(self.enrichers.changes());
         for partition in partitions {
+            // Whatever the time: a flood of holds is as long as it is fast.
+            wrote |= self.end_surplus(partition, now, out);
+            let Some(has_changed) = turn else { continue };
             wrote |= self.end_silences(partition, now, log, out);
             let Some(open) = self.lanes.get_mut(&partition) else { continue };
             wrote |= open.lane.end_exceptions(&self.terms, (now, &mut *out));
@@ -84,10 +85,16 @@ impl Triage {
             }
             let chosen = chosen(&open.lane, now, sweep);
             if !chosen.is_empty() {
-                wrote |= self.look_again(partition, &chosen, now, out);
+                wrote |= self.look_again(partition, (&chosen, false), now, out);
             }
         }
         wrote
+    }
+
+    fn end_surplus(&mut self, partition: i32, now: Millis, out: &mut Outbox<'_>) -> bool {
+        let surplus = self.lanes.get(&partition).map(|open| open.lane.surplus());
+        let surplus = surplus.unwrap_or_default();
+        !surplus.is_empty() && self.look_again(partition, (&surplus, true), now, out)
     }
 
     /// Of a partition that another worker may have from now on.
@@ -126,7 +133,7 @@ impl Triage {
     fn look_again(
         &mut self,
         partition: i32,
-        chosen: &[Waiting],
+        (chosen, end_all): (&[Waiting], bool),
         now: Millis,
         out: &mut Outbox<'_>,
     ) -> bool {
@@ -152,8 +159,7 @@ impl Triage {
                 wrote = true;
                 continue;
             };
-            let is_over = is_over(waiting, now)
-                || (waiting.standing.is_held && open.lane.waits().held() > HELD_MAX);
+            let is_over = end_all || is_over(waiting, now);
             let known = (self.terms.policy(), &**alert, &*case.facts);
             let Some((why, changed)) = cause(known, waiting, now, is_over) else { continue };
             let before = waiting.before();
@@ -175,8 +181,7 @@ fn is_over(waiting: &Waiting, now: Millis) -> bool {
 /// What of a lane to look at: holds that are over, and what may have its facts now, in turns.
 fn chosen(lane: &Lane, now: Millis, sweep: &mut Sweep) -> Vec<Waiting> {
     let waits = lane.waits();
-    let is_full = waits.held() > HELD_MAX;
-    let over = waits.iter().filter(|each| is_over(each, now) || (is_full && each.standing.is_held));
+    let over = waits.iter().filter(|each| is_over(each, now));
     let mut chosen: Vec<Waiting> = over.take(LOOK_AT_MOST).cloned().collect();
     let (start, turn) = (sweep.cursor, sweep.left.min(LOOK_AT_MOST));
     sweep.left -= turn;

@@ -346,6 +346,7 @@ impl Stage for Triage {
     fn committed(&mut self) {
         self.tell_lanes();
         for open in self.lanes.values_mut() {
+            open.lane.settle();
             open.lane.tally.tell(&self.metrics);
         }
         drop(std::mem::take(&mut self.traced));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tipstaff::audit::Record;
-use tipstaff::case::{Again, Arrival, Body, EnricherShape, FactRow, FactState};
+use tipstaff::case::{Again, Arrival, Body, EnricherShape, FactRow, FactState, Field, Value};
 use tipstaff::decide::{decide, explain, revise};
 use tipstaff::pipeline::{Case, Lane, Outbox};
 use tipstaff::policy::Policy;
@@ -91,25 +91,8 @@ fn a_revision_made_again_from_its_record_is_the_same_bytes() {
                     FactRow::new(names, &row.key, Some(record.at), FactState::Absent, nothing);
                 Some(Arc::new(if row.state == FactState::Known { row } else { absent }))
             };
-            let first: Vec<_> = shapes
-                .iter()
-                .map(|shape| record.facts.iter().find_map(|fact| FactRow::read(fact.0, shape)))
-                .map(|row| row.map(Arc::new))
-                .collect();
-            let arrival = || Arrival {
-                alert_id: record.alert_id.clone().unwrap(),
-                correlation_id: record.correlation_id.clone().unwrap(),
-                origin: record.origin.clone().unwrap().into_owned(),
-                pipeline: record.pipeline.clone().unwrap(),
-                body: Body::Alert(Box::new(record.alert.as_deref().unwrap().clone())),
-            };
-            let case = |facts| Case {
-                offset: 0,
-                received_at: record.at,
-                bytes: &[],
-                arrival: Some(arrival()),
-                facts,
-            };
+            let case = |facts| case(&record, facts);
+            let first = facts(policy, &record);
             let mut sent = Vec::new();
             let mut out = Outbox::memory(&mut sent);
             lane.rule(&terms, &case(first), record.at, &mut out);
@@ -129,7 +112,70 @@ fn a_revision_made_again_from_its_record_is_the_same_bytes() {
     assert!(revised > 1, "{revised}");
 }
 
-/// Proof that the one above can fail: a ruling sees the facts, the counters' time and `now`.
+fn facts(policy: &Policy, record: &Record<'_>) -> Vec<Option<Arc<FactRow>>> {
+    let read = |shape| record.facts.iter().find_map(|fact| FactRow::read(fact.0, shape));
+    policy.schema().enrichers.iter().map(read).map(|row| row.map(Arc::new)).collect()
+}
+
+fn case<'r>(record: &'r Record<'r>, facts: Vec<Option<Arc<FactRow>>>) -> Case<'r> {
+    let arrival = Arrival {
+        alert_id: record.alert_id.clone().unwrap(),
+        correlation_id: record.correlation_id.clone().unwrap(),
+        origin: record.origin.clone().unwrap().into_owned(),
+        pipeline: record.pipeline.clone().unwrap(),
+        body: Body::Alert(Box::new(record.alert.as_deref().unwrap().clone())),
+    };
+    Case { offset: 0, received_at: record.at, bytes: b"it", arrival: Some(arrival), facts }
+}
+
+#[test]
+fn what_waits_and_the_messages_kept_of_it_stay_within_their_limits() {
+    let loaded = shipped();
+    let (terms, policy) = (terms(loaded), &loaded.checked.policy);
+    let all = ruled();
+    let records = all.iter().flat_map(|(_, records)| records);
+    let of = |fate: &str| {
+        let waits = |record: &Record<'_>| {
+            !record.waits.is_empty() && record.ruling.as_ref().unwrap().fate.name() == fate
+        };
+        records.clone().filter_map(|bytes| Record::parse(bytes)).find(waits).unwrap()
+    };
+    let (held, routed) = (of("hold"), of("route"));
+    let (chain, state, _) = genesis();
+    let mut lane = Lane::new(0, chain, state);
+    let mut sent = Vec::new();
+    let mut out = Outbox::memory(&mut sent);
+    let mut numbers = 0..;
+    let mut rule = |lane: &mut Lane, out: &mut Outbox<'_>, is_held: bool| {
+        let record = if is_held { &held } else { &routed };
+        let mut case = case(record, facts(policy, record));
+        let alert_id = format!("{:032x}", numbers.next().unwrap());
+        let arrival = case.arrival.as_mut().unwrap();
+        arrival.alert_id = alert_id.clone();
+        let Body::Alert(alert) = &mut arrival.body else { unreachable!() };
+        alert.set(Field::NhiId, Value::Text(alert_id.clone().into()));
+        lane.rule(&terms, &case, record.at, out);
+        alert_id
+    };
+    let ids: Vec<String> = (0..1100).map(|_| rule(&mut lane, &mut out, true)).collect();
+    let surplus = lane.surplus();
+    let oldest: Vec<&str> = surplus.iter().map(|waiting| &*waiting.alert_id).collect();
+    assert_eq!(oldest, ids[..1100 - 1024], "the oldest of them");
+    for waiting in &surplus {
+        let mut case = case(&held, facts(policy, &held));
+        case.arrival.as_mut().unwrap().alert_id = waiting.alert_id.clone();
+        let why = (Again::HoldOver, &[][..]);
+        lane.revise(&terms, waiting.before(), &case, why, (held.at, &mut out)).unwrap();
+    }
+    assert_eq!((lane.waits().held(), lane.surplus().len()), (1024, 0));
+    let waiting = |lane: &Lane| lane.waits().len();
+    let more: Vec<String> = (0..4000).map(|_| rule(&mut lane, &mut out, false)).collect();
+    assert_eq!(waiting(&lane), 1024 + 2048);
+    let kept = ids.iter().chain(&more).filter(|id| lane.text(id).is_some()).count();
+    assert!((waiting(&lane)..=waiting(&lane) + 1024).contains(&kept), "{kept} messages");
+}
+
+/// Proof that the first one can fail: a ruling sees the facts, the counters' time and `now`.
 #[test]
 fn a_ruling_made_again_from_an_edited_record_differs() {
     let loaded = shipped();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use tipstaff::audit::{
     Actor, Chain, Committed, Engine, Folded, Genesis, Hash, Head, Input, Kind, Link, Metadata,
@@ -40,7 +40,12 @@ pub struct Model {
     committed: Committed,
     chain: Chain,
     state: State,
+    settled: u64,
     pending: Vec<Record<'static>>,
+    /// Records whose outputs are to be written again.
+    again: Vec<Vec<u8>>,
+    /// Records whose outputs are there.
+    put_out: HashSet<Vec<u8>>,
     next_input: i64,
     inputs_max: i64,
     /// The same of the orders topic, of which the chain's genesis may know nothing.
@@ -147,7 +152,10 @@ impl Model {
             committed: Committed::default(),
             chain: Chain::new(CHAIN, None),
             state: State::default(),
+            settled: 0,
             pending: vec![],
+            again: vec![],
+            put_out: HashSet::new(),
             next_input: 0,
             inputs_max: 0,
             next_order: 0,
@@ -228,6 +236,7 @@ impl Model {
     /// The same, and the next `orders`.
     pub fn step_with(&mut self, batch: usize, orders: usize, outcome: Outcome) {
         let mut lines = Vec::new();
+        let again = std::mem::take(&mut self.again);
         for record in std::mem::take(&mut self.pending) {
             self.write(record, &mut lines);
         }
@@ -249,12 +258,18 @@ impl Model {
         self.inputs_max = self.inputs_max.max(self.next_input);
         self.orders_max = self.orders_max.max(self.next_order);
         let head = self.chain.head().unwrap().clone();
-        let moved =
-            Committed { offsets: head.next_in.clone(), metadata: Some(Metadata::of(&head)) };
+        let metadata = Some(Metadata::of(&head, self.settled));
+        let moved = Committed { offsets: head.next_in.clone(), metadata };
+        // Where nothing is committed, nothing says what was lost: the head decides.
+        let is_whole = matches!(outcome, Outcome::Committed | Outcome::GroupExpired);
+        if is_whole || self.committed.metadata.is_none() {
+            self.put_out.extend(again.into_iter().chain(lines.iter().cloned()));
+        }
         match outcome {
             Outcome::Committed => {
                 self.put_all(lines.into_iter());
                 self.committed = moved;
+                self.settled = head.seq;
                 let zombie = std::mem::take(&mut self.zombie);
                 if let Some((first, _)) = zombie.first() {
                     let back = self.end - first;
@@ -311,6 +326,9 @@ impl Model {
             }
         };
         self.emitted_again(&picked);
+        let tail = self.tail((self.end - back).max(0));
+        self.again = picked.emit_again.iter().map(|at| tail[*at].bytes.to_vec()).collect();
+        self.settled = picked.settled;
         self.next_input = picked.head.next_in[INPUT];
         self.next_order = picked.head.next_in.get(ORDERS).copied().unwrap_or(0);
         if !picked.void.is_empty() {
@@ -336,6 +354,16 @@ impl Model {
         let voided: Vec<i64> =
             self.log.values().filter_map(|b| Record::parse(b)).flat_map(|r| r.void).collect();
         self.log.keys().copied().filter(|offset| !voided.contains(offset)).collect()
+    }
+
+    /// Offsets of the records on the chain that have outputs which are nowhere.
+    pub fn missing(&self) -> Vec<i64> {
+        let is_missing = |offset: &i64| {
+            let kind = Record::parse(&self.log[offset]).unwrap().kind;
+            let has_outputs = matches!(kind, Kind::Ruling | Kind::Revision | Kind::Order);
+            has_outputs && !self.put_out.contains(&self.log[offset])
+        };
+        self.live().into_iter().filter(is_missing).collect()
     }
 
     pub fn orders(&self) -> i64 {

@@ -47,6 +47,7 @@ proptest! {
         prop_assert!(report.is_sound(), "{:?}", report.findings);
         prop_assert!(model.inputs() == 0 || report.other.contains_key("revision"), "none revised");
         prop_assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
+        prop_assert_eq!(model.missing(), Vec::<i64>::new());
     }
 
     /// The same for two input topics of one chain: each message of both has exactly one record, in
@@ -64,6 +65,7 @@ proptest! {
         let report = model.verify();
         prop_assert!(report.is_sound(), "{:?}", report.findings);
         prop_assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
+        prop_assert_eq!(model.missing(), Vec::<i64>::new());
         prop_assert_eq!(model.ordered(), (0..model.orders()).collect::<Vec<_>>());
     }
 
@@ -109,6 +111,20 @@ fn a_head_that_an_abort_took_says_nothing_of_what_was_committed() {
     assert!(report.is_sound(), "{:?}", report.findings);
     assert_eq!(model.ruled(), (0..model.inputs()).collect::<Vec<_>>());
     assert_eq!(model.ordered(), (0..model.orders()).collect::<Vec<_>>());
+}
+
+/// The second head takes the number of the first, which an abort took; then a commit tears.
+#[test]
+fn what_a_torn_commit_keeps_behind_an_aborted_head_has_its_outputs() {
+    for torn in [Outcome::TornCommit(5), Outcome::Aborted] {
+        let mut model = Model::new(1);
+        model.step(3, Outcome::Committed);
+        model.step(1, Outcome::TornCommit(9));
+        model.step(1, Outcome::TornAbort);
+        model.step(2, torn);
+        model.settle();
+        assert_eq!(model.missing(), Vec::<i64>::new());
+    }
 }
 
 #[test]
