@@ -42,8 +42,8 @@ impl Had {
 
     /// Whether a rule of this playbook may be one of those that they were told of.
     pub(super) fn may_be_of(&self, playbook: &str) -> bool {
-        let is_of = |rule: &Box<str>| rule.split_once('/').is_some_and(|(of, _)| of == playbook);
-        self.rules.len() == WORDS_MAX || self.rules.iter().any(is_of)
+        let mut playbooks = self.rules.iter().filter_map(|rule| rule.split_once('/'));
+        self.rules.len() == WORDS_MAX || playbooks.any(|(of, _)| of == playbook)
     }
 
     pub(super) fn of(record: &Record<'_>, told: &Told<'_>, before: Option<Had>) -> Self {
