@@ -187,7 +187,9 @@ impl Statement {
 
     /// What people put into words of their own.
     pub fn words(&self) -> impl Iterator<Item = &str> {
-        let close = self.close.iter().flat_map(|it| it.evidence.iter().chain(it.links.values()));
+        let close = self.close.iter().flat_map(|it| {
+            it.evidence.iter().chain(it.links.iter().flat_map(|(name, text)| [name, text]))
+        });
         let except = self.except.iter().flat_map(|it| [&it.rationale, &it.compensating_control]);
         close.chain(except).map(String::as_str)
     }

@@ -208,6 +208,18 @@ fn only_whoever_may_close_has_anything_looked_up() {
     assert!(rig.last().facts.is_empty() && verified(&rig).is_empty());
 }
 
+/// INV-6: neither as a link nor as its name.
+#[test]
+fn a_link_that_holds_a_token_is_not_on_record() {
+    let token = format!("ghp_{}", "0123456789abcdefghijABCDEFGHIJ012345");
+    let (mut rig, case) = rig();
+    for link in [("new_credential", &*token), (&*token, "key-2")] {
+        assert_eq!(rig.order(&closing(&case, None, &[link]), &["dana"]), "holds_secret");
+        assert!(!String::from_utf8_lossy(rig.written.last().unwrap()).contains(&token));
+    }
+    rig.is_whole();
+}
+
 /// INV-7: what the record says follows from the facts on it and the policy that it names.
 #[test]
 fn what_is_on_record_gives_the_same_again() {
