@@ -28,7 +28,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use super::conservation::read_topic;
+use super::conservation::{holds, read_topic};
 use super::deployment::{Deployment, PREFIX, Process, tipstaff};
 use super::kafka::free_ports;
 use super::rig::wait_until;
@@ -212,7 +212,7 @@ impl Site {
     /// How many rulings there are; cheap enough to be asked again and again.
     pub fn ruled(&self) -> usize {
         let records = read_topic(&settings(&self.bootstrap), &self.topic("decisions"));
-        let is_ruling = |value: &[u8]| value.windows(15).any(|part| part == b"\"kind\":\"ruling\"");
+        let is_ruling = |value: &[u8]| holds(value, b"\"kind\":\"ruling\"");
         records.iter().filter(|(.., value)| is_ruling(value)).count()
     }
 
