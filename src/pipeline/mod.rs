@@ -23,6 +23,7 @@ mod silences;
 mod stage;
 mod tally;
 mod triage;
+mod vouch;
 mod webhook;
 mod worker;
 
@@ -41,5 +42,6 @@ pub(crate) use signers::read_small;
 pub use signers::{AllowedSigners, NotSigned, check_signature};
 pub use stage::{Batch, Hint, Stage, Start};
 pub use triage::{Clock, Expected, Triage, look_up};
+pub use vouch::VouchKey;
 pub use webhook::Webhook;
 pub use worker::{Drain, Ended, WorkerConfig, worker};

@@ -9,6 +9,7 @@
 )]
 
 mod authority;
+mod callback;
 mod effects;
 mod refusals;
 mod rig;
