@@ -11,5 +11,6 @@
 mod authority;
 mod callback;
 mod effects;
+mod model;
 mod refusals;
 mod rig;
