@@ -1,6 +1,7 @@
 //! Starting and stopping: what is connected in which order, and what a command needs of a cluster.
 
 mod ask;
+mod callbacks;
 mod cluster;
 mod facts;
 mod health;
@@ -17,6 +18,7 @@ mod topics;
 mod webhooks;
 
 pub use ask::{get, here, post};
+pub use callbacks::Callbacks;
 pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
 pub use policies::{Back, activate, stored_policy};
 pub use reload::Reload;

@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::callbacks::Callbacks;
 use super::cluster::Place;
 use super::run::{Options, Role};
 use super::setup::{Failure, Loaded};
@@ -61,9 +62,15 @@ impl Webhooks {
         let wait = Duration::from_millis(u64::try_from(config.wait_ms).unwrap_or_default());
         let pipelines = loaded.in_force.pipelines.clone();
         let watched = (metrics.clone(), traces.clone());
-        let webhook = Webhook::new(pipelines, Arc::clone(keys), watched, wait);
         let limits = Limits { max_bytes: config.max_bytes, in_flight: config.in_flight };
         let clock = Arc::clone(&options.clock);
+        let callbacks = Callbacks::of(loaded);
+        for missing in &callbacks.missing {
+            warn!("{}: {}", missing.at, missing.message);
+        }
+        let keys = (Arc::clone(keys), callbacks.key);
+        let webhook = Webhook::new(pipelines, keys, watched, wait);
+        let doors = (doors, callbacks.offered);
         let doors = Doors::new(doors, limits, clock, metrics.clone(), webhook.clone());
         let address = config.listen;
         let listener = runtime.block_on(crate::observe::listen(address)).map_err(Failure::Ended)?;

@@ -6,7 +6,7 @@ use super::{Appended, Hash, Raw, Record, Verified};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Change, Closing, Decision, Escalate, Excepting,
     Field, Id, Millis, Origin, Priority, Revised, Ruling, Shadow, Spread, Statement, Told,
-    Unreadable, Value, Verb, Worked, id_of,
+    Unreadable, Value, Verb, Via, Worked, id_of,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -101,6 +101,8 @@ struct Case<'r> {
 struct Notice<'r> {
     v: u32,
     case_id: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nhi: Option<&'r str>,
     first_seen: Millis,
     last_seen: Millis,
     count: i64,
@@ -127,6 +129,8 @@ struct Ordered<'r> {
     order: Verb,
     id: String,
     by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<Box<Via>>,
     role: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     close: Option<Closing>,
@@ -223,6 +227,7 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
     let notice = Notice {
         v: 1,
         case_id: &told.case_id,
+        nhi: told.nhi.as_deref(),
         first_seen: told.first_seen,
         last_seen: told.last_seen,
         count: told.count,
@@ -247,9 +252,9 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
 fn ordered<'r>(record: &'r Record<'_>) -> Option<Ordered<'r>> {
     let order = record.order.as_ref()?;
     let statement = Statement::read(order.statement.as_deref()?).ok()?;
-    let Statement { order: verb, id, by, close, except, .. } = statement;
+    let Statement { order: verb, id, by, via, close, except, .. } = statement;
     let (role, verified, facts) = (order.role.as_deref(), &*order.verified, &*record.facts);
-    Some(Ordered { order: verb, id, by, role, close, except, verified, facts })
+    Some(Ordered { order: verb, id, by, via, role, close, except, verified, facts })
 }
 
 /// The OCSF Detection Finding that follows from a record about an alert; dead letters have none.

@@ -4,7 +4,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::{Folded, Hash, Head, Kind, Record, record_hash};
-use crate::case::{Ruling, Statement, Verb, Verdict};
+use crate::case::{Millis, Ruling, Statement, Verb, Verdict};
 
 /// Something a healthy chain never shows, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pub struct Verifier<S> {
     named: BTreeSet<i64>,
     alert_ids: HashSet<String>,
     revisions: HashMap<String, u32>,
-    /// Of accepted orders.
-    orders: HashSet<String>,
+    /// Of accepted orders, and until when each is good.
+    orders: HashMap<String, Millis>,
     /// Hash and generation of the policy that the chain is under, once that was seen.
     policy: Option<(String, i64)>,
 }
@@ -81,7 +81,7 @@ impl<S: Folded> Default for Verifier<S> {
             named: BTreeSet::new(),
             alert_ids: HashSet::new(),
             revisions: HashMap::new(),
-            orders: HashSet::new(),
+            orders: HashMap::new(),
             policy: None,
         }
     }
@@ -246,7 +246,12 @@ impl<S: Folded> Verifier<S> {
         else {
             return self.find(offset, seq, "an accepted order without its statement".to_owned());
         };
-        if order.signers.iter().all(|signer| signer.person != statement.by) {
+        let is_signed = match &statement.via {
+            None => order.signers.iter().any(|signer| signer.person == statement.by),
+            // Who may vouch is the boundary's to say.
+            Some(_) => !order.signers.is_empty(),
+        };
+        if !is_signed {
             let what = format!("accepted, and {} has not signed it", statement.by);
             self.find(offset, seq, what);
         }
@@ -262,7 +267,8 @@ impl<S: Folded> Verifier<S> {
         if record.at >= statement.expires_at {
             self.find(offset, seq, "accepted after its end".to_owned());
         }
-        if !self.orders.insert(statement.id.clone()) {
+        let first = self.orders.insert(statement.id.clone(), statement.expires_at);
+        if first.is_some_and(|expires_at| record.at < expires_at) {
             self.find(offset, seq, format!("order {} is accepted a second time", statement.id));
         }
     }

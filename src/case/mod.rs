@@ -30,7 +30,7 @@ pub use fact::{
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use order::{
     Closing, Envelope, Excepting, Judgement, Part, Refusal, STATEMENT, STATEMENT_BYTES_MAX,
-    Statement, Subject, VALID_MS_MAX, Verb,
+    Statement, Subject, VALID_MS_MAX, Verb, Via,
 };
 pub use origin::{Id, Origin, id_of};
 pub use reason::Reason;

@@ -59,6 +59,9 @@ pub struct Statement {
     pub expires_at: Millis,
     /// Who orders it; one of the signatures is this person's.
     pub by: String,
+    /// Of an `ack` that came through a sink: then what took it there signs in the person's place.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub via: Option<Box<Via>>,
     /// Of `assign`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
@@ -66,6 +69,19 @@ pub struct Statement {
     pub close: Option<Closing>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub except: Option<Excepting>,
+}
+
+/// Who asked, in a sink's own words, and by what that is believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    pub sink: String,
+    /// As the sink calls its user.
+    pub user: String,
+    /// The secret that proved the sink, as the configuration names it.
+    pub secret: String,
+    /// Of the case, as the user saw it.
+    pub revision: u32,
 }
 
 /// The one case that an order is about.
@@ -203,11 +219,16 @@ impl Statement {
         if parts.iter().any(|(verb, is_there)| (*verb == self.order) != *is_there) {
             return Err("it has the parts of another order");
         }
+        if self.via.is_some() && self.order != Verb::Ack {
+            return Err("through a sink comes nothing but an `ack`");
+        }
         if self.id.len() != 32 || !self.id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err("its id is not 32 hexadecimal digits");
         }
         let names = [Some(&self.by), self.to.as_ref(), Some(&self.subject.nhi)];
         let names = names.into_iter().chain([self.subject.credential.as_ref()]).flatten();
+        let via = self.via.iter().flat_map(|via| [&via.sink, &via.user, &via.secret]);
+        let names = names.chain(via);
         if !names.chain([&self.subject.case_id]).all(|text| is_line(text, NAME_BYTES_MAX)) {
             return Err("a name in it is empty, too long or of more than one line");
         }

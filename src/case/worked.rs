@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::{CaseState, Change, Closing, Id, Judgement, Millis, Part, Statement, Verb, is_zero};
+use super::{
+    CaseState, Change, Closing, Id, Judgement, Millis, Part, Statement, Verb, Via, is_zero,
+};
 
 /// Who did something to a case, when, and by which order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +12,9 @@ pub struct Act {
     pub at: Millis,
     /// The order's id.
     pub order: String,
+    /// It came through a sink.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub via: Option<Box<Via>>,
 }
 
 /// A closing; what shows it stands in its order.
@@ -78,7 +83,12 @@ impl Worked {
     /// What an accepted order makes of it. A `release` changes nothing here: what is ruled again
     /// because of it tells of itself.
     pub fn take(&mut self, statement: &Statement, at: Millis) -> Option<Change> {
-        let act = || Act { by: statement.by.clone(), at, order: statement.id.clone() };
+        let act = || Act {
+            by: statement.by.clone(),
+            at,
+            order: statement.id.clone(),
+            via: statement.via.clone(),
+        };
         let change = match statement.order {
             Verb::Release => return None,
             Verb::Reopen => {

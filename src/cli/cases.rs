@@ -172,8 +172,9 @@ fn told_line(told: &Value) -> String {
     let changed = told.get("changed").and_then(Value::as_array);
     let changed = changed.into_iter().flatten().filter_map(|word| Change::deserialize(word).ok());
     let changed: Vec<&str> = changed.map(Change::about).collect();
-    let by = told.get("order").and_then(|order| order.get("by")).map(plain);
-    let by = by.map_or_else(String::new, |by| format!(" ({})", shown(&by, 40)));
+    let order = |place: &str| told.pointer(&format!("/order/{place}")).map(plain);
+    let through = order("via/sink").map_or_else(String::new, |sink| format!(" through {sink}"));
+    let by = order("by").map_or_else(String::new, |by| format!(" ({}{through})", shown(&by, 40)));
     format!(
         "  {:>3}  {:<24} {:<9} {:<14} {:<20} {}{by}",
         text("case_revision"),

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Config, report, say};
-use crate::app::{Failure, Loaded, system_clock};
+use crate::app::{Callbacks, Failure, Loaded, system_clock};
 use crate::policy::{Finding, Severity, findings};
 use crate::text::plain;
 
@@ -48,7 +48,8 @@ impl Check {
             Err(failure @ Failure::Configuration(_)) => return Ok(report(&failure)),
             Err(failure) => return Err(failure),
         };
-        let found = findings(&loaded.checked.policy);
+        let mut found = findings(&loaded.checked.policy);
+        found.extend(Callbacks::of(&loaded).missing);
         if self.json {
             say(&object(Some(&loaded), &found).to_string());
         } else {

@@ -152,12 +152,13 @@ impl Page {
     /// What people have done to it.
     fn worked(&mut self, worked: &Value) {
         let act = |act: &Value| {
-            format!(
-                "by {}, {} (order {})",
-                plain(&act["by"]),
-                plain(&act["at"]),
-                plain(&act["order"])
-            )
+            let (by, at, order) = (plain(&act["by"]), plain(&act["at"]), plain(&act["order"]));
+            let (via, mut through) = (&act["via"], String::new());
+            if via.is_object() {
+                let (sink, user) = (plain(&via["sink"]), plain(&via["user"]));
+                through = format!(" through sink {sink}, there {user}");
+            }
+            format!("by {by}{through}, {at} (order {order})")
         };
         if worked["acked"].is_object() {
             self.pair("acknowledged", &act(&worked["acked"]));

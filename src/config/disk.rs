@@ -5,9 +5,10 @@ use std::{env, fs, io};
 
 use super::files::{File, Files, SERVICE_FILE};
 use super::load::is_policy;
-use super::secret::{ResolvedSecrets, SecretFrom};
+use super::secret::{ResolvedSecrets, Secret, SecretFrom};
 use super::service::{Paths, ServiceConfig};
 use super::systems::AllSystemSecrets;
+use super::webhooks::{CallbacksConfig, NamedSecrets, Verify};
 use crate::case::Millis;
 use crate::text::{At, Problem, Problems, Source};
 
@@ -216,6 +217,24 @@ impl ServiceConfig {
         let mut problems = Problems::default();
         let secrets = self.resolve_services(&|from| kept(directory, from), &mut problems);
         if problems.is_empty() { Ok(secrets) } else { Err(problems.into_sorted()) }
+    }
+}
+
+impl CallbacksConfig {
+    /// The key that callbacks are passed on under, and what proves this sink, each with its name.
+    ///
+    /// Errors: every secret that is missing or too short, by the place that names it.
+    pub fn kept(
+        &self,
+        sink: (&str, &Verify),
+        directory: &Path,
+    ) -> Result<(Secret, NamedSecrets), Vec<Problem>> {
+        let mut problems = Problems::default();
+        let read = |from: &SecretFrom| kept(directory, from);
+        let key = self.key_text(&read, &mut problems);
+        let secrets = self.secrets(sink, &read, &mut problems);
+        let key = key.filter(|_| problems.is_empty());
+        key.map(|key| (key, secrets)).ok_or_else(|| problems.into_sorted())
     }
 }
 

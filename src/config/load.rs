@@ -90,6 +90,10 @@ pub fn load(files: &Files) -> Result<Checked, Vec<Problem>> {
     if let Some(policy) = &policy {
         check_queues(&sinks, policy.queues().iter().copied(), &mut problems);
         check_closings(policy, &enrichers, &mut problems);
+        let webhooks = service.as_ref().and_then(|service| service.webhooks.as_ref());
+        if let Some(callbacks) = webhooks.and_then(|webhooks| webhooks.callbacks.as_ref()) {
+            callbacks.check(&sinks, &policy.boundary().authority, &mut problems);
+        }
     }
     check_switched_on(service.as_ref(), &sinks, files, &mut problems);
     let bundle: Vec<(String, String)> = files

@@ -55,7 +55,7 @@ pub use service::{
     WorkersConfig,
 };
 pub use signing::{OrdersConfig, SigningConfig};
-pub use sink::SinkConfig;
+pub use sink::{CallbackConfig, SinkConfig};
 pub use sns::SnsTopic;
 pub use systems::{
     AllSystemSecrets, AwsKeys, BreakerConfig, Login, SecretAt, Sent, Shown, SystemConfig,
@@ -65,4 +65,6 @@ pub use template::{Piece, Template};
 pub use topic::{TopicKey, TopicSource};
 pub use traces::TracesConfig;
 pub use via::Via;
-pub use webhooks::{Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig};
+pub use webhooks::{
+    CallbacksConfig, NamedSecrets, Proof, Verify, WebhookConfig, WebhookSecret, WebhooksConfig,
+};

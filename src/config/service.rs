@@ -160,6 +160,11 @@ impl ServiceConfig {
         let findings = fields.bool("findings", problems).unwrap_or(false);
         let log = log(fields.get("log"), problems);
         let traces = fields.get("traces").and_then(|node| traces(node, problems));
+        if let Some(callbacks) = webhooks.iter().flatten().find_map(|w| w.callbacks.as_ref())
+            && orders.is_none()
+        {
+            problems.add(&callbacks.at, "`callbacks` go with `orders`, whose file has their key");
+        }
         fields.finish(problems);
         let ((fingerprint, previous), kafka) = (keys?, kafka?);
         (problems.len() == before).then_some(Self {

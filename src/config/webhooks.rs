@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::SinkConfig;
 use super::secret::{Secret, SecretFrom, fetch, secret_from};
 use super::sns::SnsTopic;
 use super::words::{bytes, duration, listed, number};
 use crate::case::from_base64;
 use crate::normalize::{MESSAGE_BYTES_MAX, Pipelines};
+use crate::policy::Authority;
 use crate::text::{At, Data, Fields, Node, Problems, suggestion};
 
 /// Where deliveries over HTTP are taken, and how each sender proves who it is.
@@ -22,6 +24,18 @@ pub struct WebhooksConfig {
     /// For the brokers' acknowledgement.
     pub wait_ms: i64,
     pub pipelines: Vec<WebhookConfig>,
+    /// Without it nobody acknowledges through a sink.
+    pub callbacks: Option<CallbacksConfig>,
+}
+
+/// What proves the sinks through which people acknowledge, and what it is passed on under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallbacksConfig {
+    /// An SSH key of this service's own, without a passphrase.
+    pub key: SecretFrom,
+    pub at: At,
+    /// By sink; any of its secrets is right.
+    pub sinks: Vec<(String, At, Vec<WebhookSecret>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +65,8 @@ pub struct WebhookSecret {
 pub enum Verify {
     Github,
     Gitguardian,
+    /// Of its users' actions, never of alerts.
+    Slack,
     StandardWebhooks,
     Bearer,
     /// `user:password`.
@@ -95,6 +111,7 @@ pub(super) fn webhooks(
     let wait_ms = duration(&mut fields, "wait", (1000, 30_000), problems);
     let pipelines = fields.require("pipelines", problems);
     let pipelines = pipelines.and_then(|node| each(node, problems));
+    let callbacks = fields.get("callbacks").map(|node| callbacks(node, problems));
     let at = fields.at.clone();
     fields.finish(problems);
     Some(WebhooksConfig {
@@ -105,6 +122,7 @@ pub(super) fn webhooks(
         window_ms: window_ms.unwrap_or(300_000),
         wait_ms: wait_ms.unwrap_or(4000),
         pipelines: pipelines?,
+        callbacks: callbacks.flatten(),
     })
 }
 
@@ -168,6 +186,28 @@ fn one(pipeline: &str, at: &At, node: &Node, problems: &mut Problems) -> Option<
     Some(WebhookConfig { pipeline: pipeline.to_owned(), at: at.clone(), proof: proof? })
 }
 
+fn callbacks(node: &Node, problems: &mut Problems) -> Option<CallbacksConfig> {
+    let mut fields = Fields::of(node, "`callbacks`", problems)?;
+    let key = fields.require("key", problems);
+    let key = key.and_then(|node| secret_from(node, "key", problems));
+    let listed = fields.require("sinks", problems);
+    let listed = listed.and_then(|node| Fields::of(node, "`sinks`", problems));
+    let mut sinks = Vec::new();
+    for (name, node) in listed.into_iter().flat_map(|mut listed| listed.rest()) {
+        let Some(sink) = name.text() else {
+            problems.add(&name.at, "the name of a sink must be text");
+            continue;
+        };
+        let Some(mut of) = Fields::of(node, &format!("`{sink}`"), problems) else { continue };
+        let secrets = secrets(&mut of, problems);
+        of.finish(problems);
+        sinks.push((sink.to_owned(), name.at.clone(), secrets));
+    }
+    let at = fields.at.clone();
+    fields.finish(problems);
+    Some(CallbacksConfig { key: key?, at, sinks })
+}
+
 fn secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<WebhookSecret> {
     let is_secret = |node: &Node, problems: &mut Problems| {
         let from = secret_from(node, "secrets", problems)?;
@@ -205,7 +245,7 @@ fn several<T>(
     found
 }
 
-fn header_name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+pub(super) fn header_name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
     let Some(node) = fields.get("header") else {
         problems.add(&fields.at, "`verify: header` needs the header's name: `header`");
         return None;
@@ -222,6 +262,63 @@ fn header_name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Strin
         problems.add(&node.at, "`header` must be a header's name: letters, digits, `-` or `_`");
     }
     name.map(str::to_ascii_lowercase)
+}
+
+/// Each with the name that the record knows it by.
+pub type NamedSecrets = Vec<(String, Secret)>;
+
+impl CallbacksConfig {
+    /// Each must be a sink whose file says how its users acknowledge, and by whom.
+    pub(super) fn check(
+        &self,
+        sinks: &[SinkConfig],
+        authority: &Authority,
+        problems: &mut Problems,
+    ) {
+        for (name, at, _) in &self.sinks {
+            let sink = sinks.iter().find(|sink| sink.name == *name);
+            match sink.map(|sink| sink.callback.as_ref()) {
+                Some(Some(callback)) => callback.check_people(authority, problems),
+                Some(None) => {
+                    problems.add(at, format!("playbooks/sinks/{name}.yaml has no `callback`"));
+                }
+                None => {
+                    let hint = suggestion(name, sinks.iter().map(|sink| &*sink.name));
+                    problems.add(at, format!("there is no sink `{name}`{hint}"));
+                }
+            }
+        }
+    }
+
+    /// What proves this sink.
+    pub(super) fn secrets(
+        &self,
+        (sink, verify): (&str, &Verify),
+        read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+        problems: &mut Problems,
+    ) -> NamedSecrets {
+        let own = self.sinks.iter().filter(|(name, ..)| name == sink);
+        let mut found = Vec::new();
+        for secret in own.flat_map(|(.., secrets)| secrets) {
+            let Some(text) = fetch(&secret.from, &secret.at, read, problems) else { continue };
+            match usable(verify, text) {
+                Ok(usable) => found.push((secret.from.to_string(), usable)),
+                Err(why) => problems.add(&secret.at, format!("{} {why}", secret.from)),
+            }
+        }
+        found
+    }
+
+    /// The text of the key that what they say is passed on under.
+    pub(super) fn key_text(
+        &self,
+        read: &dyn Fn(&SecretFrom) -> Result<String, String>,
+        problems: &mut Problems,
+    ) -> Option<Secret> {
+        let text = fetch(&self.key, &self.at, read, problems)?;
+        // The armor of such a key ends with a line's end.
+        Some(Secret::new(format!("{text}\n").into_bytes()))
+    }
 }
 
 impl WebhooksConfig {
@@ -264,12 +361,12 @@ impl WebhooksConfig {
     }
 }
 
-/// The bytes that a check works with.
 /// What bodies are signed with that are sent, in the same form as of those that come.
 pub(super) fn signing_secret(text: String) -> Result<Secret, String> {
     usable(&Verify::StandardWebhooks, text)
 }
 
+/// The bytes that a check works with.
 fn usable(verify: &Verify, text: String) -> Result<Secret, String> {
     let bytes = match verify {
         Verify::StandardWebhooks => {

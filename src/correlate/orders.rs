@@ -18,9 +18,9 @@ impl Orders {
         &self.used
     }
 
-    /// Whether an order of this id was accepted, as long as it could be accepted again.
-    pub fn was_used(&self, id: &str) -> bool {
-        self.used.contains_key(id)
+    /// Whether an order of this id was accepted that is still good.
+    pub fn was_used(&self, id: &str, at: Millis) -> bool {
+        self.used.get(id).is_some_and(|expires_at| *expires_at > at)
     }
 
     pub(super) fn take(&mut self, statement: &Statement) {

@@ -90,10 +90,11 @@ impl Case {
                 From::Told(what) => list(self.told(what)),
                 From::Delivery(what) => {
                     let value = match what {
-                        Delivery::Key => Some(self.key()),
-                        Delivery::Sink => Some(known.sink),
-                        Delivery::To => known.to,
-                        Delivery::Found => known.found,
+                        Delivery::Key => Some(self.key().to_owned()),
+                        Delivery::Sink => Some(known.sink.to_owned()),
+                        Delivery::To => known.to.map(str::to_owned),
+                        Delivery::Found => known.found.map(str::to_owned),
+                        Delivery::Reference => self.reference(),
                     };
                     value.map_or(Said::Absent, |text| Said::Value(text.into()))
                 }
@@ -101,6 +102,14 @@ impl Case {
             Placeholder::Alert(field) => self.alert(*field),
             Placeholder::Fact { enricher, field, .. } => self.fact(enricher, field),
         }
+    }
+
+    /// The case with what its partition follows from: whose it is, or its alert where that is
+    /// nobody's.
+    fn reference(&self) -> Option<String> {
+        let places = ["/nhi", "/alert/nhi/id", "/alert_ids/0"];
+        let mut found = places.iter().filter_map(|place| self.json.pointer(place)?.as_str());
+        Some(format!("{}/{}", self.key, found.next()?))
     }
 
     fn alert(&self, field: Field) -> Said {

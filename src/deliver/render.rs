@@ -165,6 +165,9 @@ impl Filler<'_> {
         let written = |text: &str| -> Json { cut(marked_up(text, writing.markup), writing).into() };
         if let Some(placeholder) = text.sole() {
             let Said::Value(value) = self.case.says(placeholder, &self.known) else { return None };
+            if placeholder.is_reference() {
+                return Some(value);
+            }
             return Some(match value {
                 Json::String(text) => written(&text),
                 Json::Array(items) => items.iter().map(|item| written(&in_words(item))).collect(),

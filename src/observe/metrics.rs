@@ -17,6 +17,8 @@ pub struct Metrics {
     pub skipped: IntCounter,
     /// Requests to webhooks that are configured. Labels: pipeline, what became of it (8 values).
     pub deliveries: IntCounterVec,
+    /// Callbacks of sinks that are offered. Labels: sink, what became of it (10 values).
+    pub callbacks: IntCounterVec,
     /// First rulings. Labels: ruling (5 values), reason code.
     pub rulings: IntCounterVec,
     /// Rulings made again. Labels: why (4 values), ruling.
@@ -74,6 +76,11 @@ impl Metrics {
                 "tipstaff_webhook_deliveries_total",
                 "Deliveries to webhooks, by what became of them",
                 &["pipeline", "result"],
+            )?,
+            callbacks: counters(
+                "tipstaff_callbacks_total",
+                "Callbacks of sinks, by what became of them",
+                &["sink", "result"],
             )?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
             revisions: counters(

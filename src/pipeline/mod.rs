@@ -25,6 +25,7 @@ mod silences;
 mod stage;
 mod tally;
 mod triage;
+mod vouch;
 mod webhook;
 mod worker;
 
@@ -44,5 +45,6 @@ pub(crate) use signers::read_small;
 pub use signers::{AllowedSigners, NotSigned, check_signature};
 pub use stage::{Batch, Hint, Stage, Start};
 pub use triage::{Clock, Expected, Triage, look_up};
+pub use vouch::VouchKey;
 pub use webhook::Webhook;
 pub use worker::{Drain, Ended, WorkerConfig, worker};

@@ -95,7 +95,8 @@ impl<'p> Judge<'_, 'p> {
         Ok(case.told_ordered(&statement, self.at))
     }
 
-    /// Every signature is good, and one of them is of who orders it.
+    /// Every signature is good, and one of them is of who orders it, or of who may vouch for a
+    /// sink that says so.
     fn signed(
         &self,
         envelope: &Envelope,
@@ -120,12 +121,29 @@ impl<'p> Judge<'_, 'p> {
                 }
             }
         }
-        if order.signers.iter().all(|signer| signer.person != *by) {
-            let signers: Vec<&str> = order.signers.iter().map(|signer| &*signer.person).collect();
-            let why = format!("{by} orders it, and {} signed it", signers.join(" and "));
-            return refuse(Refusal::SignedByAnother, why);
+        let mut signers = order.signers.iter().map(|signer| &*signer.person);
+        let is_right = match &statement.via {
+            None => signers.any(|signer| signer == by),
+            Some(_) => {
+                let authority = &self.policy.boundary().authority;
+                signers.any(|signer| authority.is_voucher(signer))
+            }
+        };
+        if is_right {
+            return Ok(());
         }
-        Ok(())
+        let signers: Vec<&str> = order.signers.iter().map(|signer| &*signer.person).collect();
+        let signers = signers.join(" and ");
+        match &statement.via {
+            None => {
+                let why = format!("{by} orders it, and {signers} signed it");
+                refuse(Refusal::SignedByAnother, why)
+            }
+            Some(via) => {
+                let why = format!("the boundary lets {signers} not vouch for sink {}", via.sink);
+                refuse(Refusal::WrongRole, why)
+            }
+        }
     }
 
     fn in_time(&self, statement: &Statement) -> Result<(), Refused> {
@@ -145,7 +163,7 @@ impl<'p> Judge<'_, 'p> {
             let why = format!("`{nhi}` is of partition {own}, and this is {here}");
             return refuse(Refusal::WrongPartition, why);
         }
-        if self.state.orders().was_used(id) {
+        if self.state.orders().was_used(id, self.at) {
             return refuse(Refusal::UsedBefore, format!("order {id} was accepted before"));
         }
         Ok(())

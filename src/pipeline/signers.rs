@@ -14,7 +14,7 @@ use crate::case::{Millis, Refusal};
 use crate::text::{At, Problem, Problems, Source};
 
 /// `ssh-keygen -Y sign -n tipstaff`: a signature made for anything else does not count.
-const NAMESPACE: &str = "tipstaff";
+pub(super) const NAMESPACE: &str = "tipstaff";
 /// Far more than a list of people needs.
 const PEOPLE_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -6,11 +6,12 @@ use tracing::{error, warn};
 
 use super::current::Current;
 use super::names::Topics;
+use super::vouch::VouchKey;
 use crate::case::{Body, Reason};
 use crate::ingest::{Doubt, Publisher, Receipt};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::{Delivered as Traced, Metrics, Traces};
-use crate::receive::{Deliver, Delivered, Delivery};
+use crate::receive::{Asked, Deliver, Delivered, Delivery, NotOrdered};
 
 /// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.
 const ORIGIN: &str = "webhook:";
@@ -27,6 +28,7 @@ pub struct Webhook(Arc<Parts>);
 struct Parts {
     pipelines: Current<Pipelines>,
     keys: Arc<FingerprintKeys>,
+    vouch: Option<VouchKey>,
     metrics: Metrics,
     traces: Traces,
     wait: Duration,
@@ -43,11 +45,19 @@ impl Webhook {
     /// Takes nothing until it is opened.
     pub fn new(
         pipelines: Current<Pipelines>,
-        keys: Arc<FingerprintKeys>,
+        (keys, vouch): (Arc<FingerprintKeys>, Option<VouchKey>),
         (metrics, traces): (Metrics, Traces),
         wait: Duration,
     ) -> Self {
-        Self(Arc::new(Parts { pipelines, keys, metrics, traces, wait, open: OnceLock::new() }))
+        Self(Arc::new(Parts {
+            pipelines,
+            keys,
+            vouch,
+            metrics,
+            traces,
+            wait,
+            open: OnceLock::new(),
+        }))
     }
 
     /// Takes deliveries from now on; the topics were checked.
@@ -70,6 +80,19 @@ impl Deliver for Webhook {
             traced.answered(if delivered.is_some() { 202 } else { 503 });
         }
         delivered
+    }
+
+    async fn order(&self, asked: Asked) -> Result<(), NotOrdered> {
+        let (sink, order) = (asked.sink.clone(), asked.order.clone());
+        let outcome = match self.0.vouched(asked) {
+            Ok(Some(receipt)) => self.0.in_time(receipt.acknowledged()).await,
+            Ok(None) => return Err(NotOrdered::Unreadable),
+            Err(doubt) => Err(doubt),
+        };
+        outcome.map_err(|doubt| {
+            warn!(sink, order, reason = %doubt, "a callback was not taken; the sink has to send it again");
+            NotOrdered::Unsure
+        })
     }
 }
 
@@ -143,6 +166,22 @@ impl Parts {
         Ok(sent)
     }
 
+    /// Nothing where what was said makes no order.
+    fn vouched(&self, asked: Asked) -> Result<Option<Receipt>, Doubt> {
+        let (Some((publisher, topics)), Some(key)) = (self.open.get(), &self.vouch) else {
+            return Err(Doubt::Unreachable("still waiting for Kafka".to_owned()));
+        };
+        let nhi = asked.nhi.clone();
+        let Some(message) = key.order(asked) else { return Ok(None) };
+        let partition = partition_of(&nhi, topics.partitions);
+        publisher.send(&topics.orders, partition, (nhi.as_bytes(), &message), &[]).map(Some)
+    }
+
+    async fn in_time(&self, outcome: impl Future<Output = Result<(), Doubt>>) -> Result<(), Doubt> {
+        let silence = Doubt::Unsure("no acknowledgement in time".to_owned());
+        timeout(self.wait + GRACE, outcome).await.unwrap_or(Err(silence))
+    }
+
     async fn acknowledged(&self, sent: Sent) -> Result<Delivered, Doubt> {
         let alerts = sent.receipts.len();
         let all = async {
@@ -151,8 +190,7 @@ impl Parts {
             }
             Ok(())
         };
-        let silence = Doubt::Unsure("no acknowledgement in time".to_owned());
-        timeout(self.wait + GRACE, all).await.unwrap_or(Err(silence))?;
+        self.in_time(all).await?;
         self.metrics.alerts.inc_by(u64::try_from(alerts).unwrap_or(u64::MAX));
         for reason in &sent.unreadable {
             self.metrics.unreadable.with_label_values(&[reason.code()]).inc();

@@ -21,6 +21,7 @@ type Names = Vec<(String, At)>;
 pub(super) struct OrderRules {
     may: BTreeMap<Verb, Names>,
     except: Option<ExceptRules>,
+    callback: Option<Names>,
 }
 
 #[derive(Debug)]
@@ -36,6 +37,7 @@ struct ExceptRules {
 pub struct Authority {
     may: BTreeMap<Verb, BTreeMap<String, String>>,
     pub except: Option<ExceptAuthority>,
+    vouchers: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,16 @@ impl Authority {
     /// The role by which this person may order it.
     pub fn role(&self, person: &str, verb: Verb) -> Option<&str> {
         self.may.get(&verb)?.get(person).map(String::as_str)
+    }
+
+    /// Whether this signer's word counts that a sink's user acknowledged a case.
+    pub fn is_voucher(&self, person: &str) -> bool {
+        self.vouchers.contains_key(person)
+    }
+
+    fn orders_something(&self, person: &str) -> bool {
+        let approves = self.except.as_ref().is_some_and(|except| except.is_approver(person));
+        approves || self.may.values().any(|people| people.contains_key(person))
     }
 }
 
@@ -75,7 +87,7 @@ pub(super) fn roles(node: &Node, problems: &mut Problems) -> Vec<Role> {
     roles
 }
 
-/// `orders: {ack: [<role>, …], …, except: {requester, approver, max, emergency_max?}}`
+/// `orders: {ack: [<role>, …], …, except: {requester, approver, max, emergency_max?}, callback: [<role>, …]}`
 pub(super) fn orders(node: &Node, problems: &mut Problems) -> OrderRules {
     let mut rules = OrderRules::default();
     let Some(mut fields) = Fields::of(node, "`orders`", problems) else { return rules };
@@ -86,6 +98,8 @@ pub(super) fn orders(node: &Node, problems: &mut Problems) -> OrderRules {
         }
     }
     rules.except = fields.get("except").and_then(|node| except(node, problems));
+    rules.callback =
+        fields.get("callback").map(|node| names(node, "`callback`", "a role", problems));
     fields.finish(problems);
     rules
 }
@@ -151,7 +165,22 @@ pub(super) fn authority(layers: &[Layer], problems: &mut Problems) -> Authority 
             emergency_max_ms: least.filter(|_| emergencies.iter().all(Option::is_some)),
         }
     });
+    authority.vouchers = allowed(base, layers, &members, |rules| rules.callback.as_ref());
+    check_vouchers(base, &authority, problems);
     authority
+}
+
+/// A key that a service holds must not do what a person's does.
+fn check_vouchers(base: &Layer, authority: &Authority, problems: &mut Problems) {
+    let named = base.orders.as_ref().and_then(|rules| rules.callback.as_ref());
+    for (role, at) in named.into_iter().flatten() {
+        let is_both =
+            |(person, of): &(&String, &String)| *of == role && authority.orders_something(person);
+        for (person, _) in authority.vouchers.iter().filter(is_both) {
+            let message = format!("`{person}` vouches for others, and so may order nothing itself");
+            problems.add(at, message);
+        }
+    }
 }
 
 type Members = BTreeMap<String, Vec<String>>;
@@ -208,7 +237,7 @@ impl OrderRules {
 
     fn check(&self, members: &Members, problems: &mut Problems) {
         let except = self.except.iter().flat_map(|rules| [&rules.requester, &rules.approver]);
-        for (role, at) in self.may.values().chain(except).flatten() {
+        for (role, at) in self.may.values().chain(except).chain(&self.callback).flatten() {
             if !members.contains_key(role) {
                 problems.add(at, no_role(role, members.keys().map(String::as_str)));
             }

@@ -2,6 +2,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::case::Id;
+
 /// What a delivery became; the brokers have acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delivered {
@@ -15,6 +17,15 @@ pub struct Delivered {
 pub(super) enum Answer {
     Accepted(Delivered),
     Duplicate,
+    /// An order was sent: of this id.
+    Ordered(Id),
+    /// A callback is about something else.
+    NotOurs,
+    /// The same callback was taken before.
+    UsedBefore,
+    Unreadable,
+    /// It is the sink's, and its user is nobody who may.
+    Forbidden,
     /// A subscription was confirmed or has ended.
     Noted,
     TooLarge,
@@ -36,6 +47,11 @@ impl Answer {
         match self {
             Self::Accepted(_) => "accepted",
             Self::Duplicate => "duplicate",
+            Self::Ordered(_) => "ordered",
+            Self::NotOurs => "not_ours",
+            Self::UsedBefore => "used_before",
+            Self::Unreadable => "unreadable",
+            Self::Forbidden => "forbidden",
             Self::Noted => "noted",
             Self::TooLarge => "too_large",
             Self::Busy => "busy",
@@ -48,7 +64,11 @@ impl Answer {
     fn status(&self) -> StatusCode {
         match self {
             Self::Accepted(_) | Self::Duplicate => StatusCode::ACCEPTED,
-            Self::Noted => StatusCode::OK,
+            // Slack shows its user a failure after anything but 200.
+            Self::Noted | Self::Ordered(_) | Self::NotOurs => StatusCode::OK,
+            Self::UsedBefore => StatusCode::CONFLICT,
+            Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
@@ -63,6 +83,8 @@ impl IntoResponse for Answer {
         let body = match &self {
             Self::Accepted(delivered) => serde_json::to_string(delivered).unwrap_or_default(),
             Self::Duplicate => r#"{"duplicate":true}"#.to_owned(),
+            Self::Ordered(id) => format!(r#"{{"order":"{id}"}}"#),
+            Self::NotOurs => r#"{"order":null}"#.to_owned(),
             Self::Noted => r#"{"alerts":0}"#.to_owned(),
             other => format!(r#"{{"error":"{}"}}"#, other.name()),
         };

@@ -12,10 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{info, warn};
 
 use super::answer::{Answer, Delivered, json};
+use super::callback::{Asked, Callback, NotAsked};
 use super::claim::Letter;
 use super::memory::Memory;
 use super::sender::{Delivery, Headers, Sender};
@@ -29,6 +30,18 @@ pub trait Deliver: Send + Sync + 'static {
     /// Nothing when the brokers did not acknowledge all of it: then nothing is claimed, and the
     /// sender has to send it again.
     fn deliver(&self, delivery: Delivery) -> impl Future<Output = Option<Delivered>> + Send;
+
+    /// Sends the order that follows from it.
+    fn order(&self, asked: Asked) -> impl Future<Output = Result<(), NotOrdered>> + Send;
+}
+
+/// Why no order was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOrdered {
+    /// What was said makes none.
+    Unreadable,
+    /// The brokers did not acknowledge it: the sink has to say it again.
+    Unsure,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +60,7 @@ pub enum Door {
 /// Everything that requests share.
 pub struct Doors<D> {
     doors: BTreeMap<String, Door>,
+    callbacks: BTreeMap<String, Callback>,
     limits: Limits,
     gate: Semaphore,
     memory: Memory,
@@ -75,12 +89,15 @@ struct Unnamed {
 const BODY_WAIT: Duration = Duration::from_secs(10);
 /// Between two lines about refusals: whoever can reach the port could otherwise fill the disk.
 const TELL_EVERY_MS: i64 = 10_000;
+const CALLBACK_ROOT: &str = "/v1/callbacks/";
 const FORGED: &str = "it is not signed by whom the configuration names, or not in time";
+/// As no pipeline is called.
+const CALLED_BACK: &str = "callback:";
 const CHALLENGE: &str = "x-okta-verification-challenge";
 
 impl<D: Deliver> Doors<D> {
     pub fn new(
-        doors: BTreeMap<String, Door>,
+        (doors, callbacks): (BTreeMap<String, Door>, BTreeMap<String, Callback>),
         limits: Limits,
         clock: Arc<dyn Fn() -> Millis + Send + Sync>,
         metrics: Metrics,
@@ -89,6 +106,7 @@ impl<D: Deliver> Doors<D> {
         let seed = [(); 2].map(|()| RandomState::new().hash_one(clock().0));
         Self {
             doors,
+            callbacks,
             limits,
             gate: Semaphore::new(limits.in_flight),
             memory: Memory::default(),
@@ -102,23 +120,11 @@ impl<D: Deliver> Doors<D> {
 
     async fn answer(&self, pipeline: &str, door: &Door, request: Request) -> Answer {
         let headers = request.headers().clone();
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        let length = length.and_then(|text| text.parse::<usize>().ok());
-        if length.is_some_and(|length| length > self.limits.max_bytes) {
-            return Answer::TooLarge;
-        }
-        let Ok(_permit) = self.gate.try_acquire() else {
+        let (_permit, body) = match self.body(request).await {
+            Ok(taken) => taken,
             // Amazon SNS tries again after no answer of 4xx.
-            let is_sns = matches!(door, Door::Sns(_));
-            return if is_sns { Answer::Unavailable } else { Answer::Busy };
-        };
-        // The limit that the router carries ends the reading of a body that names no length.
-        let body = match tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &())).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Answer::TooLarge;
-            }
-            Ok(Err(_)) | Err(_) => return Answer::Incomplete,
+            Err(Answer::Busy) if matches!(door, Door::Sns(_)) => return Answer::Unavailable,
+            Err(answer) => return answer,
         };
         let headers = borrowed(&headers);
         let now = (self.clock)();
@@ -147,6 +153,58 @@ impl<D: Deliver> Doors<D> {
             self.memory.add(pipeline, &id);
         }
         Answer::Accepted(delivered)
+    }
+
+    /// With the place among those that are worked on at one time.
+    async fn body(&self, request: Request) -> Result<(SemaphorePermit<'_>, Bytes), Answer> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if length.is_some_and(|length| length > self.limits.max_bytes) {
+            return Err(Answer::TooLarge);
+        }
+        let permit = self.gate.try_acquire().map_err(|_| Answer::Busy)?;
+        // The limit that the router carries ends the reading of a body that names no length.
+        match tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &())).await {
+            Ok(Ok(body)) => Ok((permit, body)),
+            Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Answer::TooLarge)
+            }
+            Ok(Err(_)) | Err(_) => Err(Answer::Incomplete),
+        }
+    }
+
+    async fn called_back(&self, sink: &str, callback: &Callback, request: Request) -> Answer {
+        let headers = request.headers().clone();
+        let (_permit, body) = match self.body(request).await {
+            Ok(taken) => taken,
+            Err(answer) => return answer,
+        };
+        let now = (self.clock)();
+        let asked = match callback.asked(&borrowed(&headers), &body, now) {
+            Ok(asked) => asked,
+            Err(NotAsked::Other) => return Answer::NotOurs,
+            Err(NotAsked::Unreadable) => return Answer::Unreadable,
+            Err(NotAsked::Nobody) => {
+                self.tell(sink, "its user is nobody whom the sink's file names", now);
+                return Answer::Forbidden;
+            }
+            Err(NotAsked::Forged) => {
+                self.tell(sink, FORGED, now);
+                return Answer::Unauthorized { challenge: callback.challenge() };
+            }
+        };
+        let order = asked.order.clone();
+        if self.memory.has(CALLED_BACK, &order) {
+            return Answer::UsedBefore;
+        }
+        match self.deliver.order(asked).await {
+            Ok(()) => {
+                self.memory.add(CALLED_BACK, &order);
+                Answer::Ordered(order)
+            }
+            Err(NotOrdered::Unreadable) => Answer::Unreadable,
+            Err(NotOrdered::Unsure) => Answer::Unavailable,
+        }
     }
 
     fn by_sender(
@@ -232,6 +290,19 @@ async fn take<D: Deliver>(
     answer.into_response()
 }
 
+async fn call_back<D: Deliver>(
+    State(doors): State<Arc<Doors<D>>>,
+    Path(sink): Path<String>,
+    request: Request,
+) -> Response {
+    let Some(callback) = doors.callbacks.get(&sink) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let answer = doors.called_back(&sink, callback, request).await;
+    doors.metrics.callbacks.with_label_values(&[sink.as_str(), answer.name()]).inc();
+    answer.into_response()
+}
+
 /// What Okta asks once of a new event hook. It shows its secret then as it does with every event.
 async fn verify<D: Deliver>(
     State(doors): State<Arc<Doors<D>>>,
@@ -266,6 +337,7 @@ pub async fn serve<D: Deliver>(
     let limit = DefaultBodyLimit::max(doors.limits.max_bytes);
     let router = Router::new()
         .route(&format!("{WEBHOOK_ROOT}{{pipeline}}"), post(take::<D>).get(verify::<D>))
+        .route(&format!("{CALLBACK_ROOT}{{sink}}"), post(call_back::<D>))
         .layer(limit)
         .with_state(doors);
     axum::serve(listener, router).with_graceful_shutdown(stop).await

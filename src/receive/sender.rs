@@ -30,6 +30,7 @@ struct Facts {
 /// | GitHub | the secret | body | none |
 /// | GitGuardian | time ‖ secret | body | `Timestamp`, seconds |
 /// | Standard Webhooks | the secret, from base64 | id.time.body | `webhook-timestamp`, seconds |
+/// | Slack | the secret | v0:time:body | `X-Slack-Request-Timestamp`, seconds |
 ///
 /// GitHub gives a redelivery the id of the first. GitLab sends `Idempotency-Key`, the same in every
 /// retry; EventBridge and own tools can be told to. GitGuardian and Okta name no delivery.
@@ -44,6 +45,7 @@ const fn facts(verify: &Verify) -> Facts {
         Verify::Gitguardian => {
             Facts { proof: &["gitguardian-signature"], id: ANY_ID, challenge: None }
         }
+        Verify::Slack => Facts { proof: &["x-slack-signature"], id: &[], challenge: None },
         Verify::StandardWebhooks => {
             Facts { proof: &["webhook-signature"], id: &["webhook-id"], challenge: None }
         }
@@ -58,6 +60,8 @@ const fn facts(verify: &Verify) -> Facts {
 const GITHUB_SIGNATURE: &str = "x-hub-signature-256";
 const GITGUARDIAN_SIGNATURE: &str = "gitguardian-signature";
 const GITGUARDIAN_TIME: &str = "timestamp";
+const SLACK_SIGNATURE: &str = "x-slack-signature";
+const SLACK_TIME: &str = "x-slack-request-timestamp";
 const STANDARD_ID: &str = "webhook-id";
 const STANDARD_TIME: &str = "webhook-timestamp";
 const STANDARD_SIGNATURE: &str = "webhook-signature";
@@ -101,6 +105,7 @@ impl Sender {
         let is_right = match &self.verify {
             Verify::Github => self.is_githubs(headers, body),
             Verify::Gitguardian => self.is_gitguardians(headers, body, now),
+            Verify::Slack => self.is_slacks(headers, body, now),
             Verify::StandardWebhooks => self.is_standard(headers, body, now),
             _ => self.is_admitted(headers),
         };
@@ -113,7 +118,9 @@ impl Sender {
             Verify::Bearer => credentials(headers, "bearer")?.to_vec(),
             Verify::Basic => from_base64(text(credentials(headers, "basic")?)?)?,
             Verify::Header(name) => only(headers, name)?.to_vec(),
-            Verify::Github | Verify::Gitguardian | Verify::StandardWebhooks => return None,
+            Verify::Github | Verify::Gitguardian | Verify::Slack | Verify::StandardWebhooks => {
+                return None;
+            }
         };
         Some(is_one_of(&self.secrets, &given))
     }
@@ -141,6 +148,14 @@ impl Sender {
         let signature = only(headers, GITGUARDIAN_SIGNATURE)?.strip_prefix(b"sha256=")?;
         let time = only(headers, GITGUARDIAN_TIME)?;
         let is_signed = is_signed(&self.secrets, time, &[body], &[from_hex(text(signature)?)?]);
+        Some(is_signed & self.is_in_time(time, now))
+    }
+
+    fn is_slacks(&self, headers: &Headers<'_>, body: &[u8], now: Millis) -> Option<bool> {
+        let signature = only(headers, SLACK_SIGNATURE)?.strip_prefix(b"v0=")?;
+        let time = only(headers, SLACK_TIME)?;
+        let message = [b"v0:", time, b":", body];
+        let is_signed = is_signed(&self.secrets, b"", &message, &[from_hex(text(signature)?)?]);
         Some(is_signed & self.is_in_time(time, now))
     }
 

@@ -1,5 +1,6 @@
 //! Webhooks on a real broker: who is let in, what an answer promises, and what a fault leaves.
 
+mod callback;
 pub mod client;
 mod sns;
 

@@ -75,6 +75,36 @@ fn what_is_switched_on_must_be_there_with_its_service() {
     assert!(found[0].contains("a service has one of bearer, basic, aws, webhook_secret"));
 }
 
+const CALLBACK: &str = "callback: {verify: bearer, case: case, user: user, people: {u: sam}}\n";
+const HOOKS: &str = "webhooks:\n  listen: 127.0.0.1:8443\n  pipelines: {}\n  callbacks:\n    \
+    key: {file: k}\n    sinks: {desk: {secrets: [{env: A}]}}\n";
+
+#[test]
+fn a_callback_names_people_who_may_and_what_is_offered_is_there() {
+    let with = |sink: &str, service: &str| told(&format!("{SINK}{sink}"), service);
+    assert_eq!(with(CALLBACK, ""), Vec::<String>::new());
+    let orders = "orders: {allowed_signers: people}\n";
+    let hooks = format!("{HOOKS}{orders}");
+    let is_told = |found: Vec<String>, expected: &str| {
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected}: {found:#?}");
+    };
+    // The shipped boundary lets nobody order anything.
+    is_told(with(CALLBACK, &hooks), "desk.yaml:6:64: the boundary lets `sam` not order `ack`");
+    is_told(with(CALLBACK, HOOKS), "`callbacks` go with `orders`");
+    is_told(with("", &hooks), "playbooks/sinks/desk.yaml has no `callback`");
+    let other = hooks.replace("desk:", "dsk:");
+    is_told(with(CALLBACK, &other), "there is no sink `dsk`, did you mean `desk`?");
+    for (from, to, expected) in [
+        ("bearer", "github", "`verify` must be one of slack, standard-webhooks, bearer"),
+        ("case: case", "case: \"c[*]\"", "`case` must be one place"),
+        ("{u: sam}", "{}", "`people` needs at least one"),
+        ("people", "when: {\"a[\": x}, people", "lacks a `]`"),
+        ("bearer", "bearer, header: X", "`header` goes with `verify: header`"),
+    ] {
+        is_told(with(&CALLBACK.replacen(from, to, 1), ""), expected);
+    }
+}
+
 #[test]
 fn the_reference_names_every_placeholder() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/sinks/README.md");

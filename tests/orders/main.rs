@@ -9,8 +9,10 @@
 )]
 
 mod authority;
+mod callback;
 mod closings;
 mod effects;
 mod exceptions;
+mod model;
 mod refusals;
 mod rig;

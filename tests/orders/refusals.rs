@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use tipstaff::case::{Closing, Judgement, Statement, Verb};
+use tipstaff::correlate::State;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::order_message;
 
@@ -161,7 +162,8 @@ fn used_before() {
     rig.now = NOW.plus(HOUR);
     let mut state = rig.lane.state().clone();
     tipstaff::audit::Folded::snapshot(&mut state, rig.now);
-    assert!(!state.orders().was_used(&assign.id) && rig.lane.state().orders().was_used(&assign.id));
+    let knows = |state: &State| state.orders().was_used(&assign.id, NOW);
+    assert!(!knows(&state) && knows(rig.lane.state()));
     assert_eq!(rig.order(&assign, &["sam"]), "expired");
     rig.is_whole();
 }

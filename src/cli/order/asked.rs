@@ -209,6 +209,7 @@ impl Making {
             issued_at: now,
             expires_at: now.plus(duration("--valid", &self.valid)?),
             by,
+            via: None,
             to,
             close,
             except,

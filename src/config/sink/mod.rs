@@ -1,5 +1,6 @@
 //! `playbooks/sinks/<name>.yaml`: where cases are told of, and how they are written there.
 
+mod callback;
 mod words;
 mod text;
 mod request;
@@ -12,10 +13,12 @@ use crate::config::http::reply_path;
 use crate::config::service::{Start, start};
 use crate::text::{At, Fields, Node, Problems, Source, read};
 
+pub use callback::CallbackConfig;
 pub use request::{Leaf, Markup, SinkRequest, Writing};
 pub use text::{Line, Piece, Text};
 pub use words::{Delivery, From, Placeholder, Told, WORDS, Word};
 
+use callback::callback;
 use request::{MARKUPS, nearest, one_line, request, request_of};
 use text::Names;
 
@@ -38,6 +41,8 @@ pub struct SinkConfig {
     /// In its place where the case is known there already.
     pub update: Option<SinkRequest>,
     pub reply: ReplyReading,
+    /// How its users acknowledge a case.
+    pub callback: Option<CallbackConfig>,
     pub at: At,
     pub service_at: At,
 }
@@ -110,6 +115,7 @@ pub(super) fn sink(
     let update = fields.get("update");
     let update = update.map(|node| request(node, "`update`", markup, names, problems));
     let reply = fields.get("reply").and_then(|node| reply(node, problems)).unwrap_or_default();
+    let callback = fields.get("callback").map(|node| callback(node, problems));
     if let Some(node) = fields.get("update")
         && find.is_none()
         && reply.found.is_none()
@@ -131,6 +137,7 @@ pub(super) fn sink(
         request: main?,
         update: update.flatten(),
         reply,
+        callback: callback.flatten(),
         at,
         service_at: service_at?,
     })

@@ -36,6 +36,7 @@ pub enum Delivery {
     Sink,
     To,
     Found,
+    Reference,
 }
 
 macro_rules! words {
@@ -79,6 +80,7 @@ words! {
     "delivery.sink" Text From::Delivery(Delivery::Sink), "this sink's name";
     "delivery.to" Text From::Delivery(Delivery::To), "what `to` gives";
     "delivery.found" Text From::Delivery(Delivery::Found), "what `find` or an earlier reply gave for this case";
+    "delivery.reference" Text From::Delivery(Delivery::Reference), "`<case id>/<revision>/<identity>`: what a callback gives back";
 }
 
 /// The whole case, as it is on its topic; stands alone.
@@ -112,6 +114,11 @@ impl Placeholder {
         }
         let hint = suggestion(name, known.iter().map(String::as_str));
         Err(format!("a case has no `{name}`{hint}"))
+    }
+
+    /// What has to come back as it went out, and so is never escaped.
+    pub fn is_reference(&self) -> bool {
+        matches!(self, Self::Word(word) if word.from == From::Delivery(Delivery::Reference))
     }
 
     pub fn of(&self) -> Type {

@@ -69,6 +69,7 @@ codes! {
         NeverAllowed "TS-403" "An escalation that the boundary always refuses",
         NeverDenies "TS-404" "A denial that never denies",
         AlwaysDenies "TS-405" "A denial that denies everything",
+        CallbackOff "TS-501" "A sink through which nobody can acknowledge",
     }
     Note {
         SaysNothing "TS-206" "A clause that says nothing new",

@@ -44,11 +44,11 @@ fn site(bootstrap: &str, prefix: &str) -> (Site, Process) {
     (site, process)
 }
 
-fn key(directory: &Path, name: &str) -> PathBuf {
+pub fn key(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.key"))
 }
 
-fn public(directory: &Path, name: &str) -> String {
+pub fn public(directory: &Path, name: &str) -> String {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
         .arg(key(directory, name))
@@ -92,6 +92,7 @@ fn statement(case: &Value, order: Verb, by: &str) -> Statement {
         issued_at: now(),
         expires_at: now().plus(3_600_000),
         by: by.to_owned(),
+        via: None,
         to: (order == Verb::Assign).then(|| by.to_owned()),
         close: None,
         except: None,
@@ -129,7 +130,7 @@ impl Site {
     }
 }
 
-fn refused(record: &Value) -> &str {
+pub fn refused(record: &Value) -> &str {
     record["order"]["refused"].as_str().unwrap_or("accepted")
 }
 

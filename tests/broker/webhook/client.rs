@@ -56,24 +56,26 @@ impl Hook {
         let (first, rest) = body.split_at(body.len() - 5);
         let length = ("Content-Length".to_owned(), body.len().to_string());
         let headers = [headers.as_slice(), &[length]].concat();
-        let stream = self.send("POST", pipeline, &headers, first).expect("a connection");
+        let stream = self.send("POST", &alerts(pipeline), &headers, first).expect("a connection");
         Begun { stream, rest: rest.to_vec() }
     }
 
     fn ask(&self, method: &str, pipeline: &str, headers: &Headers, body: &[u8]) -> Option<Reply> {
-        self.send(method, pipeline, headers, body).and_then(answer)
+        self.send(method, &alerts(pipeline), headers, body).and_then(answer)
     }
 
-    fn send(
-        &self,
-        method: &str,
-        pipeline: &str,
-        headers: &Headers,
-        body: &[u8],
-    ) -> Option<TcpStream> {
+    /// To where a sink's users are heard.
+    pub fn call_back(&self, sink: &str, headers: &Headers, body: &[u8]) -> Reply {
+        let length = ("Content-Length".to_owned(), body.len().to_string());
+        let headers = [headers.as_slice(), &[length]].concat();
+        let sent = self.send("POST", &format!("/v1/callbacks/{sink}"), &headers, body);
+        sent.and_then(answer).expect("an answer")
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &Headers, body: &[u8]) -> Option<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.0)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut head = format!("{method} /v1/alerts/{pipeline} HTTP/1.1\r\nHost: h\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n");
         head += "Connection: close\r\n";
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
@@ -81,6 +83,10 @@ impl Hook {
         stream.write_all(body).ok();
         Some(stream)
     }
+}
+
+fn alerts(pipeline: &str) -> String {
+    format!("/v1/alerts/{pipeline}")
 }
 
 /// A request whose body is still on its way.
@@ -139,6 +145,12 @@ pub fn github(secret: &str, id: &str, body: &[u8]) -> Headers {
 pub fn gitguardian(secret: &str, time: &str, body: &[u8]) -> Headers {
     let signature = format!("sha256={}", hex(&mac(format!("{time}{secret}").as_bytes(), body)));
     headers(&[("Gitguardian-Signature", &signature), ("Timestamp", time)])
+}
+
+pub fn slack(secret: &str, time: &str, body: &[u8]) -> Headers {
+    let signed = [format!("v0:{time}:").as_bytes(), body].concat();
+    let signature = format!("v0={}", hex(&mac(secret.as_bytes(), &signed)));
+    headers(&[("X-Slack-Signature", &signature), ("X-Slack-Request-Timestamp", time)])
 }
 
 pub fn standard(key: &str, id: &str, time: &str, body: &[u8]) -> Headers {
