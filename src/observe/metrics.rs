@@ -79,7 +79,7 @@ impl Metrics {
             )?,
             callbacks: counters(
                 "tipstaff_callbacks_total",
-                "Callbacks of sinks, by what became of them",
+                "Callbacks of sinks",
                 &["sink", "result"],
             )?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,

@@ -87,7 +87,7 @@ pub(super) fn roles(node: &Node, problems: &mut Problems) -> Vec<Role> {
     roles
 }
 
-/// `orders: {ack: [<role>, …], …, except: {requester, approver, max, emergency_max?}, callback: [<role>, …]}`
+/// `orders: {ack: [<role>, …], …, except: {requester, approver, max, emergency_max?}, callback: …}`
 pub(super) fn orders(node: &Node, problems: &mut Problems) -> OrderRules {
     let mut rules = OrderRules::default();
     let Some(mut fields) = Fields::of(node, "`orders`", problems) else { return rules };

@@ -2,7 +2,8 @@
 //! repeats left out.
 //!
 //! In: requests to `POST /v1/alerts/<pipeline>` and `POST /v1/callbacks/<sink>`. Out: deliveries
-//! whose sender is known, acknowledgements whose sink is, and an answer to each request. What must stay true: 202 is said only after [`Deliver`] said that the
+//! whose sender is known, acknowledgements whose sink is, and an answer to each request. What must
+//! stay true: a delivery is acknowledged only after [`Deliver`] said that the
 //! brokers have it; a body is never held beyond its limit; a refusal never says which part was
 //! wrong; nobody is asked but Amazon SNS, at hosts that the configuration's topics name, within a
 //! time and a size. Deliberately absent: TLS, which ends at the proxy in front, and what a body
