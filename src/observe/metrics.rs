@@ -77,17 +77,9 @@ impl Metrics {
                 "Deliveries to webhooks, by what became of them",
                 &["pipeline", "result"],
             )?,
-            callbacks: counters(
-                "tipstaff_callbacks_total",
-                "Callbacks of sinks",
-                &["sink", "result"],
-            )?,
+            callbacks: counters("tipstaff_callbacks_total", "Callbacks", &["sink", "result"])?,
             rulings: counters("tipstaff_rulings_total", "First rulings", &["ruling", "reason"])?,
-            revisions: counters(
-                "tipstaff_revisions_total",
-                "Rulings made again",
-                &["why", "ruling"],
-            )?,
+            revisions: counters("tipstaff_revisions_total", "Later rulings", &["why", "ruling"])?,
             memory: MemoryMetrics::new(&register.0)?,
             waiting: register.gauges(
                 "tipstaff_waiting_rulings",
