@@ -291,6 +291,7 @@ impl CallbacksConfig {
     }
 
     /// What proves this sink.
+    #[cfg(feature = "shell")]
     pub(super) fn secrets(
         &self,
         (sink, verify): (&str, &Verify),
@@ -310,6 +311,7 @@ impl CallbacksConfig {
     }
 
     /// The text of the key that what they say is passed on under.
+    #[cfg(feature = "shell")]
     pub(super) fn key_text(
         &self,
         read: &dyn Fn(&SecretFrom) -> Result<String, String>,
