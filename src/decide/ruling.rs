@@ -308,9 +308,10 @@ impl<'p> Judge<'p> {
 
     /// What rests on an accepted risk ends with it.
     fn accepted_until(&self, rule: &Rule, scope: &Scope<'p>) -> Option<Millis> {
+        let accepted = self.policy.schema().exceptions()?;
+        rule.enrichers().find(|enricher| *enricher == accepted)?;
         let (ends, _) = self.policy.schema().fact("exception.ends")?;
-        let rests_on_it = rule.enrichers().any(|enricher| Some(enricher) == ends.enricher());
-        scope.read(ends).time().filter(|_| rests_on_it)
+        scope.read(ends).time()
     }
 
     fn escalate(

@@ -29,53 +29,9 @@ struct Node {
 /// The keys that are asked of an object, and where each leads.
 #[derive(Debug, Clone, Default)]
 struct Keys {
+    /// [`tag`]s, so that an object's many other keys are told apart at a glance.
+    tags: Vec<u64>,
     names: Vec<(String, usize)>,
-    /// A power of two of places, a few for each key: at the place of a key's [`tag`], or as soon
-    /// behind it as there was room, the tag and 1 + the key's place in `names`.
-    table: Vec<(u64, usize)>,
-}
-
-impl Keys {
-    fn add(&mut self, name: &str, child: usize) {
-        self.names.push((name.to_owned(), child));
-        self.table = vec![(0, 0); self.names.len().next_power_of_two() * 4];
-        for (index, (name, _)) in self.names.iter().enumerate() {
-            let tag = tag(name);
-            let mut at = self.place(tag);
-            while self.table.get(at).is_some_and(|(_, taken)| *taken != 0) {
-                at = self.after(at);
-            }
-            if let Some(entry) = self.table.get_mut(at) {
-                *entry = (tag, index + 1);
-            }
-        }
-    }
-
-    /// The first key that is the same, by its place in `names`, and where it leads.
-    fn find(&self, name: &str, ignore_case: bool) -> Option<(usize, usize)> {
-        let wanted = tag(name);
-        let mut at = self.place(wanted);
-        loop {
-            let (tag, taken) = self.table.get(at)?;
-            let index = taken.checked_sub(1)?;
-            if *tag == wanted {
-                let (known, child) = self.names.get(index)?;
-                if known == name || (ignore_case && known.eq_ignore_ascii_case(name)) {
-                    return Some((index, *child));
-                }
-            }
-            at = self.after(at);
-        }
-    }
-
-    fn place(&self, tag: u64) -> usize {
-        let mixed = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        usize::try_from(mixed).unwrap_or_default() & self.table.len().wrapping_sub(1)
-    }
-
-    fn after(&self, at: usize) -> usize {
-        (at + 1) & self.table.len().wrapping_sub(1)
-    }
 }
 
 /// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands
@@ -155,9 +111,13 @@ impl Extractor {
                 })
             }
             Step::Key(key) => {
-                let found = node.keys.find(key, self.ignore_case).map(|(_, child)| child);
+                let same = |name: &str| {
+                    name == key || (self.ignore_case && name.eq_ignore_ascii_case(key))
+                };
+                let found = node.keys.names.iter().find(|(name, _)| same(name)).map(|key| key.1);
                 found.unwrap_or_else(|| {
-                    node.keys.add(key, fresh);
+                    node.keys.tags.push(tag(key));
+                    node.keys.names.push((key.clone(), fresh));
                     fresh
                 })
             }
@@ -284,7 +244,13 @@ impl Walk<'_, '_> {
             Kind::Text { is_escaped: true } => key.scalar()?,
             _ => Cow::Borrowed(key.text),
         };
-        node.keys.find(&name, self.of.ignore_case)
+        let wanted = tag(&name);
+        let same = |known: &str| {
+            known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
+        };
+        let mut tags = node.keys.tags.iter().zip(&node.keys.names).enumerate();
+        let found = tags.find(|(_, (tag, (known, _)))| **tag == wanted && same(known));
+        found.map(|(index, (_, (_, child)))| (index, *child))
     }
 
     fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
@@ -322,7 +288,8 @@ impl Walk<'_, '_> {
     }
 }
 
-/// The same for all spellings of a key that differ in case only, and for few others.
+/// The same for all spellings of a key that differ in case only, and for few others: its length
+/// and its first eight bytes.
 fn tag(key: &str) -> u64 {
     let bytes = key.as_bytes();
     let first = bytes.first_chunk::<8>().copied().unwrap_or_else(|| {
@@ -331,9 +298,7 @@ fn tag(key: &str) -> u64 {
         first
     });
     let length = (bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let last =
-        bytes.iter().rev().take(4).fold(0, |last, byte| (last << 8) | u64::from(*byte | b' '));
-    (u64::from_le_bytes(first) | (u64::MAX / 255 * 0x20)) ^ length ^ last.rotate_left(24)
+    (u64::from_le_bytes(first) | (u64::MAX / 255 * 0x20)) ^ length
 }
 
 fn where_child(

@@ -1,9 +1,6 @@
 use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
-
 use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
-use crate::text::{At, Problems};
 
 /// Where a path of a pipeline file looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,33 +24,9 @@ pub(super) struct Layout {
     bare: Vec<Path>,
     root: Vec<Path>,
     around: Vec<Path>,
-    regexes: Vec<Regex>,
 }
 
-/// LIMIT: the memory of one compiled expression.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
-
 impl Layout {
-    /// The expression with its place among the file's; the same one is compiled once.
-    pub(super) fn regex(
-        &mut self,
-        text: &str,
-        at: &At,
-        problems: &mut Problems,
-    ) -> Option<(usize, Regex)> {
-        let written = with_ascii_boundaries(text);
-        let known = self.regexes.iter().position(|regex| regex.as_str() == written);
-        let place = known.unwrap_or(self.regexes.len());
-        if known.is_none() {
-            let built = RegexBuilder::new(&written).size_limit(REGEX_BYTES_MAX).build();
-            if built.is_err() {
-                problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
-            }
-            self.regexes.extend(built);
-        }
-        Some((place, self.regexes.get(place)?.clone()))
-    }
-
     pub(super) fn here(&mut self, path: Path) -> Place {
         match path.start {
             _ if path.is_key => Place::Key { up: up(&path) },
@@ -115,27 +88,6 @@ impl Layout {
         }
         Each { levels }
     }
-}
-
-/// `\b` between ASCII letters only: with all of Unicode's, a text with one other character is
-/// searched tens of times slower.
-fn with_ascii_boundaries(expression: &str) -> String {
-    let mut written = String::with_capacity(expression.len());
-    let mut rest = expression;
-    while let Some((before, after)) = rest.split_once('\\') {
-        written.push_str(before);
-        let escaped = after.chars().next().map_or(0, char::len_utf8);
-        let (escaped, after) = after.split_at_checked(escaped).unwrap_or((after, ""));
-        if escaped == "b" && !after.starts_with('{') {
-            written.push_str(r"(?-u:\b)");
-        } else {
-            written.push('\\');
-            written.push_str(escaped);
-        }
-        rest = after;
-    }
-    written.push_str(rest);
-    written
 }
 
 fn up(path: &Path) -> usize {
@@ -382,22 +334,5 @@ impl<'a, 's> Doc<'a, 's> {
             around = around.around.as_ref()?;
         }
         Some(around)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_ascii_boundaries;
-
-    #[test]
-    fn only_a_boundary_is_rewritten() {
-        for (written, expected) in [
-            (r"(?i)\bkey\b", r"(?i)(?-u:\b)key(?-u:\b)"),
-            (r"c:\\bin\.exe$", r"c:\\bin\.exe$"),
-            (r"\b{start}é\", r"\b{start}é\"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(with_ascii_boundaries(written), expected);
-        }
     }
 }

@@ -47,18 +47,7 @@ impl Pipelines {
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
         let (redactor, clean) = (&redactor, RefCell::default());
-        let (is_traced, captured) = (Cell::new(false), RefCell::default());
-        let reader = Reader {
-            doc,
-            headers,
-            redactor,
-            text_bytes_max,
-            is_too_long,
-            trace,
-            is_traced,
-            captured,
-            clean,
-        };
+        let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, clean };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
         let mut alert = mapped(pipeline, &reader, note)?;
@@ -118,8 +107,6 @@ fn mapped<'a>(
     mut note: Option<&mut Explained>,
 ) -> Result<Alert<'a>, Refusal> {
     let mut alert = Alert::default();
-    let is_explained = note.is_some();
-    reader.is_traced.set(is_explained);
     let kind = pipeline.kind.value(Type::Text, reader);
     if !kind.is_present() {
         return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
@@ -132,7 +119,6 @@ fn mapped<'a>(
     };
     noted(Field::Kind, alert.get(Field::Kind));
     for mapped in &pipeline.map {
-        reader.is_traced.set(is_explained || mapped.field == Field::NhiKind);
         let mut value = mapped.source.value(mapped.field.of(), reader);
         if value.text().is_some_and(|text| !is_word(mapped.field, text)) {
             value = Value::Absent;

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ops::Range;
 
 use regex::Regex;
 
@@ -40,7 +39,7 @@ pub(super) enum From {
 pub(super) struct Shape {
     pub(super) absent_when: Vec<String>,
     /// The first group, or all of it; a text that does not match is absent.
-    pub(super) capture: Option<Capture>,
+    pub(super) capture: Option<Regex>,
     pub(super) lower: bool,
     /// A text that is not in the table is absent.
     pub(super) table: Option<HashMap<String, String>>,
@@ -49,16 +48,6 @@ pub(super) struct Shape {
     pub(super) default: Option<String>,
     pub(super) times: Vec<TimeFormat>,
 }
-
-#[derive(Debug, Clone)]
-pub(super) struct Capture {
-    pub(super) regex: Regex,
-    /// Of all with the same expression in one pipeline.
-    pub(super) id: usize,
-}
-
-/// What a capture found in the text of a place: several fields take the same part of one text.
-type Captured = (Place, usize, Option<Range<usize>>);
 
 /// One alert's values, already cleaned of secrets when they are read.
 pub(super) struct Reader<'a, 's> {
@@ -69,10 +58,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) text_bytes_max: usize,
     /// Whether such a text was met.
     pub(super) is_too_long: Cell<bool>,
-    /// What the value that was read last was made of, where that is asked.
+    /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
-    pub(super) is_traced: Cell<bool>,
-    pub(super) captured: RefCell<Vec<Captured>>,
     /// Texts of the document in which no secret was found: many are read more than once.
     pub(super) clean: RefCell<Vec<&'a str>>,
 }
@@ -100,7 +87,7 @@ impl Source {
     fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
         let text = self.raw_text(reader).and_then(|text| {
-            let text = self.captured(text, reader).and_then(|text| self.shape.apply(text));
+            let text = self.shape.apply(text);
             if text.is_none() {
                 reader.trace.borrow_mut().truncate(before);
             }
@@ -128,25 +115,6 @@ impl Source {
                 found.and_then(|(_, source)| source.text(reader))
             }
         }
-    }
-
-    fn captured<'a>(&self, text: Cow<'a, str>, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
-        let Some(Capture { regex, id }) = &self.shape.capture else { return Some(text) };
-        if self.shape.is_absent(&text) {
-            return None;
-        }
-        let (From::Path(place), Cow::Borrowed(whole)) = (&self.from, &text) else {
-            let range = range_of(regex, &text)?;
-            return text.get(range).map(|part| Cow::Owned(part.to_owned()));
-        };
-        let is_it = |(of, by, _): &&Captured| of == place && by == id;
-        let known = reader.captured.borrow().iter().find(is_it).map(|(.., range)| range.clone());
-        let range = known.unwrap_or_else(|| {
-            let range = range_of(regex, whole);
-            reader.captured.borrow_mut().push((*place, *id, range.clone()));
-            range
-        });
-        whole.get(range?).map(Cow::Borrowed)
     }
 
     /// Whether the message says anything at all where this looks.
@@ -186,6 +154,9 @@ impl Shape {
         if text.is_empty() || self.is_absent(&text) {
             return None;
         }
+        if let Some(capture) = &self.capture {
+            text = captured(capture, text)?;
+        }
         if self.lower {
             text = Cow::Owned(text.to_lowercase());
         }
@@ -203,12 +174,17 @@ impl Shape {
     }
 }
 
-fn range_of(regex: &Regex, text: &str) -> Option<Range<usize>> {
-    if regex.captures_len() == 1 {
-        return Some(regex.find(text)?.range());
+fn captured<'a>(regex: &Regex, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    let range = if regex.captures_len() == 1 {
+        regex.find(&text)?.range()
+    } else {
+        let found = regex.captures(&text)?;
+        found.get(1).or_else(|| found.get(0))?.range()
+    };
+    match text {
+        Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
+        Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_owned())),
     }
-    let found = regex.captures(text)?;
-    Some(found.get(1).or_else(|| found.get(0))?.range())
 }
 
 fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> {
@@ -219,14 +195,7 @@ fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> 
 
 impl<'a> Reader<'a, '_> {
     pub(super) fn seen(&self) -> Seen<'a, '_> {
-        let trace = self.is_traced.get().then_some(&self.trace);
-        Seen { doc: self.doc, headers: self.headers, alert: None, trace }
-    }
-
-    fn note(&self, used: impl FnOnce() -> Used) {
-        if self.is_traced.get() {
-            self.trace.borrow_mut().push(used());
-        }
+        Seen { doc: self.doc, headers: self.headers, alert: None, trace: Some(&self.trace) }
     }
 
     fn text(&self, place: Place) -> Option<Cow<'a, str>> {
@@ -236,7 +205,7 @@ impl<'a> Reader<'a, '_> {
             return None;
         }
         let text = raw.scalar()?;
-        self.note(|| Used::Place(place));
+        self.trace.borrow_mut().push(Used::Place(place));
         if self.clean.borrow().iter().any(|clean| std::ptr::eq(*clean, raw.text)) {
             return Some(text);
         }
@@ -253,7 +222,7 @@ impl<'a> Reader<'a, '_> {
             self.is_too_long.set(true);
             return None;
         }
-        self.note(|| Used::Header(name.to_owned()));
+        self.trace.borrow_mut().push(Used::Header(name.to_owned()));
         Some(self.redactor.clean(Cow::Owned(text.to_owned())))
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::decimal::Decimal;
 use super::layout::Layout;
-use super::source::{Capture, From, Shape, Source};
+use super::source::{From, Shape, Source};
 use super::times::TimeFormat;
-use super::when::{Scope, When};
+use super::when::{Scope, When, regex_of};
 use super::words::check_word;
 use crate::case::{Field, Type};
 use crate::json::Path;
@@ -37,7 +37,7 @@ pub(super) fn source_in(
     problems: &mut Problems,
 ) -> Option<Source> {
     let from = from_of(fields, field, layout, problems);
-    let shape = shape_of(fields, field, layout, problems);
+    let shape = shape_of(fields, field, problems);
     if let (Some(field), Some(From::Const(text))) = (field, &from) {
         check_word(field, text, &fields.at, problems);
     }
@@ -127,17 +127,11 @@ fn case_of(
     Some((when, word.or(other)?))
 }
 
-fn shape_of(
-    fields: &mut Fields<'_>,
-    field: Option<Field>,
-    layout: &mut Layout,
-    problems: &mut Problems,
-) -> Shape {
+fn shape_of(fields: &mut Fields<'_>, field: Option<Field>, problems: &mut Problems) -> Shape {
     let absent_when = words(fields, "absent_when", problems);
     let capture = fields.get("capture").and_then(|node| {
         let text = word_of(node, problems)?;
-        let (id, regex) = layout.regex(&text, &node.at, problems)?;
-        Some(Capture { regex, id })
+        regex_of(&text, &node.at, problems)
     });
     Shape {
         absent_when: absent_when.into_iter().map(|(text, _)| text).collect(),

@@ -77,7 +77,6 @@ impl Test {
     fn compile(
         fields: &mut Fields<'_>,
         of: Option<Field>,
-        layout: &mut Layout,
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut found = Vec::new();
@@ -91,8 +90,8 @@ impl Test {
             }
             let is_negated = *is_negated;
             if let How::Match = how {
-                let regex = |(text, at): (String, &At)| layout.regex(&text, at, problems);
-                let any = texts.into_iter().filter_map(regex).map(|(_, regex)| regex).collect();
+                let regex = |(text, at): (String, &At)| regex_of(&text, at, problems);
+                let any = texts.into_iter().filter_map(regex).collect();
                 found.push(Self::Matches { any, is_negated });
                 continue;
             }
@@ -110,6 +109,39 @@ impl Test {
         }
         found.pop()
     }
+}
+
+/// LIMIT: the memory of one compiled expression.
+const REGEX_BYTES_MAX: usize = 256 * 1024;
+
+pub(super) fn regex_of(text: &str, at: &At, problems: &mut Problems) -> Option<Regex> {
+    let built =
+        regex::RegexBuilder::new(&with_ascii_boundaries(text)).size_limit(REGEX_BYTES_MAX).build();
+    if built.is_err() {
+        problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
+    }
+    built.ok()
+}
+
+/// `\b` between ASCII letters only: with all of Unicode's, a text with one other character is
+/// searched by backtracking.
+fn with_ascii_boundaries(expression: &str) -> String {
+    let mut written = String::with_capacity(expression.len());
+    let mut rest = expression;
+    while let Some((before, after)) = rest.split_once('\\') {
+        written.push_str(before);
+        let escaped = after.chars().next().map_or(0, char::len_utf8);
+        let (escaped, after) = after.split_at_checked(escaped).unwrap_or((after, ""));
+        if escaped == "b" && !after.starts_with('{') {
+            written.push_str(r"(?-u:\b)");
+        } else {
+            written.push('\\');
+            written.push_str(escaped);
+        }
+        rest = after;
+    }
+    written.push_str(rest);
+    written
 }
 
 /// A condition, or several of them.
@@ -201,7 +233,7 @@ impl When {
                 format!("a condition needs one of `path`, `header`{field}, `any`"),
             );
         }
-        let test = Test::compile(&mut fields, field, layout, problems);
+        let test = Test::compile(&mut fields, field, problems);
         fields.finish(problems);
         Some(Self::Is(subject?, test?))
     }
@@ -255,18 +287,21 @@ fn subject_of(
 
 impl Subject {
     fn holds(&self, test: &Test, seen: Seen<'_, '_>) -> bool {
-        let holds = match self {
+        let (holds, used) = match self {
             Self::Paths(places) => {
-                let there = places.iter().find_map(|place| seen.doc.raw(*place));
-                let text = there.and_then(|raw| raw.scalar());
-                test.holds(there.is_some(), text.as_deref())
+                let there = places.iter().find_map(|p| Some((*p, seen.doc.raw(*p)?)));
+                let text = there.and_then(|(_, raw)| raw.scalar());
+                let place = there.map(|(place, _)| place).or(places.first().copied());
+                (test.holds(there.is_some(), text.as_deref()), place.map(Used::Place))
             }
             Self::Each(place) => {
-                seen.doc.all(*place).any(|raw| test.holds(true, raw.scalar().as_deref()))
+                let mut all = seen.doc.all(*place);
+                let holds = all.any(|raw| test.holds(true, raw.scalar().as_deref()));
+                (holds, Some(Used::Place(*place)))
             }
             Self::Header(name) => {
                 let text = header(seen.headers, name);
-                test.holds(text.is_some(), text)
+                (test.holds(text.is_some(), text), Some(Used::Header(name.clone())))
             }
             Self::Field(field) => {
                 let value = seen.alert.map_or(&Value::Absent, |alert| alert.get(*field));
@@ -282,27 +317,13 @@ impl Subject {
                     | Value::Duration(_)
                     | Value::List(_) => None,
                 };
-                test.holds(value.is_present(), text.as_deref())
+                (test.holds(value.is_present(), text.as_deref()), None)
             }
         };
-        if let (true, Some(trace)) = (holds, seen.trace) {
-            trace.borrow_mut().extend(self.used(seen));
+        if let (true, Some(trace), Some(used)) = (holds, seen.trace, used) {
+            trace.borrow_mut().push(used);
         }
         holds
-    }
-}
-
-impl Subject {
-    fn used(&self, seen: Seen<'_, '_>) -> Option<Used> {
-        match self {
-            Self::Paths(places) => {
-                let there = places.iter().find(|place| seen.doc.raw(**place).is_some());
-                there.or(places.first()).copied().map(Used::Place)
-            }
-            Self::Each(place) => Some(Used::Place(*place)),
-            Self::Header(name) => Some(Used::Header(name.clone())),
-            Self::Field(_) => None,
-        }
     }
 }
 
@@ -346,4 +367,21 @@ pub(super) fn field_of(name: &str, at: &At, problems: &mut Problems) -> Option<F
         problems.add(at, format!("no alert has the field `{name}`{hint}"));
     }
     field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_ascii_boundaries;
+
+    #[test]
+    fn only_a_boundary_is_rewritten() {
+        for (written, expected) in [
+            (r"(?i)\bkey\b", r"(?i)(?-u:\b)key(?-u:\b)"),
+            (r"c:\\bin\.exe$", r"c:\\bin\.exe$"),
+            (r"\b{start}é\", r"\b{start}é\"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(with_ascii_boundaries(written), expected);
+        }
+    }
 }

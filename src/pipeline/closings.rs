@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::orders::{Judge, Refused};
 use crate::audit::{Order, Verified};
 use crate::case::{
-    Alert, Closing, Counters, FactRow, Field, Refusal, Value, Verdict, duration_text,
+    Alert, Closing, Counters, FactRow, Field, Millis, Refusal, Value, Verdict, duration_text,
 };
 use crate::clause::{Clause, Scope};
 use crate::correlate::Case;
+use crate::enrich::Enrichers;
 use crate::policy::{Playbook, Requirement};
 
 /// What is asked about one credential: its names, the enrichers by index, and by enricher how old
@@ -20,8 +22,22 @@ pub struct Ask<'a> {
     pub max_age_ms: &'a [Option<i64>],
 }
 
-/// Looks up: for each a slot for each enricher, filled where it was wanted.
-pub type Look<'l> = dyn Fn(&[Ask<'_>]) -> Vec<Vec<Option<Arc<FactRow>>>> + 'l;
+/// For each of those who were asked about a slot for each enricher, filled where it was wanted.
+type Answers = Vec<Vec<Option<Arc<FactRow>>>>;
+
+/// Looks up.
+pub type Look<'l> = dyn Fn(&[Ask<'_>]) -> Answers + 'l;
+
+/// Of enrichers, as new as is asked for.
+pub fn answers(
+    enrichers: &Enrichers,
+    asks: &[Ask<'_>],
+    (now, deadline): (Millis, Instant),
+) -> Answers {
+    let wanted: Vec<_> = asks.iter().map(|ask| (&ask.alert, &*ask.wanted)).collect();
+    let ages: Vec<_> = asks.iter().map(|ask| ask.max_age_ms).collect();
+    enrichers.fresh(&wanted, (&ages, now), deadline)
+}
 
 /// One requirement, and whom to ask about or why nobody is.
 type Asked<'p, 'a> = (&'p Playbook, &'p Requirement, Result<Ask<'a>, &'static str>);

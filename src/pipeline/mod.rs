@@ -29,7 +29,7 @@ mod vouch;
 mod webhook;
 mod worker;
 
-pub use closings::{Ask, Look};
+pub use closings::{Ask, Look, answers};
 pub use current::{Active, Current};
 pub use delivery::{Delivery, Now, Parked, SinkState, SinkStatus};
 pub use intake::{AlertEnds, Intake, IntakeMetadata};

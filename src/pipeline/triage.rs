@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::closings::Ask;
+use super::closings::{Ask, answers};
 use super::counted::Counted;
 use super::current::{Active, Current};
 use super::lane::{Case, Fate, Lane, Terms, follow_again};
@@ -178,10 +178,8 @@ impl Triage {
         let people = self.people.now();
         let until = Instant::now() + self.lookup * CLOSINGS_IN_A_BATCH;
         let look = |asks: &[Ask<'_>]| {
-            let wanted: Vec<_> = asks.iter().map(|ask| (&ask.alert, &*ask.wanted)).collect();
-            let ages: Vec<_> = asks.iter().map(|ask| ask.max_age_ms).collect();
             let deadline = until.min(Instant::now() + self.lookup);
-            self.enrichers.fresh(&wanted, (&ages, (self.clock)()), deadline)
+            answers(&self.enrichers, asks, ((self.clock)(), deadline))
         };
         for message in orders {
             let Some(open) = self.lanes.get_mut(&message.partition) else {

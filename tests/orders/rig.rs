@@ -18,7 +18,7 @@ use tipstaff::correlate::State;
 use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{
-    Active, AllowedSigners, Ask, Case, Identity, Lane, Outbox, Terms, Topics, look_up,
+    Active, AllowedSigners, Ask, Case, Identity, Lane, Outbox, Terms, Topics, answers, look_up,
     order_message,
 };
 use tipstaff::text::{Problems, Source};
@@ -235,11 +235,7 @@ impl Rig {
         self.orders += 1;
         let mut verdict = "";
         self.write_with(|(lane, terms, people), enrichers, (now, out)| {
-            let look = |asks: &[Ask<'_>]| {
-                let wanted: Vec<_> = asks.iter().map(|ask| (&ask.alert, &*ask.wanted)).collect();
-                let ages: Vec<_> = asks.iter().map(|ask| ask.max_age_ms).collect();
-                enrichers.fresh(&wanted, (&ages, now), Instant::now())
-            };
+            let look = |asks: &[Ask<'_>]| answers(enrichers, asks, (now, Instant::now()));
             verdict = lane.order(terms, (people, &look), (offset, message), (now, out));
         });
         let mut records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
