@@ -103,6 +103,18 @@ impl Cluster {
         )))
     }
 
+    /// Errors: there is none, or more than one, of what every worker reads before it rules.
+    pub fn check_control(&self, admin: &Admin) -> Result<(), Failure> {
+        let control = &self.topics.control;
+        match admin.partitions(control)? {
+            None => Err(Failure::missing(control)),
+            Some(1) => Ok(()),
+            Some(found) => Err(Failure::Ended(format!(
+                "topic `{control}` has {found} partitions, and orders in it have no order: it has one"
+            ))),
+        }
+    }
+
     /// A detector without a topic does not stop the others.
     pub fn check_detectors(&self, admin: &Admin, pipelines: &Pipelines) -> Result<(), Failure> {
         for topic in Self::detector_topics(pipelines) {

@@ -98,6 +98,7 @@ pub fn start(
     let (hash, back) =
         (&checked.policy_hash, if options.activate { Back::Asked } else { Back::Never });
     let generation = if options.roles.contains(&Role::Triage) {
+        cluster.check_control(&admin)?;
         cluster.check_outputs(&admin, &checked.policy)?;
         activate(cluster, hash, &checked.bundle, back)?
     } else {

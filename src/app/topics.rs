@@ -78,6 +78,14 @@ impl Plan {
             ("retention.ms", retention.as_str()),
         ];
         specs.push(spec(&cluster.topics.orders, count, &orders));
+        let control = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("cleanup.policy", "delete"),
+            ("max.message.bytes", ORDER_BYTES_MAX),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "-1"),
+        ];
+        specs.push(spec(&cluster.topics.control, 1, &control));
         specs.push(spec(&cluster.topics.policies, 1, &[("cleanup.policy", "compact")]));
         specs.push(spec(&cluster.topics.parked, 1, &[("cleanup.policy", "compact")]));
         specs.extend(self.outputs.iter().map(|name| spec(name, count, &forever)));

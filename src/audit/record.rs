@@ -212,6 +212,9 @@ pub struct Input<'a> {
     pub topic: Cow<'a, str>,
     pub partition: i32,
     pub offset: i64,
+    /// Of the control topic, the broker's time: every chain judges what is there by it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub received_at: Option<Millis>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +278,9 @@ pub struct Recovery<'a> {
 pub struct Gap {
     pub from: i64,
     pub to: i64,
+    /// Of the control topic: what was there may have stopped everything.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub control: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,7 +309,7 @@ pub struct Timer<'a> {
     pub what: Cow<'a, str>,
 }
 
-/// A message of the orders topic, accepted or refused.
+/// A message of the orders or the control topic, accepted or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order<'a> {

@@ -67,6 +67,8 @@ pub struct Verifier<S> {
     orders: HashMap<String, Millis>,
     /// Hash and generation of the policy that the chain is under, once that was seen.
     policy: Option<(String, i64)>,
+    /// Whether everything automatic is stopped.
+    is_stopped: bool,
 }
 
 impl<S: Folded> Default for Verifier<S> {
@@ -83,6 +85,7 @@ impl<S: Folded> Default for Verifier<S> {
             revisions: HashMap::new(),
             orders: HashMap::new(),
             policy: None,
+            is_stopped: false,
         }
     }
 }
@@ -105,6 +108,7 @@ impl<S: Folded> Verifier<S> {
         self.link(offset, &record);
         self.content(offset, &record);
         self.policy(offset, &record);
+        self.stop(offset, &record);
         self.fold(offset, &record, record_hash(bytes));
         self.tally(&record);
         self.named.extend(record.void.iter().copied());
@@ -165,9 +169,11 @@ impl<S: Folded> Verifier<S> {
         if record.at < head.at {
             self.find(offset, seq, "time runs backwards".to_owned());
         }
+        // What is gone of the control topic stops everything, wherever the topic goes on.
+        let starts_anew = record.gap.is_some_and(|gap| gap.control);
         for (topic, known) in &head.next_in {
             let next = record.next_in.get(topic.as_str()).copied();
-            if next.is_none_or(|next| next < *known) {
+            if !starts_anew && next.is_none_or(|next| next < *known) {
                 self.find(offset, seq, format!("its place in `{topic}` falls behind {known}"));
             }
         }
@@ -260,16 +266,33 @@ impl<S: Folded> Verifier<S> {
             self.find(offset, seq, what);
         }
         let told = record.told.as_ref().map(|told| &told.case_id);
-        let changes = (statement.order != Verb::Release).then_some(&statement.subject.case_id);
+        let subject = statement.subject.as_ref().filter(|_| statement.order != Verb::Release);
+        let changes = subject.map(|subject| &subject.case_id);
         if told != changes {
             self.find(offset, seq, "what is told is not of the case that it orders".to_owned());
         }
-        if record.at >= statement.expires_at {
+        let at = record.input.as_ref().and_then(|input| input.received_at).unwrap_or(record.at);
+        if at >= statement.expires_at {
             self.find(offset, seq, "accepted after its end".to_owned());
         }
+        if statement.order.concerns_everything() {
+            self.is_stopped = statement.order == Verb::Stop;
+        }
         let first = self.orders.insert(statement.id.clone(), statement.expires_at);
-        if first.is_some_and(|expires_at| record.at < expires_at) {
+        if first.is_some_and(|expires_at| at < expires_at) {
             self.find(offset, seq, format!("order {} is accepted a second time", statement.id));
+        }
+    }
+
+    /// Nothing is ruled as if what people stopped went on.
+    fn stop(&mut self, offset: i64, record: &Record<'_>) {
+        self.is_stopped |= record.gap.is_some_and(|gap| gap.control);
+        let Some(counters) = record.counters.as_ref().filter(|_| record.ruling.is_some()) else {
+            return;
+        };
+        if self.is_stopped && counters.stopped.is_none() {
+            let what = "ruled as if nothing was stopped".to_owned();
+            self.find(offset, Some(record.seq), what);
         }
     }
 

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -108,9 +109,36 @@ pub struct Counters {
     /// How far the case has spread, where its playbook says how far it may.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub breadth: Option<Breadth>,
+    /// Everything automatic was stopped when it was ruled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped: Option<Box<Stopped>>,
     /// What the ruling's playbooks see of their windows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub windows: Vec<Reading>,
+}
+
+/// Why nothing automatic is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stopped {
+    pub since: Millis,
+    /// Who ordered it; nobody where what was ordered is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// The order's id.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub order: Option<String>,
+    pub why: String,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { since, by, why, .. } = self;
+        match by {
+            Some(by) => write!(f, "{by} stopped everything automatic at {since}: {why}"),
+            None => write!(f, "everything automatic is stopped since {since}: {why}"),
+        }
+    }
 }
 
 /// Different values of a field in one case, the alert's own included.

@@ -26,6 +26,7 @@ pub(crate) use digits::{from_base64, from_hex, hex};
 pub(crate) use fact::is_zero;
 pub use fact::{
     Breadth, BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,
+    Stopped,
 };
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
 pub use order::{

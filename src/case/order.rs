@@ -25,11 +25,21 @@ pub enum Verb {
     Reopen,
     Close,
     Except,
+    Stop,
+    Resume,
 }
 
 impl Verb {
-    pub const ALL: [Self; 6] =
-        [Self::Ack, Self::Assign, Self::Release, Self::Reopen, Self::Close, Self::Except];
+    pub const ALL: [Self; 8] = [
+        Self::Ack,
+        Self::Assign,
+        Self::Release,
+        Self::Reopen,
+        Self::Close,
+        Self::Except,
+        Self::Stop,
+        Self::Resume,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -39,7 +49,14 @@ impl Verb {
             Self::Reopen => "reopen",
             Self::Close => "close",
             Self::Except => "except",
+            Self::Stop => "stop",
+            Self::Resume => "resume",
         }
+    }
+
+    /// Not about one case: it travels on the control topic, and every chain judges it.
+    pub fn concerns_everything(self) -> bool {
+        matches!(self, Self::Stop | Self::Resume)
     }
 }
 
@@ -54,7 +71,9 @@ pub struct Statement {
     pub order: Verb,
     /// Random, and good for one order alone.
     pub id: String,
-    pub subject: Subject,
+    /// Nothing where it concerns everything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<Subject>,
     pub issued_at: Millis,
     pub expires_at: Millis,
     /// Who orders it; one of the signatures is this person's.
@@ -69,6 +88,9 @@ pub struct Statement {
     pub close: Option<Closing>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub except: Option<Excepting>,
+    /// Of `stop` and `resume`, in the person's words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
 }
 
 /// Who asked, in a sink's own words, and by what that is believed.
@@ -207,7 +229,7 @@ impl Statement {
             it.evidence.iter().chain(it.links.iter().flat_map(|(name, text)| [name, text]))
         });
         let except = self.except.iter().flat_map(|it| [&it.rationale, &it.compensating_control]);
-        close.chain(except).map(String::as_str)
+        close.chain(except).chain(&self.why).map(String::as_str)
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -216,7 +238,9 @@ impl Statement {
             (Verb::Close, self.close.is_some()),
             (Verb::Except, self.except.is_some()),
         ];
-        if parts.iter().any(|(verb, is_there)| (*verb == self.order) != *is_there) {
+        let for_all = self.order.concerns_everything();
+        let is_mixed = parts.iter().any(|(verb, is_there)| (*verb == self.order) != *is_there);
+        if is_mixed || self.subject.is_none() != for_all || self.why.is_some() != for_all {
             return Err("it has the parts of another order");
         }
         if self.via.is_some() && self.order != Verb::Ack {
@@ -225,11 +249,12 @@ impl Statement {
         if self.id.len() != 32 || !self.id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err("its id is not 32 hexadecimal digits");
         }
-        let names = [Some(&self.by), self.to.as_ref(), Some(&self.subject.nhi)];
-        let names = names.into_iter().chain([self.subject.credential.as_ref()]).flatten();
+        let subject = self.subject.iter();
+        let subject =
+            subject.flat_map(|of| [&of.case_id, &of.nhi].into_iter().chain(&of.credential));
         let via = self.via.iter().flat_map(|via| [&via.sink, &via.user, &via.secret]);
-        let names = names.chain(via);
-        if !names.chain([&self.subject.case_id]).all(|text| is_line(text, NAME_BYTES_MAX)) {
+        let names = [&self.by].into_iter().chain(&self.to).chain(&self.why).chain(subject);
+        if !names.chain(via).all(|text| is_line(text, NAME_BYTES_MAX)) {
             return Err("a name in it is empty, too long or of more than one line");
         }
         if self.expires_at <= self.issued_at {

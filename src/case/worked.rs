@@ -90,7 +90,7 @@ impl Worked {
             via: statement.via.clone(),
         };
         let change = match statement.order {
-            Verb::Release => return None,
+            Verb::Release | Verb::Stop | Verb::Resume => return None,
             Verb::Reopen => {
                 self.reopen();
                 return Some(Change::Reopened);
@@ -109,7 +109,7 @@ impl Worked {
                 self.excepted = Some(Excepted {
                     act: act(),
                     ends_at: excepting.ends_at()?,
-                    credential: statement.subject.credential.clone(),
+                    credential: statement.subject.as_ref()?.credential.clone(),
                     approvers: excepting.approvers.clone(),
                     emergency: excepting.emergency,
                 });

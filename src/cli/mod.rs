@@ -8,6 +8,7 @@ mod against;
 mod boundary;
 mod cases;
 mod check;
+mod control;
 mod decide;
 mod demo;
 mod diff;
@@ -91,7 +92,9 @@ enum Verb {
     Cases(cases::CasesVerb),
     /// What is silenced: by which rule, on what evidence, how often and until when
     Suppressions(suppressions::Suppressions),
-    /// Order something about a case, signed with your SSH key
+    /// Whether everything automatic is stopped, by whom and since when
+    Control(control::Control),
+    /// Order something about a case or about everything, signed with your SSH key
     #[command(subcommand)]
     Order(order::OrderVerb),
     /// Prove the chains of a cluster or of an exported file
@@ -183,6 +186,7 @@ pub fn main() -> ExitCode {
         Verb::Test(test) => test.run(),
         Verb::Cases(verb) => verb.run(),
         Verb::Suppressions(suppressions) => suppressions.run(),
+        Verb::Control(control) => control.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };

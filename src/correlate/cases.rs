@@ -383,6 +383,7 @@ mod tests {
             also: None,
             suppressed: 0,
             breadth: None,
+            stopped: None,
             windows: Vec::new(),
             seen: 1,
             first_seen: Millis(i64::try_from(n).unwrap_or(0)),

@@ -157,6 +157,7 @@ mod tests {
             also: None,
             suppressed: 0,
             breadth: None,
+            stopped: None,
             windows: vec![],
             seen: 1,
             first_seen: Millis(at),
@@ -164,7 +165,12 @@ mod tests {
         };
         Record {
             alert_id: Some(format!("alert {at}")),
-            input: Some(Input { topic: "alerts".into(), partition: 0, offset: at }),
+            input: Some(Input {
+                topic: "alerts".into(),
+                partition: 0,
+                offset: at,
+                received_at: None,
+            }),
             next_in: BTreeMap::new(),
             counters: Some(counters),
             ruling: Some(Cow::Owned(decision)),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budgets::Budgets;
 use super::cases::{Case, Cases, breadth, opened_by};
+use super::control::Control;
 use super::orders::{Orders, accepted};
 use super::silences::{Silence, Silences};
 use super::waiting::{Waiting, Waits};
@@ -28,6 +29,7 @@ pub struct State {
     budgets: Budgets,
     waits: Waits,
     orders: Orders,
+    control: Control,
     silences: Silences,
     windows: Windows,
     policy: Option<(String, i64)>,
@@ -57,6 +59,8 @@ struct WrittenRest<'s> {
     waiting: Vec<&'s Waiting>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     orders: &'s BTreeMap<String, Millis>,
+    #[serde(skip_serializing_if = "Control::is_default")]
+    control: &'s Control,
     silences: Vec<&'s Silence>,
     windows: windows::Written,
     policy: &'s Option<(String, i64)>,
@@ -81,6 +85,8 @@ struct ReadRest {
     waiting: Vec<Waiting>,
     #[serde(default)]
     orders: BTreeMap<String, Millis>,
+    #[serde(default)]
+    control: Control,
     silences: Vec<Silence>,
     windows: windows::Written,
     policy: Option<(String, i64)>,
@@ -125,6 +131,7 @@ impl State {
             group: group.map(|group| group.id),
             suppressed: alert.map_or(0, |alert| self.budgets.spent(alert, at)),
             windows: Vec::new(),
+            stopped: None,
         }
     }
 
@@ -145,6 +152,11 @@ impl State {
     /// What people have ordered.
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// What people have ordered about everything.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// What is suppressed until its time is over.
@@ -230,7 +242,8 @@ impl Folded for State {
             }
             Kind::Revision => self.waits.apply(record, hash),
             Kind::Order => {
-                if let Some(statement) = accepted(record) {
+                let statement = accepted(record);
+                if let Some(statement) = statement.filter(|it| it.subject.is_some()) {
                     self.waits.release(&statement, record.seq);
                     self.orders.take(&statement);
                 }
@@ -257,6 +270,7 @@ impl Folded for State {
             | Kind::Heartbeat
             | Kind::Close => {}
         }
+        self.control.apply(record);
         let silenced_by = self.silences.ended_by(record);
         self.silences.apply(record, hash);
         if let (Some(told), Some(counters)) = (&record.told, &record.counters)
@@ -274,6 +288,7 @@ impl Folded for State {
             budgets: self.budgets.written(),
             waiting: self.waits.iter().collect(),
             orders: self.orders.written(),
+            control: &self.control,
             silences: self.silences.written(),
             windows: self.windows.written(),
             policy: &self.policy,
@@ -307,6 +322,7 @@ impl Folded for State {
             budgets: Budgets::of(rest.budgets),
             waits: Waits::of(rest.waiting),
             orders: Orders::of(rest.orders),
+            control: rest.control,
             silences: Silences::of(rest.silences),
             windows: Windows::restore(rest.windows),
             policy: rest.policy,

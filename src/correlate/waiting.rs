@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Cause, Hash, Record};
-use crate::case::{Counters, Id, Millis, Released, Ruling, Standing, Statement, Verb, Why};
+use crate::case::{
+    Counters, Id, Millis, Released, Ruling, Standing, Statement, Subject, Verb, Why,
+};
 
 /// Routed alerts that wait for facts. LIMIT: the oldest are dropped; people have them.
 const ROUTED_MAX: usize = 2048;
@@ -142,10 +144,8 @@ impl Waits {
 
     /// What of a case is held is to be ruled again at once.
     pub(super) fn release(&mut self, statement: &Statement, seq: u64) {
-        if statement.order != Verb::Release {
-            return;
-        }
-        let case_id = &statement.subject.case_id;
+        let subject = statement.subject.as_ref().filter(|_| statement.order == Verb::Release);
+        let Some(Subject { case_id, .. }) = subject else { return };
         for waiting in self.by_number.values_mut() {
             if waiting.standing.is_held && waiting.counters.case_id == *case_id {
                 let order = statement.id.clone();

@@ -87,6 +87,7 @@ pub(super) fn suppress<'p>(
     let mut verdicts = Verdicts::default();
     let by_pipeline = matches!(ask, Ask::Pipeline);
     own(scope.alert, &mut verdicts);
+    ordered(scope, &mut verdicts);
     for layer in &boundary.layers {
         stop(layer, &mut verdicts);
         protected(layer, scope.alert, by_pipeline, &mut verdicts);
@@ -129,6 +130,7 @@ pub(super) fn escalate<'p>(
     let mut verdicts = Verdicts::default();
     let target = ask.target.filter(|target| !target.is_empty());
     own(scope.alert, &mut verdicts);
+    ordered(scope, &mut verdicts);
     identity(scope.alert, target, &mut verdicts);
     let mut allowed_by = Vec::new();
     let mut obligations = Obligations::default();
@@ -166,6 +168,14 @@ pub(super) fn escalate<'p>(
 fn stop<'p>(layer: &'p Layer, verdicts: &mut Verdicts<'p>) {
     let why = if layer.stop { "everything automatic is stopped" } else { "not stopped" };
     verdicts.add(layer.stop_label.as_str(), !layer.stop, why);
+}
+
+/// INVARIANT (INV-5): a stop that people ordered is above every layer. Said only where it refuses.
+fn ordered(scope: &Scope<'_>, verdicts: &mut Verdicts<'_>) {
+    let stopped = scope.counters.and_then(|counters| counters.stopped.as_deref());
+    if let Some(stopped) = stopped {
+        verdicts.add("stop:order", false, stopped.to_string());
+    }
 }
 
 /// INVARIANT (INV-11): only an NHI that a detector or an alias table names is contained, and never

@@ -66,17 +66,27 @@ impl LogReader {
 
     /// The oldest offset that retention has left.
     pub fn low(&self, topic: &str, partition: i32) -> Result<i64, Doubt> {
-        Ok(watermarks(&self.uncommitted, topic, partition)?.start)
+        Ok(watermarks(&self.uncommitted, topic, partition, CALL_WAIT)?.start)
     }
 
     /// The end of the log, open and aborted transactions included.
     pub fn high(&self, topic: &str, partition: i32) -> Result<i64, Doubt> {
-        Ok(watermarks(&self.uncommitted, topic, partition)?.end)
+        Ok(watermarks(&self.uncommitted, topic, partition, CALL_WAIT)?.end)
     }
 
     /// The end of what is settled: before it every transaction is committed or aborted.
     pub fn stable(&self, topic: &str, partition: i32) -> Result<i64, Doubt> {
-        Ok(watermarks(&self.committed, topic, partition)?.end)
+        Ok(watermarks(&self.committed, topic, partition, CALL_WAIT)?.end)
+    }
+
+    /// The oldest offset and the end of the log, open and aborted transactions included.
+    pub fn ends(
+        &self,
+        topic: &str,
+        partition: i32,
+        patience: Duration,
+    ) -> Result<Range<i64>, Doubt> {
+        watermarks(&self.uncommitted, topic, partition, patience)
     }
 
     /// The first offset whose record is not older than this time; `None` when all are.
@@ -112,7 +122,7 @@ impl LogReader {
         }
         // The end of a partition may be reported before an open transaction, so it proves that all
         // was read only when the range is known to be settled.
-        let settled = watermarks(&self.committed, topic, partition)?;
+        let settled = watermarks(&self.committed, topic, partition, CALL_WAIT)?;
         if settled.end < range.end || settled.start > range.start {
             return Err(Doubt::Unsure(format!(
                 "{topic}/{partition}: asked for {range:?}, there is {settled:?}"
@@ -216,11 +226,12 @@ fn watermarks(
     client: &BaseConsumer<Logged>,
     topic: &str,
     partition: i32,
+    patience: Duration,
 ) -> Result<Range<i64>, Doubt> {
     use rdkafka::error::RDKafkaErrorCode as Code;
-    let until = Instant::now() + CALL_WAIT;
+    let until = Instant::now() + patience;
     loop {
-        let error = match client.fetch_watermarks(topic, partition, CALL_WAIT) {
+        let error = match client.fetch_watermarks(topic, partition, patience) {
             Ok((low, high)) => return Ok(low..high),
             Err(error) => error,
         };

@@ -1,3 +1,4 @@
+use rdkafka::Timestamp;
 use rdkafka::message::{
     BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders,
 };
@@ -10,6 +11,8 @@ pub struct Message<'a> {
     pub offset: i64,
     /// The broker's or producer's time in milliseconds since 1970; 0 when the record has none.
     pub timestamp_ms: i64,
+    /// Whether that is the broker's, which no producer can choose.
+    pub is_broker_time: bool,
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone, which is not the same as an empty value.
     pub value: Option<&'a [u8]>,
@@ -23,6 +26,7 @@ impl<'a> Message<'a> {
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            is_broker_time: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
             key: message.key(),
             value: message.payload(),
             headers: message.headers().map_or(Headers::NONE, |h| Headers(Inner::Kafka(h))),

@@ -10,6 +10,8 @@ pub struct MemoryMetrics {
     pub late: IntCounter,
     /// What the state of a partition holds. Labels: partition of alerts, what (3 values).
     pub entries: IntGaugeVec,
+    /// 1 where nothing automatic is done. Label: partition of alerts.
+    pub stopped: IntGaugeVec,
     /// What the state let go of when a snapshot was made. Label: what.
     pub dropped: IntCounterVec,
 }
@@ -32,6 +34,10 @@ impl MemoryMetrics {
                 Opts::new("tipstaff_state_entries", "What is remembered between alerts"),
                 &["partition", "what"],
             )?,
+            stopped: IntGaugeVec::new(
+                Opts::new("tipstaff_stopped", "1 where everything automatic is stopped"),
+                &["partition"],
+            )?,
             dropped: IntCounterVec::new(
                 Opts::new(
                     "tipstaff_state_dropped_total",
@@ -40,9 +46,14 @@ impl MemoryMetrics {
                 &["what"],
             )?,
         };
-        let Self { told, late, entries, dropped } = metrics.clone();
-        let all: [Box<dyn Collector>; 4] =
-            [Box::new(told), Box::new(late), Box::new(entries), Box::new(dropped)];
+        let Self { told, late, entries, stopped, dropped } = metrics.clone();
+        let all: [Box<dyn Collector>; 5] = [
+            Box::new(told),
+            Box::new(late),
+            Box::new(entries),
+            Box::new(stopped),
+            Box::new(dropped),
+        ];
         all.into_iter().try_for_each(|each| registry.register(each))?;
         Ok(metrics)
     }

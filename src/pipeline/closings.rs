@@ -164,6 +164,7 @@ fn counters(case: &Case) -> Counters {
         window_ms: case.window_ms,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         windows: Vec::new(),
     }
 }

@@ -15,7 +15,7 @@ use crate::audit::{
 };
 use crate::case::{
     Again, Arrival, Body, Counters, Decision, FactRow, Facts, Id, Millis, Reason, Revised, Ruling,
-    Told, Unreadable,
+    Stopped, Told, Unreadable,
 };
 use crate::correlate::{Before, Case as Episode, News, Silence, State, Waiting, Waits};
 use crate::decide::{Inputs, decide, revise, waits};
@@ -49,6 +49,8 @@ pub struct Lane {
     line: Vec<u8>,
     /// The messages of alerts that wait to be ruled again.
     texts: HashMap<Id, Box<[u8]>>,
+    /// Why it is not known what people ordered about everything: then nothing automatic is done.
+    pub(super) unread: Option<Stopped>,
     /// Of the open transaction.
     pub(super) tally: Tally,
 }
@@ -85,6 +87,7 @@ impl Lane {
             state,
             line: Vec::new(),
             texts: HashMap::new(),
+            unread: None,
             tally: Tally::default(),
         }
     }
@@ -97,6 +100,11 @@ impl Lane {
     /// The transaction is committed.
     pub(super) fn settle(&mut self) {
         self.settled = self.chain.head().map_or(0, |head| head.seq);
+    }
+
+    /// Where an input topic goes on; nothing where none of it was read.
+    pub(super) fn next_in(&self, topic: &str) -> Option<i64> {
+        self.chain.head()?.next_in.get(topic).copied()
     }
 
     pub fn state(&self) -> &State {
@@ -135,8 +143,7 @@ impl Lane {
     pub fn positions(&self) -> impl Iterator<Item = (&str, i64, String)> {
         self.chain.head().into_iter().flat_map(|head| {
             let metadata = Metadata::of(head, self.settled).to_string();
-            let next_in = head.next_in.iter();
-            next_in.map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
+            head.next_in.iter().map(move |(topic, next)| (topic.as_str(), *next, metadata.clone()))
         })
     }
 
@@ -151,7 +158,8 @@ impl Lane {
         let now = self.time(now);
         let topic = Cow::Borrowed(terms.topics.alerts.as_str());
         let next_in = BTreeMap::from([(topic.clone(), case.offset + 1)]);
-        let input = Input { topic, partition: self.partition, offset: case.offset };
+        let input =
+            Input { topic, partition: self.partition, offset: case.offset, received_at: None };
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let lost;
         let arrival = match &case.arrival {
@@ -180,6 +188,7 @@ impl Lane {
         let alert = arrival.body.alert();
         let group = alert.and_then(|alert| terms.policy().group(alert));
         let mut counters = self.state.counters(&arrival.alert_id, alert, group, now);
+        counters.stopped = self.stopped().cloned().map(Box::new);
         let looks = alert.map(|alert| terms.policy().looks(alert, now, None)).unwrap_or_default();
         (counters.windows, record.windows) = self.state.windows().look(looks);
         self.tally.late(&record.windows);
@@ -245,7 +254,8 @@ impl Lane {
             facts: changed.iter().map(|name| Cow::Borrowed(*name)).collect(),
             standing: before.standing.cloned(),
         };
-        let counters = before.counters;
+        let stopped = self.stopped().cloned().map(Box::new);
+        let counters = &Counters { stopped, ..before.counters.clone() };
         let facts = self.facts(terms.policy(), case, now);
         let inputs = Inputs { arrival, facts: &facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));

@@ -6,6 +6,7 @@
 
 mod accepted;
 mod closings;
+mod control;
 mod counted;
 mod current;
 mod delivery;
@@ -36,7 +37,7 @@ pub use intake::{AlertEnds, Intake, IntakeMetadata};
 pub use lane::{Case, Fate, Lane, Terms};
 pub use names::{Identity, Topics};
 pub use offline::offline;
-pub use orders::{Judge, order_message};
+pub use orders::{Judge, Place, order_message};
 pub use outbox::{Outbox, Sent};
 pub use people::People;
 pub use progress::{COMMIT_BOUNDS_MS, Phase, Progress};

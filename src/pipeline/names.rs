@@ -11,6 +11,8 @@ pub struct Topics {
     pub parked: String,
     /// What people sign about cases; the partition of its case is its partition.
     pub orders: String,
+    /// What people sign about everything: one partition, which every worker reads.
+    pub control: String,
     /// One count for all of them: an alert's partition is its decision's partition.
     pub partitions: i32,
 }
@@ -24,6 +26,7 @@ impl Topics {
             policies: named("policies"),
             parked: named("parked"),
             orders: named("orders"),
+            control: named("control"),
             prefix: prefix.to_owned(),
             partitions,
         }

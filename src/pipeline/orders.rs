@@ -1,4 +1,5 @@
-//! What becomes of a message of the orders topic: exactly one record, accepted or refused.
+//! What becomes of a message of the orders or the control topic: exactly one record on a chain,
+//! accepted or refused.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use super::outbox::Outbox;
 use super::signers::AllowedSigners;
 use crate::audit::{Input, Kind, Order, Raw, Record, Timer};
 use crate::case::{
-    Change, Counters, Envelope, Excepting, FactRow, Millis, Refusal, Statement, Told, VALID_MS_MAX,
-    Verb, Worked, hex, id_of,
+    Change, Counters, Envelope, Excepting, FactRow, Millis, Refusal, Statement, Subject, Told,
+    VALID_MS_MAX, Verb, Worked, hex, id_of,
 };
 use crate::correlate::{Case, State};
 use crate::normalize::{holds_secret, partition_of};
@@ -30,15 +31,22 @@ const EARLY_MS_MAX: i64 = 5 * 60_000;
 const EXCEPTIONS_MAX: usize = 1024;
 
 /// What an order is judged by. Its record's time is the only clock, so that the same message gets
-/// the same verdict again; a closing asks, too, what is so by then.
+/// the same verdict again; a closing asks, too, what is so by then. What is on the control topic is
+/// judged by the broker's time, so that all chains say the same of it.
 pub struct Judge<'j, 'p> {
     pub people: &'j AllowedSigners,
     pub policy: &'p Policy,
     pub state: &'j State,
     pub look: &'j Look<'j>,
-    pub partition: i32,
-    pub partitions: i32,
+    pub place: Place,
     pub at: Millis,
+}
+
+/// The topic that a message is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Orders { partition: i32, partitions: i32 },
+    Control,
 }
 
 pub(super) type Refused = (Refusal, String);
@@ -83,7 +91,12 @@ impl<'p> Judge<'_, 'p> {
         self.signed(&envelope, &statement, order)?;
         self.in_time(&statement)?;
         let role = self.role(&statement)?;
-        let case = self.case(&statement)?;
+        let Some(subject) = &statement.subject else {
+            self.changes_something(&statement)?;
+            order.role = Some(Cow::Owned(role.to_owned()));
+            return Ok(None);
+        };
+        let case = self.case(&statement, subject)?;
         self.fits_now(&statement, case)?;
         if let Some(except) = &statement.except {
             self.excepts(&statement, except, order)?;
@@ -105,8 +118,8 @@ impl<'p> Judge<'_, 'p> {
     ) -> Result<(), Refused> {
         let Statement { order: verb, id, subject, by, .. } = statement;
         let claims = || {
-            let (verb, case) = (verb.name(), &subject.case_id);
-            format!("it claims to be `{verb}` {id} of case {case} by {by}")
+            let of = subject.as_ref().map_or("everything", |subject| &subject.case_id);
+            format!("it claims to be `{}` {id} of {of} by {by}", verb.name())
         };
         for (number, signature) in (1..).zip(&envelope.signatures) {
             match self.people.signer(&envelope.statement, signature, self.at) {
@@ -147,7 +160,7 @@ impl<'p> Judge<'_, 'p> {
     }
 
     fn in_time(&self, statement: &Statement) -> Result<(), Refused> {
-        let Statement { issued_at, expires_at, subject, id, .. } = statement;
+        let Statement { issued_at, expires_at, id, .. } = statement;
         if expires_at.since(*issued_at) > VALID_MS_MAX {
             return refuse(Refusal::ValidTooLong, "an order is valid for 24 hours at most");
         }
@@ -157,16 +170,45 @@ impl<'p> Judge<'_, 'p> {
         if issued_at.since(self.at) > EARLY_MS_MAX {
             return refuse(Refusal::NotYetValid, format!("it is good from {issued_at} on"));
         }
-        let own = partition_of(&subject.nhi, self.partitions);
-        if own != self.partition {
-            let (nhi, here) = (&subject.nhi, self.partition);
-            let why = format!("`{nhi}` is of partition {own}, and this is {here}");
-            return refuse(Refusal::WrongPartition, why);
-        }
-        if self.state.orders().was_used(id, self.at) {
+        self.in_place(statement)?;
+        let was_used = match self.place {
+            Place::Orders { .. } => self.state.orders().was_used(id, self.at),
+            Place::Control => self.state.control().was_used(id, self.at),
+        };
+        if was_used {
             return refuse(Refusal::UsedBefore, format!("order {id} was accepted before"));
         }
         Ok(())
+    }
+
+    fn in_place(&self, statement: &Statement) -> Result<(), Refused> {
+        let why = match (self.place, &statement.subject) {
+            (Place::Control, None) => return Ok(()),
+            (Place::Control, Some(_)) => {
+                "it is about one case, and here is what concerns all".into()
+            }
+            (Place::Orders { .. }, None) => {
+                "it concerns everything: that is for the control topic".into()
+            }
+            (Place::Orders { partition, partitions }, Some(Subject { nhi, .. })) => {
+                let own = partition_of(nhi, partitions);
+                if own == partition {
+                    return Ok(());
+                }
+                format!("`{nhi}` is of partition {own}, and this is {partition}")
+            }
+        };
+        refuse(Refusal::WrongPartition, why)
+    }
+
+    fn changes_something(&self, statement: &Statement) -> Result<(), Refused> {
+        match (statement.order, self.state.control().stopped()) {
+            (Verb::Stop, Some(stopped)) if stopped.by.is_some() => {
+                refuse(Refusal::NotNow, stopped.to_string())
+            }
+            (Verb::Resume, None) => refuse(Refusal::NotNow, "nothing is stopped"),
+            _ => Ok(()),
+        }
     }
 
     fn role(&self, statement: &Statement) -> Result<&str, Refused> {
@@ -181,8 +223,7 @@ impl<'p> Judge<'_, 'p> {
     }
 
     /// The case as people have it.
-    fn case(&self, statement: &Statement) -> Result<&Case, Refused> {
-        let subject = &statement.subject;
+    fn case(&self, statement: &Statement, subject: &Subject) -> Result<&Case, Refused> {
         let known = self.state.cases().get(&subject.case_id).filter(|case| case.had.is_some());
         let Some(case) = known else {
             let why = format!("no case {} is known here", subject.case_id);
@@ -226,6 +267,7 @@ impl<'p> Judge<'_, 'p> {
                 not_now("as many risks are accepted in this partition as may be at a time")
             }
             Verb::Assign | Verb::Release | Verb::Reopen | Verb::Except => Ok(()),
+            Verb::Stop | Verb::Resume => Ok(()),
         }
     }
 
@@ -311,6 +353,7 @@ fn review<'t>(terms: &'t Terms, state: &State, told: &Told<'_>, at: Millis) -> O
         also: None,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         windows: Vec::new(),
         seen: 1,
         first_seen: at,
@@ -349,28 +392,26 @@ impl Lane {
         wrote
     }
 
-    /// Judges one message of the orders topic: exactly one record, in the open transaction. Returns
-    /// what it is counted as.
+    /// Judges one message: exactly one record, in the open transaction. Returns what it is counted
+    /// as.
     pub fn order(
         &mut self,
         terms: &Terms,
         (people, look): (&AllowedSigners, &Look<'_>),
-        (offset, message): (i64, &[u8]),
+        (input, message): (Input<'_>, &[u8]),
         (now, out): (Millis, &mut Outbox<'_>),
     ) -> &'static str {
-        let topic = terms.topics.orders.as_str();
         let (at, partition) = (self.time(now), self.partition());
-        let state = self.state();
-        let judge = Judge {
-            people,
-            policy: terms.policy(),
-            state,
-            look,
-            partition,
-            partitions: terms.topics.partitions,
-            at,
+        let partitions = terms.topics.partitions;
+        let place = match *input.topic == terms.topics.control {
+            true => Place::Control,
+            false => Place::Orders { partition, partitions },
         };
+        let state = self.state();
+        let judged_at = input.received_at.unwrap_or(at);
+        let judge = Judge { people, policy: terms.policy(), state, look, place, at: judged_at };
         let (order, told, facts) = judge.judge(message);
+        let offset = input.offset;
         let refused = order.refused;
         let policy = Some(terms.policy_ref(state));
         let review = told.as_ref().and_then(|told| review(terms, state, told, at));
@@ -382,8 +423,8 @@ impl Lane {
         }
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let record = Record {
-            input: Some(Input { topic: Cow::Borrowed(topic), partition, offset }),
-            next_in: BTreeMap::from([(Cow::Borrowed(topic), offset + 1)]),
+            next_in: BTreeMap::from([(input.topic.clone(), offset + 1)]),
+            input: Some(input),
             policy,
             told,
             facts: facts.iter().map(|row| Raw(row.json())).collect(),

@@ -142,7 +142,7 @@ impl Triage {
             "messages were removed before they were ruled"
         );
         let gap = Record {
-            gap: Some(Gap { from: next, to: low }),
+            gap: Some(Gap { from: next, to: low, control: false }),
             next_in: BTreeMap::from([(Cow::Owned(topic.clone()), low)]),
             ..self.blank(Kind::Gap)
         };

@@ -105,6 +105,8 @@ impl Triage {
                 // It is not there when nothing was committed yet.
                 self.metrics.waiting.remove_label_values(&labels.each_ref().map(|l| &**l)).ok();
             }
+            // Nor is this, before the control topic was asked for.
+            self.metrics.memory.stopped.remove_label_values(&[&*partition.to_string()]).ok();
             for (what, _) in open.lane.state().sizes() {
                 self.metrics
                     .memory

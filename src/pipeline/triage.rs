@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::closings::{Ask, answers};
+use super::control::Control;
 use super::counted::Counted;
 use super::current::{Active, Current};
 use super::lane::{Case, Fate, Lane, Terms, follow_again};
@@ -13,7 +14,7 @@ use super::outbox::Outbox;
 use super::people::People;
 use super::revisit::Visits;
 use super::stage::{Batch, Hint, Stage, Start};
-use crate::audit::{Genesis, Kind, Link, PolicyRef, Record};
+use crate::audit::{Genesis, Input, Kind, Link, PolicyRef, Record};
 use crate::case::{Arrival, Body, Millis};
 use crate::correlate::State;
 use crate::enrich::Enrichers;
@@ -50,7 +51,8 @@ pub struct Triage {
     traces: Traces,
     pub(super) lanes: HashMap<i32, Open>,
     pub(super) visits: Visits,
-    people: People,
+    pub(super) people: People,
+    pub(super) control: Control,
     pub(super) counted: Counted,
     /// Of the open transaction.
     traced: TracedBatch,
@@ -84,6 +86,7 @@ impl Triage {
             lanes: HashMap::new(),
             visits: Visits::default(),
             people: People::default(),
+            control: Control::default(),
             counted: Counted::default(),
             traced: TracedBatch::default(),
         }
@@ -187,7 +190,9 @@ impl Triage {
                 return out
                     .fail(Doubt::Unsure(format!("an order of {place}, which is not assigned")));
             };
-            let message = (message.offset, message.value.unwrap_or_default());
+            let (partition, offset) = (message.partition, message.offset);
+            let input = Input { topic: message.topic.into(), partition, offset, received_at: None };
+            let message = (input, message.value.unwrap_or_default());
             self.counted.orders.push(open.lane.order(
                 &self.terms,
                 (people, &look),
@@ -258,6 +263,7 @@ impl Stage for Triage {
         self.lanes.clear();
         self.take_up();
         self.has_news = false;
+        self.control = Control::default();
         self.counted = Counted::default();
         std::mem::take(&mut self.traced).not_committed();
         let mut starts = Vec::with_capacity(assigned.len());
@@ -289,8 +295,11 @@ impl Stage for Triage {
     }
 
     fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool {
+        // Before the transaction begins: it may take its time.
+        let news = self.listen(log);
         let mut wrote = self.write_pending(out);
         wrote |= self.renew(out);
+        wrote |= self.heed(news, out);
         wrote |= self.revisit(log, out);
         if batch.messages.is_empty() && !wrote {
             return false;
@@ -330,7 +339,9 @@ impl Stage for Triage {
         out.traced(None);
         self.obey(&orders, now, out);
         for (partition, open) in &self.lanes {
-            for (topic, offset, metadata) in open.lane.positions() {
+            // Nobody commits where the control topic goes on: each chain has its own place in it.
+            let control = self.terms.topics.control.as_str();
+            for (topic, offset, metadata) in open.lane.positions().filter(|at| at.0 != control) {
                 out.next(topic, *partition, offset, &metadata);
             }
         }

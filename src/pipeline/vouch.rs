@@ -49,7 +49,7 @@ fn statement(asked: Asked) -> Statement {
         v: 1,
         order: Verb::Ack,
         id,
-        subject: Subject { case_id, nhi, credential: None },
+        subject: Some(Subject { case_id, nhi, credential: None }),
         issued_at: at,
         expires_at: at.plus(VALID_MS),
         by: person,
@@ -57,5 +57,6 @@ fn statement(asked: Asked) -> Statement {
         to: None,
         close: None,
         except: None,
+        why: None,
     }
 }

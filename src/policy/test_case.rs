@@ -298,6 +298,7 @@ fn counters_of(
         also: grouping.as_ref().and_then(|grouping| grouping.also.clone()),
         suppressed: 0,
         breadth: None,
+        stopped: None,
         group: grouping.map(|grouping| grouping.id),
         seen: 1,
         first_seen: now,

@@ -165,6 +165,7 @@ impl<'l> Micro<'l> {
             also: None,
             suppressed: 0,
             breadth: None,
+            stopped: None,
             seen: 1,
             first_seen: now,
             window_ms: 1000,

@@ -37,6 +37,7 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
         also: None,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         seen: 1,
         first_seen: now(),
     };

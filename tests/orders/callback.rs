@@ -122,7 +122,7 @@ fn nothing_but_an_ack_comes_through_a_sink() {
 
 #[test]
 fn it_is_bound_to_the_case_and_its_partition() {
-    let strange = |ack: &mut Statement| ack.subject.case_id = "0".repeat(32);
+    let strange = |ack: &mut Statement| ack.subject.as_mut().unwrap().case_id = "0".repeat(32);
     assert_eq!(changed(strange, &["hook"]).0, "no_such_case");
     let partition = tipstaff::normalize::partition_of(NHI, 4);
     let other = |of: &dyn Fn(i32) -> bool| {
@@ -131,6 +131,12 @@ fn it_is_bound_to_the_case_and_its_partition() {
     };
     let foreign = other(&|found| found != partition);
     let beside = other(&|found| found == partition);
-    assert_eq!(changed(|ack| ack.subject.nhi = foreign, &["hook"]).0, "wrong_partition");
-    assert_eq!(changed(|ack| ack.subject.nhi = beside, &["hook"]).0, "wrong_subject");
+    assert_eq!(
+        changed(|ack| ack.subject.as_mut().unwrap().nhi = foreign, &["hook"]).0,
+        "wrong_partition"
+    );
+    assert_eq!(
+        changed(|ack| ack.subject.as_mut().unwrap().nhi = beside, &["hook"]).0,
+        "wrong_subject"
+    );
 }

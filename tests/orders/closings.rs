@@ -240,6 +240,7 @@ fn what_is_on_record_gives_the_same_again() {
         window_ms: counted.window_ms,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         windows: Vec::new(),
     };
     assert_eq!(order.verified.len(), 3);

@@ -195,7 +195,7 @@ fn an_emergency_brings_its_review() {
     assert_eq!(review["related_cases"], serde_json::json!([&case]));
     let own = review["case_id"].as_str().unwrap();
     let mut close = closing(own, None);
-    close.subject.credential = None;
+    close.subject.as_mut().unwrap().credential = None;
     assert_eq!(rig.order(&close, &["dana"]), "accepted", "it is a case like any other");
     assert_eq!(states(&rig, own), ["new", "closed"]);
     let parts = rig.lane.state().clone().snapshot(rig.now);

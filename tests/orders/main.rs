@@ -11,6 +11,7 @@
 mod authority;
 mod callback;
 mod closings;
+mod control;
 mod effects;
 mod exceptions;
 mod model;

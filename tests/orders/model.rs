@@ -63,7 +63,8 @@ fn step() -> impl Strategy<Value = Step> {
             Forged, SignedByAnother, Expired, TooEarly, TooLong, Foreign, NoCase, OtherCredential,
         ]),
     ];
-    let order = (prop::sample::select(Verb::ALL.to_vec()), place(), 0_usize..4, 0_usize..3, wrong);
+    let order =
+        (prop::sample::select(Verb::ALL[..6].to_vec()), place(), 0_usize..4, 0_usize..3, wrong);
     let order = order.prop_map(|(verb, place, by, part, wrong)| Step::Order {
         verb,
         place,
@@ -168,7 +169,7 @@ impl Read {
         match sent.statement.order {
             Verb::Release => return self.held = 0,
             Verb::Reopen => return self.reopen(),
-            Verb::Ack => {}
+            Verb::Ack | Verb::Stop | Verb::Resume => {}
             Verb::Assign => self.assignee = Some("kim".to_owned()),
             Verb::Close => {
                 let part = sent.statement.close.as_ref().unwrap().part;
@@ -251,7 +252,7 @@ impl Slow {
         let is_lead = ["dana", "lee"].contains(&by);
         let is_analyst = ["sam", "dana"].contains(&by);
         let may = match verb {
-            Verb::Ack => true,
+            Verb::Ack | Verb::Stop | Verb::Resume => true,
             Verb::Assign | Verb::Except => is_analyst,
             Verb::Release | Verb::Reopen | Verb::Close => is_lead,
         };
@@ -276,7 +277,7 @@ impl Slow {
                 Some(Part::Risk) => !case.risk,
                 Some(Part::Finding) => !case.finding,
             },
-            Verb::Except => case.excepted.is_none(),
+            Verb::Except | Verb::Stop | Verb::Resume => case.excepted.is_none(),
         };
         match (fits, verb == Verb::Except && by == *approver) {
             (false, _) => "not_now",
@@ -399,7 +400,7 @@ impl Both {
         let (is_strange, nothing) = (case.is_none(), "0".repeat(32));
         let mut order = statement(case.unwrap_or(&nothing), &self.names[place.0], verb, by);
         (order.issued_at, order.expires_at) = (now, now.plus(30 * SECOND));
-        order.subject.credential = Some(KEYS[place.1].to_owned());
+        order.subject.as_mut().unwrap().credential = Some(KEYS[place.1].to_owned());
         match wrong {
             Wrong::Expired => order.issued_at = now.plus(-60 * SECOND),
             Wrong::TooEarly => {
@@ -407,8 +408,10 @@ impl Both {
                 order.expires_at = now.plus(900 * SECOND);
             }
             Wrong::TooLong => order.expires_at = now.plus(25 * 3600 * SECOND),
-            Wrong::Foreign => order.subject.nhi.clone_from(&self.foreign),
-            Wrong::OtherCredential => order.subject.credential = Some("key-3".to_owned()),
+            Wrong::Foreign => order.subject.as_mut().unwrap().nhi.clone_from(&self.foreign),
+            Wrong::OtherCredential => {
+                order.subject.as_mut().unwrap().credential = Some("key-3".to_owned())
+            }
             Wrong::Nothing | Wrong::Forged | Wrong::SignedByAnother | Wrong::NoCase => {}
         }
         if wrong == Wrong::Expired {

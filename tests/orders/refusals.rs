@@ -182,13 +182,13 @@ fn used_before_counts_accepted_orders_alone() {
 fn wrong_partition() {
     let other =
         (0..).map(|n| format!("nhi-{n}")).find(|nhi| partition_of(nhi, 4) != partition_of(NHI, 4));
-    let foreign = |ack: &mut Statement| ack.subject.nhi = other.unwrap();
+    let foreign = |ack: &mut Statement| ack.subject.as_mut().unwrap().nhi = other.unwrap();
     assert_eq!(changed(foreign, &["sam"]).0, "wrong_partition");
 }
 
 #[test]
 fn no_such_case() {
-    let strange = |ack: &mut Statement| ack.subject.case_id = "0".repeat(32);
+    let strange = |ack: &mut Statement| ack.subject.as_mut().unwrap().case_id = "0".repeat(32);
     assert_eq!(changed(strange, &["sam"]).0, "no_such_case");
 }
 
@@ -201,11 +201,11 @@ fn wrong_subject() {
         .unwrap();
     assert_eq!(rig.order(&statement(&case, &other, Verb::Ack, "sam"), &["sam"]), "wrong_subject");
     let mut of_another_key = statement(&case, NHI, Verb::Ack, "sam");
-    of_another_key.subject.credential = Some("key-2".to_owned());
+    of_another_key.subject.as_mut().unwrap().credential = Some("key-2".to_owned());
     assert_eq!(rig.order(&of_another_key, &["sam"]), "wrong_subject");
     let mut unbound = statement(&case, NHI, Verb::Except, "sam");
     unbound.except = Some(excepting(&["dana"], HOUR, false));
-    unbound.subject.credential = None;
+    unbound.subject.as_mut().unwrap().credential = None;
     assert_eq!(rig.order(&unbound, &["sam", "dana"]), "wrong_subject");
 }
 

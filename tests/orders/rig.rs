@@ -6,8 +6,8 @@ use std::time::Instant;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use tipstaff::audit::{
-    Actor, Chain, Committed, Engine, Folded, Genesis, Kind, Link, Record, Report, Resume, Verifier,
-    resume,
+    Actor, Chain, Committed, Engine, Folded, Gap, Genesis, Input, Kind, Link, Record, Report,
+    Resume, Verifier, resume,
 };
 use tipstaff::case::{
     Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement,
@@ -31,7 +31,7 @@ const CHAIN: &str = "test/t.decisions/0/0";
 pub const BOUNDARY: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: low}\n\
     queues: {triage: people}\n\
     roles: {analyst: [sam, dana, kim], lead: [dana, lee]}\norders:\n  ack: [analyst, lead]\n  \
-    assign: [analyst]\n  release: [lead]\n  reopen: [lead]\n  close: [lead]\n  \
+    assign: [analyst]\n  release: [lead]\n  reopen: [lead]\n  close: [lead]\n  stop: [analyst]\n  resume: [lead]\n  \
     except: {requester: [analyst], approver: [lead], max: 30d, emergency_max: 24h}\n";
 const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\non: {kind: exposed_key}\n\
     group: {by: [nhi.id, credential.id], window: 30d}\nrules:\n  \
@@ -233,16 +233,45 @@ impl Rig {
     pub fn message(&mut self, message: &[u8]) -> String {
         let offset = self.orders;
         self.orders += 1;
-        let mut verdict = "";
-        self.write_with(|(lane, terms, people), enrichers, (now, out)| {
-            let look = |asks: &[Ask<'_>]| answers(enrichers, asks, (now, Instant::now()));
-            verdict = lane.order(terms, (people, &look), (offset, message), (now, out));
-        });
+        let (topic, partition) = (self.terms.topics.orders.clone().into(), self.partition);
+        let verdict = self.judged(message, Input { topic, partition, offset, received_at: None });
         let mut records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
         let record = records.find(|record| record.kind == Kind::Order).unwrap();
         assert_eq!(record.input.unwrap().offset, offset);
         assert_eq!(record.next_in["t.orders"], offset + 1);
         assert_eq!(record.next_in["t.alerts"], self.alerts);
+        verdict
+    }
+
+    /// The same of the control topic, where a statement of these people arrived then.
+    pub fn control(
+        &mut self,
+        statement: &Statement,
+        signers: &[&str],
+        (offset, at): (i64, Millis),
+    ) -> String {
+        let (topic, received_at) = (self.terms.topics.control.clone().into(), Some(at));
+        let input = Input { topic, partition: 0, offset, received_at };
+        self.judged(&message(statement, signers), input)
+    }
+
+    /// What was on the control topic between these offsets is gone.
+    pub fn miss(&mut self, from: i64, to: i64) {
+        let gap = Some(Gap { from, to, control: true });
+        self.write(|lane, terms, _, now, out| {
+            let next_in = BTreeMap::from([(terms.topics.control.clone().into(), to)]);
+            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
+            let blank = Record::new(Kind::Gap, now, engine, actor);
+            lane.write(terms, Record { gap, next_in, ..blank }, out);
+        });
+    }
+
+    fn judged(&mut self, message: &[u8], input: Input<'static>) -> String {
+        let mut verdict = "";
+        self.write_with(|(lane, terms, people), enrichers, (now, out)| {
+            let look = |asks: &[Ask<'_>]| answers(enrichers, asks, (now, Instant::now()));
+            verdict = lane.order(terms, (people, &look), (input, message), (now, out));
+        });
         verdict.to_owned()
     }
 
@@ -259,9 +288,7 @@ impl Rig {
 
     /// The same of a statement that these people sign.
     pub fn order(&mut self, statement: &Statement, signers: &[&str]) -> String {
-        let text = statement.to_string();
-        let signatures: Vec<String> = signers.iter().map(|name| signature(name, &text)).collect();
-        self.message(&order_message(&text, &signatures))
+        self.message(&message(statement, signers))
     }
 
     /// What a file beside an enricher says from now on.
@@ -358,6 +385,19 @@ impl Rig {
     }
 }
 
+/// A statement as these people sign it.
+pub fn message(statement: &Statement, signers: &[&str]) -> Vec<u8> {
+    let text = statement.to_string();
+    let signatures: Vec<String> = signers.iter().map(|name| signature(name, &text)).collect();
+    order_message(&text, &signatures)
+}
+
+/// What `by` would order now about everything.
+pub fn for_all(order: Verb, by: &str) -> Statement {
+    let why = Some("a drill".to_owned());
+    Statement { subject: None, why, ..statement("-", "-", order, by) }
+}
+
 /// What `by` would order now about a case of `nhi`.
 pub fn statement(case: &str, nhi: &str, order: Verb, by: &str) -> Statement {
     static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -367,11 +407,11 @@ pub fn statement(case: &str, nhi: &str, order: Verb, by: &str) -> Statement {
         v: 1,
         order,
         id: format!("{number:032x}"),
-        subject: Subject {
+        subject: Some(Subject {
             case_id: case.to_owned(),
             nhi: nhi.to_owned(),
             credential: Some("key-1".to_owned()),
-        },
+        }),
         issued_at: NOW,
         expires_at: NOW.plus(HOUR),
         by: by.to_owned(),
@@ -379,6 +419,7 @@ pub fn statement(case: &str, nhi: &str, order: Verb, by: &str) -> Statement {
         to: (order == Verb::Assign).then(|| "kim".to_owned()),
         close: None,
         except: None,
+        why: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tipstaff::case::{Alert, Decimal, FactRow, FactState, Field, Millis, Value, Why};
+use tipstaff::case::{Alert, Decimal, FactRow, FactState, Field, Millis, Stopped, Value, Why};
 
 use crate::choices::Choices;
 use crate::support::{
@@ -232,7 +232,14 @@ fn allow_row(choices: &mut Choices, index: usize) -> String {
 }
 
 pub fn situation(choices: &mut Choices) -> Situation {
-    Situation::new(alert(choices), facts(choices))
+    let mut situation = Situation::new(alert(choices), facts(choices));
+    situation.counters.stopped = choices.chance(16).then(|| Box::new(stopped()));
+    situation
+}
+
+pub fn stopped() -> Stopped {
+    let (by, order) = (Some("dana".to_owned()), Some("1".to_owned()));
+    Stopped { since: NOW, by, order, why: "a drill".to_owned() }
 }
 
 fn alert(choices: &mut Choices) -> Alert<'static> {

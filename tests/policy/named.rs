@@ -7,6 +7,7 @@ use tipstaff::clause::Scope;
 use tipstaff::policy::Policy;
 use tipstaff::trial::run_tests;
 
+use crate::generated::stopped;
 use crate::support::{
     NOW, OWNER, REGISTRY, Rows, Situation, VAULT, absent, alert, arrived, clause, counters, known,
     plain_alert, policy, row, text, unknown,
@@ -368,6 +369,12 @@ fn stop_and_severity_and_expiry_hold_back_suppressions() {
     };
     assert_eq!(fate(BOUNDARY, &fixture), "suppress");
     assert_eq!(fate(&format!("{BOUNDARY}stop: true\n"), &fixture), "route");
+    let mut ordered = Situation::new(fixture.clone(), facts());
+    ordered.counters.stopped = Some(Box::new(stopped()));
+    let running = policy(&[PLAYBOOK], &[BOUNDARY]).unwrap();
+    let decision = ordered.decide(&running).decision;
+    assert_eq!((decision.fate.name(), decision.reason), ("route", Reason::BoundaryRefused));
+    assert!(decision.blocked[0].why.starts_with("stop:order: dana stopped everything automatic"));
     assert_eq!(fate(&BOUNDARY.replace("20d", "9d"), &fixture), "route");
     for severity in [text("critical"), text("sev1"), Value::Absent] {
         let mut alert = fixture.clone();

@@ -120,7 +120,8 @@ fn allows(layers: &[Node], situation: &Situation, action: &str, sources: usize) 
     let tipstaff::case::Body::Alert(alert) = &situation.arrival.body else { panic!("an alert") };
     let target = if action == "disable-key" { Field::CredentialId } else { Field::NhiId };
     let known_by = alert.text(Field::NhiKnownBy).unwrap_or("");
-    alert.text(target).is_some()
+    situation.counters.stopped.is_none()
+        && alert.text(target).is_some()
         && alert.text(Field::NhiId).is_some()
         && (known_by == "native" || known_by.starts_with("alias:"))
         && alert.text(Field::NhiKind).is_some_and(|kind| kind != "person")

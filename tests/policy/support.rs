@@ -121,6 +121,7 @@ pub fn counters(seen: i64) -> Counters {
         also: None,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         seen,
         first_seen: NOW,
         window_ms: 60_000,

@@ -84,6 +84,7 @@ fn ruling(offset: i64) -> Record<'static> {
         also: None,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         seen: 1,
         first_seen: Millis(0),
         window_ms: 5,
@@ -91,7 +92,7 @@ fn ruling(offset: i64) -> Record<'static> {
     };
     Record {
         alert_id: Some(id),
-        input: Some(Input { topic: INPUT.into(), partition: 0, offset }),
+        input: Some(Input { topic: INPUT.into(), partition: 0, offset, received_at: None }),
         next_in: BTreeMap::from([(INPUT.into(), offset + 1)]),
         origin: Some(std::borrow::Cow::Owned(origin)),
         waits: (offset % 3 == 0)
@@ -117,7 +118,7 @@ fn order(offset: i64) -> Record<'static> {
         detail: None,
     };
     Record {
-        input: Some(Input { topic: ORDERS.into(), partition: 0, offset }),
+        input: Some(Input { topic: ORDERS.into(), partition: 0, offset, received_at: None }),
         next_in: BTreeMap::from([(ORDERS.into(), offset + 1)]),
         order: Some(order),
         ..record(Kind::Order)

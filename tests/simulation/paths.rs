@@ -55,7 +55,7 @@ impl Story {
         let offset = i64::try_from(self.seq).unwrap();
         let record = Record {
             alert_id: Some(alert_id),
-            input: Some(Input { topic: "alerts".into(), partition: 0, offset }),
+            input: Some(Input { topic: "alerts".into(), partition: 0, offset, received_at: None }),
             next_in: BTreeMap::new(),
             counters: Some(counters),
             told,

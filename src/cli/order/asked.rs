@@ -3,9 +3,8 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use openssl::rand::rand_bytes;
 
-use super::place::{find_case, person_of};
-use super::{Making, duration};
-use crate::app::{Failure, Loaded, system_clock};
+use super::{Making, Signing, duration};
+use crate::app::{Failure, system_clock};
 use crate::case::{
     Closing, Excepting, Judgement, Millis, Part, STATEMENT, Statement, Subject, Verb, hex,
 };
@@ -100,33 +99,65 @@ pub(in crate::cli) struct Except {
     emergency: bool,
 }
 
+#[derive(Args)]
+pub(in crate::cli) struct Everything {
+    #[command(flatten)]
+    pub(super) signing: Signing,
+    /// What makes it necessary: it stands in every case that it concerns
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+}
+
 /// What is ordered, without who and about what.
 pub(super) struct Asked {
     order: Verb,
     to: Option<String>,
     close: Option<Closing>,
     except: Option<Excepting>,
+    why: Option<String>,
 }
 
 impl Asked {
-    fn of(order: Verb) -> Self {
-        Self { order, to: None, close: None, except: None }
-    }
-
-    pub(super) fn ack() -> Self {
-        Self::of(Verb::Ack)
-    }
-
-    pub(super) fn release() -> Self {
-        Self::of(Verb::Release)
-    }
-
-    pub(super) fn reopen() -> Self {
-        Self::of(Verb::Reopen)
+    pub(super) fn of(order: Verb) -> Self {
+        Self { order, to: None, close: None, except: None, why: None }
     }
 
     pub(super) fn assign(to: String) -> Self {
         Self { to: Some(to), ..Self::of(Verb::Assign) }
+    }
+
+    pub(super) fn statement(
+        self,
+        (by, subject): (String, Option<Subject>),
+        (issued_at, expires_at): (Millis, Millis),
+    ) -> Result<Statement, Failure> {
+        let Self { order, to, close, except, why } = self;
+        let statement = Statement {
+            statement: STATEMENT.to_owned(),
+            v: 1,
+            order,
+            id: random_id()?,
+            subject,
+            issued_at,
+            expires_at,
+            by,
+            via: None,
+            to,
+            close,
+            except,
+            why,
+        };
+        if statement.words().any(holds_secret) {
+            let why = "the order would hold a token or password, which would be signed and kept";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        Ok(statement)
+    }
+}
+
+impl Everything {
+    pub(super) fn what(&self, order: Verb) -> Asked {
+        Asked { why: Some(self.why.clone()), ..Asked::of(order) }
     }
 }
 
@@ -174,51 +205,6 @@ impl Except {
             emergency: self.emergency,
         };
         Ok(Asked { except: Some(except), ..Asked::of(Verb::Except) })
-    }
-}
-
-impl Making {
-    pub(super) fn statement(
-        &self,
-        loaded: &Loaded,
-        asked: Asked,
-        now: Millis,
-    ) -> Result<Statement, Failure> {
-        let by = match (&self.by, &self.key) {
-            (Some(by), _) => by.clone(),
-            (None, Some(key)) => person_of(loaded, key)?,
-            (None, None) => {
-                return Err(Failure::Usage("`--by` says who orders it".to_owned()));
-            }
-        };
-        let subject = match &self.nhi {
-            Some(nhi) => Subject {
-                case_id: self.case.clone(),
-                nhi: nhi.clone(),
-                credential: self.credential.clone(),
-            },
-            None => find_case(loaded, &self.case)?,
-        };
-        let Asked { order, to, close, except } = asked;
-        let statement = Statement {
-            statement: STATEMENT.to_owned(),
-            v: 1,
-            order,
-            id: random_id()?,
-            subject,
-            issued_at: now,
-            expires_at: now.plus(duration("--valid", &self.valid)?),
-            by,
-            via: None,
-            to,
-            close,
-            except,
-        };
-        if statement.words().any(holds_secret) {
-            let why = "the order would hold a token or password, which would be signed and kept";
-            return Err(Failure::Usage(why.to_owned()));
-        }
-        Ok(statement)
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use self::asked::Asked;
+use self::place::{find_case, person_of};
 use super::{Config, connect, read_input, say};
-use crate::app::{Failure, system_clock};
-use crate::case::{Statement, parse_duration};
+use crate::app::{Failure, Loaded, system_clock};
+use crate::case::{Statement, Subject, Verb, parse_duration};
 
 #[derive(Subcommand)]
 pub(super) enum OrderVerb {
@@ -29,15 +31,19 @@ pub(super) enum OrderVerb {
     Close(asked::Close),
     /// Accept a risk for a time, with somebody else who approves it
     Except(asked::Except),
+    /// Stop everything automatic, on every chain: what would be suppressed or contained is routed
+    Stop(asked::Everything),
+    /// Let what was stopped go on
+    Resume(asked::Everything),
     /// Send a statement that was signed elsewhere, or by several people
     Send(Send),
 }
 
-/// How an order is made, for every verb.
+/// How an order about a case is made.
 #[derive(Args)]
 struct Making {
     #[command(flatten)]
-    config: Config,
+    signing: Signing,
     /// The case's id
     case: String,
     /// The identity that the case is about; without it, it is looked for on the decisions topic
@@ -46,6 +52,13 @@ struct Making {
     /// The credential that the case is about, by id or fingerprint
     #[arg(long, requires = "nhi")]
     credential: Option<String>,
+}
+
+/// How every order is made.
+#[derive(Args)]
+struct Signing {
+    #[command(flatten)]
+    config: Config,
     /// Your key, or its public half when an agent holds it
     #[arg(long, value_name = "FILE", required_unless_present = "print")]
     key: Option<PathBuf>,
@@ -87,18 +100,14 @@ impl OrderVerb {
     /// Exit code 1 when the order is refused, or nobody says what became of it.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         match self {
-            Self::Ack(asked) => made(asked.making, asked::Asked::ack()),
-            Self::Assign(asked) => made(asked.making, asked::Asked::assign(asked.to)),
-            Self::Release(asked) => made(asked.making, asked::Asked::release()),
-            Self::Reopen(asked) => made(asked.making, asked::Asked::reopen()),
-            Self::Close(asked) => {
-                let what = asked.what()?;
-                made(asked.making, what)
-            }
-            Self::Except(asked) => {
-                let what = asked.what()?;
-                made(asked.making, what)
-            }
+            Self::Ack(asked) => asked.making.made(Asked::of(Verb::Ack)),
+            Self::Assign(asked) => asked.making.made(Asked::assign(asked.to)),
+            Self::Release(asked) => asked.making.made(Asked::of(Verb::Release)),
+            Self::Reopen(asked) => asked.making.made(Asked::of(Verb::Reopen)),
+            Self::Close(asked) => asked.making.made(asked.what()?),
+            Self::Except(asked) => asked.making.made(asked.what()?),
+            Self::Stop(asked) => asked.signing.made(asked.what(Verb::Stop), |_| Ok(None)),
+            Self::Resume(asked) => asked.signing.made(asked.what(Verb::Resume), |_| Ok(None)),
             Self::Send(send) => send.run(),
         }
     }
@@ -117,25 +126,55 @@ fn duration(option: &str, text: &str) -> Result<i64, Failure> {
     })
 }
 
-fn made(making: Making, asked: asked::Asked) -> Result<ExitCode, Failure> {
-    let now = system_clock()();
-    let loaded = making.config.load(now)?;
-    let wait = making.waiting.time()?;
-    let statement = making.statement(&loaded, asked, now)?;
-    let text = statement.to_string();
-    if let Err(why) = Statement::read(&text) {
-        return Err(Failure::Usage(format!("no order can be made of that: {why}")));
+impl Making {
+    fn made(&self, asked: Asked) -> Result<ExitCode, Failure> {
+        self.signing.made(asked, |loaded| match &self.nhi {
+            Some(nhi) => Ok(Some(Subject {
+                case_id: self.case.clone(),
+                nhi: nhi.clone(),
+                credential: self.credential.clone(),
+            })),
+            None => find_case(loaded, &self.case).map(Some),
+        })
     }
-    if making.print {
-        print!("{text}");
-        return Ok(ExitCode::SUCCESS);
+}
+
+impl Signing {
+    fn made(
+        &self,
+        asked: Asked,
+        subject: impl FnOnce(&Loaded) -> Result<Option<Subject>, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        let now = system_clock()();
+        let loaded = self.config.load(now)?;
+        let wait = self.waiting.time()?;
+        let by = self.person(&loaded)?;
+        let valid = duration("--valid", &self.valid)?;
+        let statement = asked.statement((by, subject(&loaded)?), (now, now.plus(valid)))?;
+        let text = statement.to_string();
+        if let Err(why) = Statement::read(&text) {
+            return Err(Failure::Usage(format!("no order can be made of that: {why}")));
+        }
+        if self.print {
+            print!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let Some(key) = &self.key else {
+            return Err(Failure::Usage("`--key` says which key to sign with".to_owned()));
+        };
+        let (file, until) = (key.display(), statement.expires_at);
+        eprintln!("signing with {file}, good until {until}:\n{text}\n");
+        let signature = signed::sign(key, &text)?;
+        sent::send(&loaded, &statement, &text, &[signature], wait)
     }
-    let Some(key) = &making.key else {
-        return Err(Failure::Usage("`--key` says which key to sign with".to_owned()));
-    };
-    eprintln!("signing with {}, good until {}:\n{text}\n", key.display(), statement.expires_at);
-    let signature = signed::sign(key, &text)?;
-    sent::send(&loaded, &statement, &text, &[signature], wait)
+
+    fn person(&self, loaded: &Loaded) -> Result<String, Failure> {
+        match (&self.by, &self.key) {
+            (Some(by), _) => Ok(by.clone()),
+            (None, Some(key)) => person_of(loaded, key),
+            (None, None) => Err(Failure::Usage("`--by` says who orders it".to_owned())),
+        }
+    }
 }
 
 impl Send {

@@ -185,6 +185,7 @@ impl Bench {
             also: None,
             suppressed: 0,
             breadth: None,
+            stopped: None,
             seen: 1,
             first_seen: NOW,
             window_ms: 60_000,

@@ -88,7 +88,7 @@ fn statement(case: &Value, order: Verb, by: &str) -> Statement {
         v: 1,
         order,
         id: format!("{:016x}{:016x}", chance(), chance()),
-        subject,
+        subject: Some(subject),
         issued_at: now(),
         expires_at: now().plus(3_600_000),
         by: by.to_owned(),
@@ -96,6 +96,7 @@ fn statement(case: &Value, order: Verb, by: &str) -> Statement {
         to: (order == Verb::Assign).then(|| by.to_owned()),
         close: None,
         except: None,
+        why: None,
     }
 }
 
@@ -117,7 +118,7 @@ impl Site {
         let text = statement.to_string();
         let signed = |name: &&str| signature(&self.deployment.directory, name, &text);
         let signatures: Vec<String> = signers.iter().map(signed).collect();
-        let partition = partition_of(&statement.subject.nhi, PARTITIONS);
+        let partition = partition_of(&statement.subject.as_ref().unwrap().nhi, PARTITIONS);
         self.judged(partition, &order_message(&text, &signatures))
     }
 
@@ -231,7 +232,7 @@ fn what_is_not_right_is_refused(site: &Site, ruling: &Value) {
     long.expires_at = now().plus(48 * 3_600_000);
     assert_eq!(refused(&site.ordered(&long, &["sam"])), "valid_too_long");
     let mut strange = ack("sam");
-    strange.subject.case_id = "00000000000000000000000000000000".to_owned();
+    strange.subject.as_mut().unwrap().case_id = "00000000000000000000000000000000".to_owned();
     assert_eq!(refused(&site.ordered(&strange, &["sam"])), "no_such_case");
     let text = ack("sam").to_string();
     let elsewhere = order_message(&text, &[signature(root, "sam", &text)]);
@@ -265,7 +266,7 @@ fn orders_have_one_record_each_however_often_triage_is_killed() {
             let statement = statement(&rulings[n % rulings.len()], Verb::Assign, "sam");
             let text = statement.to_string();
             let message = order_message(&text, &[signature(root, "sam", &text)]);
-            (partition_of(&statement.subject.nhi, PARTITIONS), message)
+            (partition_of(&statement.subject.as_ref().unwrap().nhi, PARTITIONS), message)
         })
         .collect();
     for (round, some) in messages.chunks(12).enumerate() {

@@ -92,6 +92,7 @@ fuzz_target!(|input: &str| {
         also: None,
         suppressed: 0,
         breadth: None,
+        stopped: None,
         seen: 1,
         first_seen: now,
         window_ms: 60_000,

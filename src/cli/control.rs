@@ -1,0 +1,64 @@
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::verify::read_cluster;
+use super::{Config, connect, say};
+use crate::app::Failure;
+use crate::audit::Record;
+use crate::case::Stopped;
+use crate::correlate;
+use crate::pipeline::Drain;
+use crate::text::plain;
+
+/// Whether something stops everything automatic, by whom and since when, on each chain.
+#[derive(Args)]
+pub(super) struct Control {
+    #[command(flatten)]
+    config: Config,
+    /// One JSON object for each chain
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Chain {
+    partition: i32,
+    stopped: Option<Stopped>,
+}
+
+impl Control {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let loaded = self.config.load(crate::app::system_clock()())?;
+        let service = loaded.service()?;
+        crate::observe::start_logs(service.log.level, service.log.json);
+        let cluster = connect(&loaded, &Drain::default())?;
+        let chains = read_cluster(&cluster)?;
+        let chains = chains.into_iter().map(|(partition, records)| Chain {
+            partition,
+            stopped: folded(&records).stopped().cloned(),
+        });
+        chains.for_each(|chain| show(&chain, self.json));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn folded(records: &[(i64, Vec<u8>)]) -> correlate::Control {
+    let parsed = || records.iter().filter_map(|(at, bytes)| Some((at, Record::parse(bytes)?)));
+    let void: HashSet<i64> = parsed().flat_map(|(_, record)| record.void).collect();
+    let mut control = correlate::Control::default();
+    let valid = parsed().filter(|(at, _)| !void.contains(at));
+    valid.for_each(|(_, record)| control.apply(&record));
+    control
+}
+
+fn show(chain: &Chain, as_json: bool) {
+    if as_json {
+        serde_json::to_string(chain).into_iter().for_each(|line| drop(say(&line)));
+        return;
+    }
+    let state = chain.stopped.as_ref().map_or_else(|| "runs".to_owned(), ToString::to_string);
+    say(&format!("chain {:<3} {}", chain.partition, plain(&state)));
+}

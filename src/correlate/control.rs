@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::orders::accepted;
+use crate::audit::{Gap, Record};
+use crate::case::{Millis, Statement, Stopped, Verb};
+
+/// Another broker may lead the topic, with a clock that is behind.
+const CLOCKS_DIFFER_MS: i64 = 3_600_000;
+
+/// What people ordered about everything, as far as this chain has read of it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    stopped: Option<Stopped>,
+    /// Ids of accepted orders, until the control topic's own time is past their end: a chain that
+    /// reads it late finds the same of them used.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    used: BTreeMap<String, Millis>,
+}
+
+impl Control {
+    pub fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Whether an order of this id was accepted that was still good at this time of the topic's.
+    pub fn was_used(&self, id: &str, received_at: Millis) -> bool {
+        self.used.get(id).is_some_and(|expires_at| *expires_at > received_at)
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn apply(&mut self, record: &Record<'_>) {
+        if let Some(gap) = record.gap.filter(|gap| gap.control) {
+            self.miss(gap, record.at);
+        }
+        let statement = record.order.as_ref().and_then(|_| accepted(record));
+        if let Some(statement) = statement.filter(|it| it.order.concerns_everything()) {
+            let received_at = record.input.as_ref().and_then(|input| input.received_at);
+            self.take(&statement, received_at.unwrap_or(record.at));
+        }
+    }
+
+    fn take(&mut self, statement: &Statement, received_at: Millis) {
+        self.used.retain(|_, expires_at| expires_at.plus(CLOCKS_DIFFER_MS) > received_at);
+        self.used.insert(statement.id.clone(), statement.expires_at);
+        self.stopped = (statement.order == Verb::Stop).then(|| Stopped {
+            since: received_at,
+            by: Some(statement.by.clone()),
+            order: Some(statement.id.clone()),
+            why: statement.why.clone().unwrap_or_default(),
+        });
+    }
+
+    /// What is gone unread may have been a stop.
+    fn miss(&mut self, Gap { from, to, .. }: Gap, at: Millis) {
+        self.stopped.get_or_insert_with(|| Stopped {
+            since: at,
+            by: None,
+            order: None,
+            why: format!(
+                "orders {from} to {to} of the control topic were gone before they were read"
+            ),
+        });
+    }
+}

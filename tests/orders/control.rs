@@ -1,0 +1,126 @@
+//! What concerns everything: `stop` and `resume` on the control topic.
+
+use tipstaff::case::{Millis, Stopped, Verb};
+
+use crate::rig::{BOUNDARY, HOUR, NOW, Rig, for_all, statement};
+
+const NHI: &str = "aws:iam:1:user:ci";
+
+fn rig() -> Rig {
+    let limits = "suppress: {max_expires: 30d, never_severity: []}\n";
+    Rig::under(&format!("{BOUNDARY}{limits}"), NHI, true)
+}
+
+/// How an alert that a rule suppresses is ruled now, and the refusal that stands in its record.
+fn ruled(rig: &mut Rig) -> (String, Option<String>) {
+    rig.alert(NHI, "informational");
+    let record = rig.last();
+    let decision = record.ruling.unwrap();
+    let refused = decision.blocked.first().map(|blocked| blocked.why.to_string());
+    (decision.fate.name().to_owned(), refused)
+}
+
+#[test]
+fn what_is_stopped_goes_to_people_until_it_is_resumed() {
+    let mut rig = rig();
+    assert_eq!(ruled(&mut rig), ("suppress".to_owned(), None));
+    let stop = for_all(Verb::Stop, "sam");
+    assert_eq!(rig.control(&stop, &["sam"], (0, NOW)), "accepted");
+    assert_eq!(rig.last().order.unwrap().role.as_deref(), Some("analyst"));
+    let (fate, refused) = ruled(&mut rig);
+    let says = format!("stop:order: sam stopped everything automatic at {NOW}: a drill");
+    assert_eq!((fate.as_str(), refused), ("route", Some(says)));
+    let order = rig.last().counters.unwrap().stopped.unwrap().order;
+    assert_eq!(order, Some(stop.id.clone()), "and the record says by which order");
+
+    // Whoever comes next knows it from the chain alone.
+    rig.restart(rig.written.len());
+    assert_eq!(ruled(&mut rig).0, "route");
+    let again = for_all(Verb::Stop, "dana");
+    assert_eq!(rig.control(&again, &["dana"], (1, NOW)), "not_now");
+    assert_eq!(rig.control(&for_all(Verb::Resume, "sam"), &["sam"], (2, NOW)), "wrong_role");
+    assert_eq!(ruled(&mut rig).0, "route");
+    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (4, NOW)), "not_now");
+    assert_eq!(rig.control(&stop, &["sam"], (5, NOW)), "used_before");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    rig.is_whole();
+}
+
+/// Its end would suppress it again.
+#[test]
+fn what_was_suppressed_before_is_ruled_again_as_stopped() {
+    let mut rig = rig();
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (0, NOW)), "accepted");
+    rig.wait(25 * HOUR);
+    assert_eq!(rig.recheck(), 1);
+    let record = rig.last();
+    assert_eq!(record.ruling.as_ref().unwrap().fate.name(), "route");
+    assert!(record.counters.as_ref().unwrap().stopped.is_some());
+    drop(record);
+    rig.is_whole();
+}
+
+#[test]
+fn each_topic_takes_its_own_orders_alone() {
+    let mut rig = rig();
+    let case = rig.alert(NHI, "high");
+    let ack = statement(&case, NHI, Verb::Ack, "sam");
+    assert_eq!(rig.control(&ack, &["sam"], (0, NOW)), "wrong_partition");
+    let stop = for_all(Verb::Stop, "sam");
+    assert_eq!(rig.order(&stop, &["sam"]), "wrong_partition");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    assert_eq!(rig.order(&ack, &["sam"]), "accepted");
+    assert_eq!(rig.control(&stop, &["sam"], (1, NOW)), "accepted", "nothing of it was used");
+    rig.is_whole();
+}
+
+/// One chain reads it at once and another days later: both say the same of it.
+#[test]
+fn the_time_of_an_order_is_that_of_its_arrival() {
+    for late in [0, 50 * HOUR] {
+        let mut rig = rig();
+        rig.wait(late);
+        let mut stop = for_all(Verb::Stop, "sam");
+        let arrived = |ms| NOW.plus(ms);
+        assert_eq!(rig.control(&stop, &["sam"], (0, arrived(HOUR))), "expired");
+        assert_eq!(rig.control(&stop, &["sam"], (1, arrived(HOUR - 1))), "accepted");
+        let resume = for_all(Verb::Resume, "lee");
+        assert_eq!(rig.control(&resume, &["lee"], (2, arrived(HOUR - 1))), "accepted");
+        assert_eq!(rig.control(&stop, &["sam"], (3, arrived(HOUR - 1))), "used_before");
+        stop.id = "f".repeat(32);
+        stop.expires_at = NOW.plus(2 * HOUR);
+        assert_eq!(rig.control(&stop, &["sam"], (4, arrived(HOUR))), "accepted");
+        assert_eq!(rig.control(&resume, &["lee"], (5, arrived(HOUR - 1))), "used_before");
+        assert_eq!(ruled(&mut rig).0, "route");
+        rig.is_whole();
+    }
+}
+
+#[test]
+fn what_cannot_be_read_may_be_a_stop() {
+    let mut rig = rig();
+    let why = "the control topic can't be read".to_owned();
+    let unread = Stopped { since: Millis(NOW.0 - 1), by: None, order: None, why };
+    rig.lane.unread(Some(unread.clone()));
+    let (fate, refused) = ruled(&mut rig);
+    assert_eq!((fate.as_str(), refused), ("route", Some(format!("stop:order: {unread}"))));
+    rig.lane.unread(None);
+    assert_eq!(ruled(&mut rig).0, "suppress");
+
+    // What is gone for ever stays stopped until people say otherwise.
+    rig.miss(0, 4);
+    let (fate, refused) = ruled(&mut rig);
+    assert_eq!(fate, "route");
+    assert!(refused.unwrap().contains("orders 0 to 4 of the control topic were gone"));
+    rig.restart(rig.written.len());
+    assert_eq!(ruled(&mut rig).0, "route");
+    // Somebody may take it on themselves.
+    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (4, NOW)), "accepted");
+    rig.miss(5, 3);
+    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    rig.is_whole();
+}
