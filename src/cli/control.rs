@@ -40,7 +40,7 @@ impl Control {
             partition,
             stopped: folded(&records).stopped().cloned(),
         });
-        chains.for_each(|chain| show(&chain, self.json));
+        chains.map(|chain| chain.line(self.json)).all(|line| say(&line));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -54,11 +54,13 @@ fn folded(records: &[(i64, Vec<u8>)]) -> correlate::Control {
     control
 }
 
-fn show(chain: &Chain, as_json: bool) {
-    if as_json {
-        serde_json::to_string(chain).into_iter().for_each(|line| drop(say(&line)));
-        return;
+impl Chain {
+    fn line(&self, as_json: bool) -> String {
+        if as_json {
+            // Our own types always serialize.
+            return serde_json::to_string(self).unwrap_or_default();
+        }
+        let state = self.stopped.as_ref().map_or_else(|| "runs".to_owned(), ToString::to_string);
+        format!("chain {:<3} {}", self.partition, plain(&state))
     }
-    let state = chain.stopped.as_ref().map_or_else(|| "runs".to_owned(), ToString::to_string);
-    say(&format!("chain {:<3} {}", chain.partition, plain(&state)));
 }

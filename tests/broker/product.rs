@@ -2,6 +2,7 @@
 
 mod cases;
 mod chains;
+mod control;
 mod input;
 pub mod late;
 mod lifecycle;

@@ -122,7 +122,7 @@ impl Site {
         self.judged(partition, &order_message(&text, &signatures))
     }
 
-    fn order(&self, arguments: &[&str], by: &str) -> Answer {
+    pub fn order(&self, arguments: &[&str], by: &str) -> Answer {
         let key = key(&self.deployment.directory, by);
         let mut all = vec!["order"];
         all.extend(arguments);

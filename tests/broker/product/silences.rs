@@ -9,7 +9,7 @@ use super::super::settings;
 use super::reload::{edit, metric};
 use super::{GITLEAKS, PATIENCE, Process, Site, drains, fate};
 
-const OWNERS: &str = "nhi_id,team,person,on_call,tier,environment,lifecycle\n\
+pub const OWNERS: &str = "nhi_id,team,person,on_call,tier,environment,lifecycle\n\
     aws:iam:123456789012:user:ci-deployer,web,,,2,staging,active\n";
 
 /// In front of all other rules.
@@ -79,7 +79,7 @@ fn what_was_suppressed_is_ruled_again_or_told_of_when_its_time_is_over() {
 }
 
 /// One value in another file is another alert of the same case.
-fn found(file: &str) -> Vec<u8> {
+pub fn found(file: &str) -> Vec<u8> {
     let finding = json!([{
         "RuleID": "aws-access-token", "Description": "d", "Secret": "AKIADEPLOYKEYEXAMPLE",
         "Match": "m", "File": file, "Fingerprint": format!("c:{file}:r:1"),
