@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::case::Millis;
 
@@ -18,6 +18,8 @@ pub struct PolicyMetrics {
     /// Of the newest policy that any process has stored.
     pub newest_generation: IntGauge,
     pub activated_seconds: IntGauge,
+    /// Suppressions that the boundary refused because their detector's budget was spent.
+    pub over_budget: IntCounter,
     hits: IntCounterVec,
     last_hit_seconds: IntGaugeVec,
     /// Rulings of playbooks in shadow. Labels: playbook, live fate, shadow fate, what differs.
@@ -52,6 +54,9 @@ impl PolicyMetrics {
             &["playbook", "rule"],
         )?;
         registry.register(Box::new(last_hit_seconds.clone()))?;
+        let about = "Suppressions refused because their detector's budget was spent";
+        let over_budget = IntCounter::new("tipstaff_suppress_budget_refusals_total", about)?;
+        registry.register(Box::new(over_budget.clone()))?;
         Ok(Self {
             reloads: counters(
                 "tipstaff_policy_reloads_total",
@@ -79,6 +84,7 @@ impl PolicyMetrics {
                 "Rulings that each rule gave, those of playbooks in shadow too",
                 &["playbook", "rule"],
             )?,
+            over_budget,
             last_hit_seconds,
             shadows: counters(
                 "tipstaff_shadow_rulings_total",

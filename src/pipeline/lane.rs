@@ -194,7 +194,7 @@ impl Lane {
         self.tally.late(&record.windows);
         let facts = self.facts(terms.policy(), case, now);
         let decision = ruled(terms, arrival, &facts, &counters, now);
-        self.tally.ruled(&decision, now);
+        self.tally.ruled(alert, &decision, now);
         self.tally.compared(&decision, now);
         let fate = Ruled { ruling: decision.fate.name(), reason: decision.reason };
         if let Some(trace) = out.trace() {
@@ -260,8 +260,8 @@ impl Lane {
         let inputs = Inputs { arrival, facts: &facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));
         let decision = ruled.ok()?;
-        self.tally.ruled(&decision, now);
         let alert = arrival.body.alert()?;
+        self.tally.ruled(Some(alert), &decision, now);
         let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
         let news = News {
             alert_id: &arrival.alert_id,

@@ -1,8 +1,14 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use tracing::error;
 
 use crate::audit::Record;
-use crate::case::{Blocked, Change, Decision, Millis, Sighting};
+use crate::case::{Alert, Blocked, Change, Decision, Field, Millis, Sighting};
 use crate::observe::Metrics;
+
+const HOUR_MS: i64 = 3_600_000;
+/// LIMIT: detectors that are named in an hour; an alert can name its detector.
+const DETECTORS_MAX: usize = 100;
 
 /// What the open transaction did with each rule and each playbook in shadow; told to the metrics
 /// when it is committed.
@@ -12,6 +18,9 @@ pub(super) struct Tally {
     shadows: Vec<(Compared, u64)>,
     told: Vec<Change>,
     late: u64,
+    refused: u64,
+    /// Detectors whose budget was spent in an hour, the number of which since 1970 is beside them.
+    spent: HashSet<(String, i64)>,
     dropped: Vec<(&'static str, usize)>,
 }
 
@@ -32,8 +41,25 @@ struct Compared {
 
 impl Tally {
     /// A ruling that stands in a record of this time.
-    pub(super) fn ruled(&mut self, decision: &Decision<'_>, at: Millis) {
+    pub(super) fn ruled(&mut self, alert: Option<&Alert<'_>>, decision: &Decision<'_>, at: Millis) {
         self.hit(&decision.playbook, asked(&decision.rule, decision.blocked.first()), at);
+        let mut verdicts = decision.boundary.iter();
+        if verdicts.any(|verdict| !verdict.allows && verdict.id.starts_with("budget:")) {
+            self.spend(alert.and_then(|alert| alert.text(Field::Detector)).unwrap_or("-"), at);
+        }
+    }
+
+    /// Somebody has to look, once: what a rule suppresses is more than anybody meant it to be.
+    fn spend(&mut self, detector: &str, at: Millis) {
+        self.refused += 1;
+        let hour = at.0 / HOUR_MS;
+        self.spent.retain(|(_, of)| *of == hour);
+        if self.spent.len() < DETECTORS_MAX && self.spent.insert((detector.to_owned(), hour)) {
+            error!(
+                detector,
+                "its budget of suppressions is spent: its alerts go to people until the hour is over"
+            );
+        }
     }
 
     /// What playbooks in shadow would have ruled on an alert that has its first ruling.
@@ -98,6 +124,7 @@ impl Tally {
 
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         metrics.memory.late.inc_by(std::mem::take(&mut self.late));
+        metrics.policy.over_budget.inc_by(std::mem::take(&mut self.refused));
         for (what, count) in self.dropped.drain(..) {
             metrics.memory.dropped.with_label_values(&[what]).inc_by(count as u64);
         }
@@ -120,4 +147,36 @@ impl Tally {
 /// Of what the boundary refused, the rule that was true.
 fn asked<'d>(rule: &'d str, blocked: Option<&'d Blocked<'_>>) -> &'d str {
     blocked.map_or(rule, |blocked| &blocked.rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{BoundaryVerdict, Reason, Route, Ruling, Value};
+
+    #[test]
+    fn a_spent_budget_is_counted_each_time_and_told_of_once_an_hour() {
+        let (mut tally, metrics) = (Tally::default(), Metrics::new().unwrap());
+        let route = Route { queue: "q".into(), priority: crate::case::Priority::Low, ack_by: None };
+        let ruling = |id: &'static str| {
+            let verdict = BoundaryVerdict { id: id.into(), allows: false, why: "".into() };
+            let fate = Ruling::Route(route.clone());
+            let decision = Decision::new(fate, Reason::BoundaryRefused, "p", "r");
+            Decision { boundary: vec![verdict], ..decision }
+        };
+        let mut alert = Alert::default();
+        alert.set(Field::Detector, Value::Text("noisy".into()));
+        let spent = ruling("budget:base");
+        let mut told = Vec::new();
+        for (decision, at) in
+            [(&spent, 0), (&spent, 5), (&ruling("stop:base"), 6), (&spent, HOUR_MS)]
+        {
+            tally.ruled(Some(&alert), decision, Millis(at));
+            told.push(tally.spent.iter().cloned().collect::<Vec<_>>());
+        }
+        let [first, second] = [0, 1].map(|hour| vec![("noisy".to_owned(), hour)]);
+        assert_eq!(told, [first.clone(), first.clone(), first, second]);
+        tally.tell(&metrics);
+        assert_eq!(metrics.policy.over_budget.get(), 3);
+    }
 }
