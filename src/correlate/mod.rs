@@ -1,8 +1,8 @@
 //! What triage remembers between alerts: a fold over the chain's records and nothing else.
 //!
 //! In: records, in order. Out: whether an alert was ruled before, which case it is part of and what
-//! people are told of that, what waits, what windows hold, what was spent of budgets, whether all is
-//! stopped.
+//! people are told of that, what waits, what windows hold, what was spent of budgets, and whether
+//! all is stopped.
 //! Everything is bounded; what is dropped is dropped at snapshot records only, so that a fold from
 //! genesis and one from a snapshot are equal at every record.
 
