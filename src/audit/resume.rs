@@ -1,13 +1,14 @@
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Folded, Hash, Head, Kind, Metadata, Record, record_hash};
+use super::{Folded, Hash, Head, Input, Kind, Metadata, Record, SnapshotRef, record_hash};
 
 /// A record as it was read back from its topic.
-#[derive(Debug, Clone)]
-pub struct Link {
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'t> {
     pub offset: i64,
-    pub bytes: Box<[u8]>,
+    pub bytes: &'t [u8],
 }
 
 /// What the group has committed for the input partitions of one number: a hint, never the
@@ -50,14 +51,36 @@ pub struct Found {
     pub topic: Option<String>,
 }
 
+/// A record's place. What else it says is read again when its turn comes: all records of a tail at
+/// once would take several times its bytes.
 struct Parsed<'t> {
-    record: Record<'t>,
+    bytes: &'t [u8],
     hash: Hash,
+    chain: Cow<'t, str>,
+    seq: u64,
+    prev: Hash,
+    kind: Kind,
+    input: Option<Input<'t>>,
+    has_outputs: bool,
+    void: Vec<i64>,
+    snapshot: Option<SnapshotRef<'t>>,
 }
 
-impl Parsed<'_> {
+impl<'t> Parsed<'t> {
+    fn of(link: &Link<'t>) -> Option<Self> {
+        let Record { chain, seq, prev, kind, input, told, void, snapshot, .. } =
+            Record::parse(link.bytes)?;
+        let has_outputs = input.is_some() || kind == Kind::Revision || told.is_some();
+        let (bytes, hash) = (link.bytes, record_hash(link.bytes));
+        Some(Self { bytes, hash, chain, seq, prev, kind, input, has_outputs, void, snapshot })
+    }
+
+    fn record(&self) -> Option<Record<'t>> {
+        Record::parse(self.bytes)
+    }
+
     fn is_head(&self, metadata: &Metadata) -> bool {
-        self.record.seq == metadata.seq && self.hash.short() == metadata.hash16
+        self.seq == metadata.seq && self.hash.short() == metadata.hash16
     }
 }
 
@@ -68,16 +91,16 @@ impl Parsed<'_> {
 /// names.
 pub fn resume<S: Folded>(
     chain: &str,
-    tail: &[Link],
+    tail: &[Link<'_>],
     complete: bool,
     committed: &Committed,
 ) -> Resume<S> {
-    let parsed: Vec<Option<Parsed<'_>>> = tail.iter().map(parse).collect();
+    let parsed: Vec<Option<Parsed<'_>>> = tail.iter().map(Parsed::of).collect();
     if let Some(why) = foreign(chain, tail, &parsed) {
         return Resume::Refuse(why);
     }
     let voided: HashSet<i64> =
-        parsed.iter().flatten().flat_map(|p| p.record.void.iter().copied()).collect();
+        parsed.iter().flatten().flat_map(|p| p.void.iter().copied()).collect();
     let is_alive = |at: usize| tail.get(at).is_some_and(|link| !voided.contains(&link.offset));
     let branches = Branches::of(&parsed, &is_alive);
     let Some((leaf, found)) = branches.choose(&parsed, committed.metadata.as_ref()) else {
@@ -90,7 +113,7 @@ pub fn resume<S: Folded>(
         };
     };
     let ancestors = branches.ancestors(leaf);
-    let oldest = ancestors.last().and_then(|at| parsed.get(*at)?.as_ref()).map(|p| p.record.seq);
+    let oldest = ancestors.last().and_then(|at| parsed.get(*at)?.as_ref()).map(|p| p.seq);
     // A head that is there hangs on a branch that begins further back.
     let is_missing = committed.metadata.as_ref().is_some_and(|metadata| {
         let is_there = parsed.iter().flatten().any(|each| each.is_head(metadata));
@@ -102,16 +125,19 @@ pub fn resume<S: Folded>(
     let Some(state) = fold::<S>(&parsed, &ancestors, &branches) else {
         return Resume::Refuse("a snapshot on the chain can't be read by this version".to_owned());
     };
-    let Some(Some(last)) = parsed.get(leaf) else {
+    let record = |at: usize| {
+        let parsed = parsed.get(at)?.as_ref()?;
+        Some((parsed.record()?, parsed.hash))
+    };
+    let Some((last, hash)) = record(leaf) else {
         return Resume::Refuse("the chain has no head".to_owned());
     };
-    let next_in = last.record.next_in.iter().map(|(t, n)| (t.to_string(), *n));
-    let next_in: BTreeMap<String, i64> = next_in.collect();
-    let head = Head { seq: last.record.seq, hash: last.hash, at: last.record.at, next_in };
+    let next_in = last.next_in.iter().map(|(t, n)| (t.to_string(), *n)).collect();
+    let head = Head { seq: last.seq, hash, at: last.at, next_in };
     let settled = settled(committed.metadata.as_ref(), found, &head);
     let emit_again = emit_again(&parsed, &ancestors, committed, (&head, settled));
-    let first = ancestors.last().and_then(|first| parsed.get(*first)?.as_ref());
-    let covers = first.is_some_and(|first| covers(&first.record, committed, (&head, settled)));
+    let first = ancestors.last().and_then(|first| record(*first));
+    let covers = first.is_some_and(|(first, _)| covers(&first, committed, (&head, settled)));
     if !covers && !complete {
         return Resume::Longer;
     }
@@ -125,17 +151,12 @@ pub fn resume<S: Folded>(
 }
 
 /// The first record that belongs to another chain.
-fn foreign(chain: &str, tail: &[Link], parsed: &[Option<Parsed<'_>>]) -> Option<String> {
+fn foreign(chain: &str, tail: &[Link<'_>], parsed: &[Option<Parsed<'_>>]) -> Option<String> {
     tail.iter().zip(parsed).find_map(|(link, parsed)| {
-        let other = &parsed.as_ref()?.record.chain;
+        let other = &parsed.as_ref()?.chain;
         (other != chain)
             .then(|| format!("offset {} holds a record of chain `{other}`", link.offset))
     })
-}
-
-fn parse(link: &Link) -> Option<Parsed<'_>> {
-    let record = Record::parse(&link.bytes)?;
-    Some(Parsed { record, hash: record_hash(&link.bytes) })
 }
 
 impl Committed {
@@ -201,11 +222,9 @@ fn emit_again(
             && committed.offsets.get(topic).is_some_and(|committed| offset >= *committed)
     };
     let behind = |at: &usize| {
-        let Some(Some(Parsed { record, .. })) = parsed.get(*at) else { return false };
-        let input = record.input.as_ref();
-        let has_outputs = input.is_some() || record.kind == Kind::Revision || record.told.is_some();
-        (has_outputs && record.seq > settled)
-            || input.is_some_and(|input| is_behind(&input.topic, input.offset))
+        let Some(Some(each)) = parsed.get(*at) else { return false };
+        (each.has_outputs && each.seq > settled)
+            || each.input.as_ref().is_some_and(|input| is_behind(&input.topic, input.offset))
     };
     ancestors.iter().rev().copied().filter(behind).collect()
 }
@@ -221,21 +240,21 @@ fn fold<S: Folded>(
     let anchor = ancestors.iter().position(|at| branches.is_start.get(*at) == Some(&true))?;
     let (newer, from_anchor) = ancestors.split_at(anchor);
     let first = link(*from_anchor.first()?)?;
-    let mut state = match &first.record.snapshot {
+    let mut state = match &first.snapshot {
         Some(last) => {
             let parts = from_anchor.get(..=last.part as usize)?.iter().rev();
-            let text = |at: &usize| Some(link(*at)?.record.snapshot.as_ref()?.state.0.get());
+            let text = |at: &usize| Some(link(*at)?.snapshot.as_ref()?.state.0.get());
             S::restore(&parts.map(text).collect::<Option<Vec<_>>>()?)?
         }
         None => {
             let mut state = S::default();
-            state.apply(&first.record, first.hash);
+            state.apply(&first.record()?, first.hash);
             state
         }
     };
     for at in newer.iter().rev() {
         let link = link(*at)?;
-        state.apply(&link.record, link.hash);
+        state.apply(&link.record()?, link.hash);
     }
     Some(state)
 }
@@ -260,11 +279,11 @@ impl Branches {
         let mut has_child = vec![false; parsed.len()];
         for (at, link) in parsed.iter().enumerate() {
             let Some(link) = link.as_ref().filter(|_| is_alive(at)) else { continue };
-            let above = by_hash.get(&link.record.prev).copied().filter(|above| {
-                matches!(parsed.get(*above), Some(Some(p)) if p.record.seq + 1 == link.record.seq)
-            });
+            let above = by_hash.get(&link.prev).copied().filter(
+                |above| matches!(parsed.get(*above), Some(Some(p)) if p.seq + 1 == link.seq),
+            );
             set(&mut parent, at, above);
-            let starts = link.record.kind == Kind::Genesis || ends_snapshot(parsed, &parent, at);
+            let starts = link.kind == Kind::Genesis || ends_snapshot(parsed, &parent, at);
             let anchored = starts
                 || above.is_some_and(|above| is_anchored.get(above).copied().unwrap_or(false));
             set(&mut is_start, at, starts);
@@ -289,7 +308,7 @@ impl Branches {
                 self.is_anchored.get(*at) == Some(&true) && self.has_child.get(*at) == Some(&false)
             })
         };
-        let seq = |at: usize| parsed.get(at).and_then(Option::as_ref).map_or(0, |p| p.record.seq);
+        let seq = |at: usize| parsed.get(at).and_then(Option::as_ref).map_or(0, |p| p.seq);
         let longest = |leaves: &mut dyn Iterator<Item = usize>| {
             leaves.max_by_key(|at| (seq(*at), std::cmp::Reverse(*at)))
         };
@@ -315,7 +334,7 @@ impl Branches {
 
 /// Whether this is the last part of a snapshot, and all parts in front of it are there.
 fn ends_snapshot(parsed: &[Option<Parsed<'_>>], parent: &[Option<usize>], last: usize) -> bool {
-    let of = |at: usize| parsed.get(at)?.as_ref()?.record.snapshot.as_ref();
+    let of = |at: usize| parsed.get(at)?.as_ref()?.snapshot.as_ref();
     let Some(mut part) = of(last).filter(|snapshot| snapshot.rest == 0).map(|it| it.part) else {
         return false;
     };

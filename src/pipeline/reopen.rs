@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tracing::{error, warn};
 
@@ -36,14 +37,15 @@ impl Triage {
             metadata: hints.iter().find_map(|hint| Metadata::parse(&hint.metadata)),
         };
         let (low, high) = (log.low(decisions, partition)?, log.high(decisions, partition)?);
-        let genesis = read_links(log, decisions, partition, low, high.min(low + 1))?;
-        if let Err(why) = self.check_genesis(genesis.first()) {
+        let genesis = Tail::read(log, (decisions, partition), low..high.min(low + 1))?;
+        if let Err(why) = self.check_genesis(genesis.links().first()) {
             return Ok(Err(why));
         }
         let mut back = TAIL_FIRST;
         loop {
             let from = (high - back).max(low);
-            let tail = read_links(log, decisions, partition, from, high)?;
+            let tail = Tail::read(log, (decisions, partition), from..high)?;
+            let tail = tail.links();
             match resume::<State>(&chain, &tail, from == low, &committed) {
                 Resume::Longer => back = back.saturating_mul(4),
                 Resume::Refuse(why) => return Ok(Err(why)),
@@ -59,7 +61,7 @@ impl Triage {
         (partition, hints): (i32, &[&Hint]),
         log: &LogReader,
         picked: Picked<State>,
-        tail: &[Link],
+        tail: &[Link<'_>],
         chain: String,
     ) -> Result<Result<Opened, String>, Doubt> {
         let mut pending = Vec::new();
@@ -79,7 +81,7 @@ impl Triage {
             pending.extend(gap);
         }
         let again = picked.emit_again.iter().filter_map(|at| tail.get(*at));
-        let again = again.map(|link| link.bytes.clone()).collect();
+        let again = again.map(|link| link.bytes.into()).collect();
         let mut lane = Lane::new(partition, Chain::new(chain, Some(picked.head)), picked.state)
             .settled_at(picked.settled);
         read_waiting(&mut lane, log, &self.terms.topics.alerts, partition)?;
@@ -150,17 +152,35 @@ impl Triage {
     }
 }
 
-fn read_links(
-    log: &LogReader,
-    topic: &str,
-    partition: i32,
-    from: i64,
-    to: i64,
-) -> Result<Vec<Link>, Doubt> {
-    let mut links = Vec::new();
-    log.read(topic, partition, from..to, |message| {
-        let bytes = message.value.unwrap_or_default().into();
-        links.push(Link { offset: message.offset, bytes });
-    })?;
-    Ok(links)
+/// Records as they were read, in one piece: what many small ones leave behind would stay resident.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    /// Of each record its offset and where it ends.
+    ends: Vec<(i64, usize)>,
+}
+
+impl Tail {
+    fn read(
+        log: &LogReader,
+        (topic, partition): (&str, i32),
+        range: Range<i64>,
+    ) -> Result<Self, Doubt> {
+        let mut tail = Self::default();
+        log.read(topic, partition, range, |message| {
+            tail.bytes.extend_from_slice(message.value.unwrap_or_default());
+            tail.ends.push((message.offset, tail.bytes.len()));
+        })?;
+        Ok(tail)
+    }
+
+    fn links(&self) -> Vec<Link<'_>> {
+        let mut begin = 0;
+        let link = |(offset, end): &(i64, usize)| {
+            let bytes = self.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            Link { offset: *offset, bytes }
+        };
+        self.ends.iter().map(link).collect()
+    }
 }

@@ -158,8 +158,8 @@ impl Triage {
         Ok(Some(Record { policy: Some(policy), ..self.blank(Kind::Policy) }))
     }
 
-    pub(super) fn check_genesis(&self, first: Option<&Link>) -> Result<(), String> {
-        let record = first.and_then(|link| Record::parse(&link.bytes));
+    pub(super) fn check_genesis(&self, first: Option<&Link<'_>>) -> Result<(), String> {
+        let record = first.and_then(|link| Record::parse(link.bytes));
         let Some(genesis) = record.and_then(|record| record.genesis) else {
             return Err("the chain has no genesis record: run `tipstaff topics create`".to_owned());
         };

@@ -123,10 +123,8 @@ fn records(
 }
 
 fn restored(written: &[Vec<u8>]) -> Lane {
-    let links: Vec<Link> = (0..)
-        .zip(written)
-        .map(|(offset, bytes)| Link { offset, bytes: bytes.clone().into() })
-        .collect();
+    let links: Vec<Link<'_>> =
+        (0..).zip(written).map(|(offset, bytes)| Link { offset, bytes }).collect();
     match resume::<State>(CHAIN, &links, true, &Committed::default()) {
         Resume::Picked(picked) => Lane::new(0, Chain::new(CHAIN, Some(picked.head)), picked.state),
         other => panic!("{other:?}"),

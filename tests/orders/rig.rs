@@ -356,11 +356,8 @@ impl Rig {
         self.lane = Lane::new(self.partition, chain, picked.state);
     }
 
-    fn links(&self) -> Vec<Link> {
-        (0..)
-            .zip(&self.written)
-            .map(|(offset, bytes)| Link { offset, bytes: bytes.clone().into() })
-            .collect()
+    fn links(&self) -> Vec<Link<'_>> {
+        (0..).zip(&self.written).map(|(offset, bytes)| Link { offset, bytes }).collect()
     }
 
     /// INV-7, INV-8: the chain verifies, and its fold is the state that wrote it.

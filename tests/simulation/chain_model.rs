@@ -310,11 +310,8 @@ impl Model {
         self.step(1, Outcome::Committed);
     }
 
-    pub fn tail(&self, from: i64) -> Vec<Link> {
-        self.log
-            .range(from..)
-            .map(|(offset, bytes)| Link { offset: *offset, bytes: bytes.clone().into() })
-            .collect()
+    pub fn tail(&self, from: i64) -> Vec<Link<'_>> {
+        self.log.range(from..).map(|(offset, bytes)| Link { offset: *offset, bytes }).collect()
     }
 
     fn recover(&mut self, mut back: i64) {
@@ -328,7 +325,8 @@ impl Model {
         };
         self.emitted_again(&picked);
         let tail = self.tail((self.end - back).max(0));
-        self.again = picked.emit_again.iter().map(|at| tail[*at].bytes.to_vec()).collect();
+        let again = picked.emit_again.iter().map(|at| tail[*at].bytes.to_vec()).collect();
+        self.again = again;
         self.settled = picked.settled;
         self.next_input = picked.head.next_in[INPUT];
         self.next_order = picked.head.next_in.get(ORDERS).copied().unwrap_or(0);
