@@ -1,6 +1,7 @@
 //! What remembering costs: a million alerts about a hundred thousand identities, and one identity
 //! that floods. One thread and no broker, by the code that the workers run: what is held or suppressed
-//! ends as it does there. What people were told is read back, and the chains are restored.
+//! ends as it does there. What people were told is read back; another process restores the chains,
+//! with facts of a hundred thousand identities in its cache.
 //!
 //! `cargo bench --bench flood -- [--alerts N]`
 #![allow(
@@ -13,19 +14,22 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
+mod cached;
 mod load;
+mod restart;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use load::{Load, PARTITIONS, mixed};
+use restart::{Restart, Tail, memory};
 use serde::Deserialize;
-use tipstaff::audit::{CASES_PREFIX, Chain, Committed, Kind, Link, Picked, Record, Resume, resume};
+use tipstaff::app::Loaded;
+use tipstaff::audit::{CASES_PREFIX, Chain, Kind, Record};
 use tipstaff::case::{Again, Arrival, Body, Field, Millis, OnExpiry, Origin, Value};
-use tipstaff::correlate::State;
+use tipstaff::correlate::{Silence, State, Waiting};
+use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Sent, Terms, Topics, look_up};
 
@@ -38,17 +42,22 @@ const BATCH: u64 = 2000;
 /// Between two alerts.
 const STEP_MS: i64 = 10;
 const LOOKUP: Duration = Duration::from_secs(60);
-/// One case in so many is read back.
+/// One case in so many is read back, and each of the first identity.
 const READ_EVERY: u128 = 64;
+const FIRST: &str = "flood:service-000000";
 
 /// Alerts as the shipped examples make them, each about the identity that it is given.
 struct Stream<'l> {
     load: &'l Load,
     examples: Vec<Arrival<'static>>,
-    topics: Topics,
 }
 
-impl Stream<'_> {
+impl<'l> Stream<'l> {
+    fn of(load: &'l Load) -> Self {
+        let arrivals = (0..200).flat_map(|n| load.arrivals(n));
+        Self { load, examples: arrivals.filter(|each| each.body.alert().is_some()).collect() }
+    }
+
     fn alert(&self, n: u64, identity: u64) -> Arrival<'static> {
         let mut arrival = self.examples[(mixed(n) >> 40) as usize % self.examples.len()].clone();
         let Body::Alert(alert) = &mut arrival.body else { unreachable!() };
@@ -74,17 +83,10 @@ struct Came {
     lanes: Vec<Lane>,
     /// Of each lane what a recovery would read.
     tails: Vec<Tail>,
-    /// The newest revision of some cases.
-    told: HashMap<String, u32>,
+    /// What people have of some cases.
+    told: HashMap<String, Told>,
     ruling: Duration,
     record_bytes: usize,
-}
-
-/// A chain from its last snapshot on, where it takes no memory.
-struct Tail {
-    file: BufWriter<File>,
-    lengths: Vec<usize>,
-    snapshot_bytes: usize,
 }
 
 /// What of a case a queue shows.
@@ -93,9 +95,12 @@ struct Told {
     case_id: String,
     case_revision: u32,
     summary: String,
+    count: i64,
+    #[serde(skip)]
+    is_of_first: bool,
 }
 
-/// What it has for them to do, as the workers have between two batches.
+/// What it has for them to do, as the workers have with each batch.
 struct Loop<'s> {
     stream: &'s Stream<'s>,
     terms: Terms,
@@ -105,13 +110,16 @@ struct Loop<'s> {
     places: Vec<Vec<u32>>,
 }
 
-fn run(stream: &Stream<'_>, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i32) -> Came {
-    let terms = Terms {
-        active: Active::unsigned(&stream.load.loaded.checked.policy, 1),
-        topics: stream.topics.clone(),
+fn terms(loaded: &Loaded) -> Terms {
+    Terms {
+        active: Active::unsigned(&loaded.checked.policy, 1),
+        topics: Topics::new("flood", PARTITIONS),
         identity: Identity { instance: "bench".to_owned() },
         findings: false,
-    };
+    }
+}
+
+fn run(load: &Load, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i32) -> Came {
     let lane = |partition| Lane::new(partition, Chain::new(CHAIN, None), State::default());
     let came = Came {
         lanes: (0..lanes).map(lane).collect(),
@@ -121,14 +129,15 @@ fn run(stream: &Stream<'_>, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i
         record_bytes: 0,
     };
     let places = (0..lanes).map(|_| Vec::new()).collect();
-    let mut all = Loop { stream, terms, came, identity, places };
-    let now = stream.load.now;
-    for place in 0..lanes as usize {
-        all.with(place, |lane, terms, out| {
+    let stream = Stream::of(load);
+    let mut all = Loop { stream: &stream, terms: terms(&load.loaded), came, identity, places };
+    let now = load.now;
+    all.timed(|lanes, terms, out| {
+        for lane in lanes {
             let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
             lane.write(terms, Record::new(Kind::Genesis, now, engine, actor), out);
-        });
-    }
+        }
+    });
     for from in (0..alerts).step_by(BATCH as usize) {
         let now = now.plus(from as i64 * STEP_MS);
         all.revisit(now);
@@ -137,165 +146,154 @@ fn run(stream: &Stream<'_>, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i
     all.came
 }
 
+/// Messages as the workers have them: read, and looked up in one go.
+fn cases<'b>(
+    (terms, enrichers): (&Terms, &Enrichers),
+    messages: impl Iterator<Item = (i64, &'b [u8])>,
+    now: Millis,
+) -> Vec<Case<'b>> {
+    let read = |(offset, bytes)| {
+        let arrival = serde_json::from_slice(bytes).ok();
+        Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
+    };
+    let mut cases: Vec<Case<'b>> = messages.map(read).collect();
+    look_up(terms, enrichers, &mut cases, Instant::now() + LOOKUP);
+    cases
+}
+
 impl Loop<'_> {
-    fn with(&mut self, place: usize, work: impl FnOnce(&mut Lane, &Terms, &mut Outbox<'_>)) {
+    /// Counts as the workers' own time what `work` takes.
+    fn timed(&mut self, work: impl FnOnce(&mut [Lane], &Terms, &mut Outbox<'_>)) {
         let mut sent: Vec<Sent> = Vec::new();
         let began = cpu();
-        work(&mut self.came.lanes[place], &self.terms, &mut Outbox::memory(&mut sent));
+        work(&mut self.came.lanes, &self.terms, &mut Outbox::memory(&mut sent));
         self.came.ruling += cpu() - began;
-        self.came.keep(place, sent, &self.terms.topics);
-    }
-
-    fn look_up<'c>(&self, mut case: Case<'c>) -> Case<'c> {
-        let enrichers = &self.stream.load.loaded.enrichers;
-        look_up(&self.terms, enrichers, std::slice::from_mut(&mut case), Instant::now() + LOOKUP);
-        case
+        self.came.keep(sent, &self.terms.topics);
     }
 
     fn rule(&mut self, alerts: Range<u64>, now: Millis) {
-        for n in alerts {
-            let arrival = self.stream.alert(n, (self.identity)(n));
-            let bytes = serde_json::to_vec(&arrival).unwrap();
-            let place = {
-                let nhi = arrival.body.alert().unwrap().text(Field::NhiId).unwrap();
-                partition_of(nhi, self.places.len() as i32) as usize
-            };
-            let offset = self.places[place].len() as i64;
-            self.places[place].push(n as u32);
-            let (arrival, facts) = (Some(arrival), Vec::new());
-            let case = Case { offset, received_at: now, bytes: &bytes, arrival, facts };
-            let case = self.look_up(case);
-            self.with(place, |lane, terms, out| {
-                lane.rule(terms, &case, now, out);
-            });
-        }
+        let messages: Vec<(usize, i64, Vec<u8>)> = alerts.map(|n| self.message(n)).collect();
+        let enrichers = &self.stream.load.loaded.enrichers;
+        self.timed(|lanes, terms, out| {
+            let each = messages.iter().map(|(_, offset, bytes)| (*offset, bytes.as_slice()));
+            for (case, (place, ..)) in cases((terms, enrichers), each, now).iter().zip(&messages) {
+                lanes[*place].rule(terms, case, now, out);
+            }
+        });
+    }
+
+    /// Its lane, its place there, and its text.
+    fn message(&mut self, n: u64) -> (usize, i64, Vec<u8>) {
+        let arrival = self.stream.alert(n, (self.identity)(n));
+        let nhi = arrival.body.alert().unwrap().text(Field::NhiId).unwrap();
+        let place = partition_of(nhi, self.places.len() as i32) as usize;
+        self.places[place].push(n as u32);
+        (place, self.places[place].len() as i64 - 1, serde_json::to_vec(&arrival).unwrap())
     }
 
     fn revisit(&mut self, now: Millis) {
         for place in 0..self.places.len() {
-            for held in self.came.lanes[place].surplus() {
-                let case = self.again(place, held.offset, now);
-                let why = (Again::HoldOver, &[] as &[&str]);
-                self.with(place, |lane, terms, out| {
-                    lane.revise(terms, held.before(), &case, why, (now, out)).unwrap();
-                });
-            }
+            self.end_holds(place, self.came.lanes[place].surplus(), now);
+            let waits = self.came.lanes[place].waits().iter();
+            let is_over = |held: &&Waiting| held.standing.due.is_some_and(|due| due <= now);
+            let over = waits.filter(|each| each.standing.is_held).filter(is_over);
+            self.end_holds(place, over.cloned().collect(), now);
             let over = self.came.lanes[place].state().silences().over(now);
-            for silence in over.cloned().collect::<Vec<_>>() {
-                let case = self.again(place, silence.offset, now);
-                let why = (Again::SuppressionOver, &[] as &[&str]);
-                self.with(place, |lane, terms, out| match silence.on_expiry {
-                    OnExpiry::Recheck => {
-                        lane.revise(terms, silence.before(), &case, why, (now, out)).unwrap();
-                    }
-                    OnExpiry::ReleaseSummary => {
-                        lane.release(terms, &silence, "suppression_over", (now, out));
-                    }
-                });
-            }
-            self.with(place, |lane, terms, out| {
-                lane.tell_overdue(terms, now, out);
+            self.end_silences(place, over.cloned().collect(), now);
+            self.timed(|lanes, terms, out| {
+                lanes[place].tell_overdue(terms, now, out);
             });
         }
     }
 
-    /// The alert of a place on the alerts topic.
-    fn again(&self, place: usize, offset: i64, now: Millis) -> Case<'static> {
-        let n = u64::from(self.places[place][offset as usize]);
-        let (arrival, facts) = (Some(self.stream.alert(n, (self.identity)(n))), Vec::new());
-        self.look_up(Case { offset, received_at: now, bytes: &[], arrival, facts })
-    }
-}
-
-impl Tail {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("tipstaff-flood-{}", std::process::id()));
-        let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        Self { file: BufWriter::new(file), lengths: Vec::new(), snapshot_bytes: 0 }
-    }
-
-    fn add(&mut self, value: &[u8]) {
-        let text = std::str::from_utf8(value).unwrap();
-        if text.contains("\"kind\":\"snapshot\"") {
-            if !text.contains("\"part\":") {
-                self.file.rewind().unwrap();
-                self.lengths.clear();
-                self.snapshot_bytes = 0;
+    fn end_holds(&mut self, place: usize, over: Vec<Waiting>, now: Millis) {
+        let enrichers = &self.stream.load.loaded.enrichers;
+        self.timed(|lanes, terms, out| {
+            let lane = &mut lanes[place];
+            let texts: Vec<Box<[u8]>> =
+                over.iter().map(|held| lane.text(&held.alert_id).unwrap().into()).collect();
+            let each = over.iter().zip(&texts).map(|(held, text)| (held.offset, &**text));
+            for (case, held) in cases((terms, enrichers), each, now).iter().zip(&over) {
+                let why = (Again::HoldOver, &[] as &[&str]);
+                lane.revise(terms, held.before(), case, why, (now, out)).unwrap();
             }
-            self.snapshot_bytes += value.len();
-        }
-        self.file.write_all(value).unwrap();
-        self.lengths.push(value.len());
+        });
     }
 
-    fn read(&mut self) -> Vec<Link> {
-        self.file.rewind().unwrap();
-        let mut file = self.file.get_ref();
-        let read = |(offset, length): (i64, &usize)| {
-            let mut bytes = vec![0; *length].into_boxed_slice();
-            std::io::Read::read_exact(&mut file, &mut bytes).unwrap();
-            Link { offset, bytes }
+    fn end_silences(&mut self, place: usize, over: Vec<Silence>, now: Millis) {
+        let enrichers = &self.stream.load.loaded.enrichers;
+        let text = |silence: &Silence| {
+            let n = u64::from(self.places[place][silence.offset as usize]);
+            serde_json::to_vec(&self.stream.alert(n, (self.identity)(n))).unwrap()
         };
-        (0..).zip(&self.lengths).map(read).collect()
+        let texts: Vec<Vec<u8>> = over.iter().map(text).collect();
+        self.timed(|lanes, terms, out| {
+            let each = over.iter().zip(&texts).map(|(silence, text)| (silence.offset, &**text));
+            let cases = cases((terms, enrichers), each, now);
+            for (case, silence) in cases.iter().zip(&over) {
+                let (lane, why) = (&mut lanes[place], (Again::SuppressionOver, &[] as &[&str]));
+                match silence.on_expiry {
+                    OnExpiry::Recheck => {
+                        lane.revise(terms, silence.before(), case, why, (now, out)).unwrap();
+                    }
+                    OnExpiry::ReleaseSummary => {
+                        lane.release(terms, silence, "suppression_over", (now, out));
+                    }
+                }
+            }
+        });
     }
 }
 
 impl Came {
-    fn keep(&mut self, place: usize, sent: Vec<Sent>, topics: &Topics) {
+    fn keep(&mut self, sent: Vec<Sent>, topics: &Topics) {
         let cases = topics.output(CASES_PREFIX);
-        for Sent { topic, value, .. } in sent {
+        for Sent { topic, partition, value, .. } in sent {
             let value = value.unwrap_or_default();
             if topic == topics.decisions {
                 self.record_bytes += value.len();
-                self.tails[place].add(&value);
+                self.tails[partition as usize].add(&value);
             } else if topic.starts_with(&cases) {
-                let told: Told = serde_json::from_slice(&value).unwrap();
+                let mut told: Told = serde_json::from_slice(&value).unwrap();
                 assert!(!told.summary.is_empty(), "of {}", told.case_id);
-                if is_read(&told.case_id) {
-                    self.told.insert(told.case_id, told.case_revision);
+                told.is_of_first = String::from_utf8(value).unwrap().contains(FIRST);
+                if told.is_read() {
+                    self.told.insert(told.case_id.clone(), told);
                 }
             }
         }
-    }
-
-    /// The slowest lane's, and whether what it restores is what there was.
-    fn restore(&mut self) -> (Duration, usize) {
-        let mut slowest = (Duration::ZERO, 0);
-        for (lane, tail) in self.lanes.iter().zip(&mut self.tails) {
-            let links = tail.read();
-            let began = cpu();
-            let Resume::Picked(picked) =
-                resume::<State>(CHAIN, &links, true, &Committed::default())
-            else {
-                panic!("there is nothing to go on from");
-            };
-            let Picked { state, .. } = *picked;
-            slowest = slowest.max((cpu() - began, links.len()));
-            assert!(state == *lane.state(), "another state");
-        }
-        slowest
     }
 
     fn cases(&self) -> usize {
         self.lanes.iter().map(|lane| lane.state().cases().len()).sum()
     }
 
-    /// How many cases stand in their queues as the state says that people have them.
-    fn read_back(&self) -> usize {
-        let is_there = |(case_id, revision): &(&String, &u32)| {
+    /// How many cases stand in their queues as the state says that people have them; and of the
+    /// first identity how many alerts they count, and were told of.
+    fn read_back(&self) -> (usize, [i64; 2]) {
+        let (mut there, mut of_first) = (0, [0, 0]);
+        for Told { case_id, case_revision, count, is_of_first, .. } in self.told.values() {
             let mut cases = self.lanes.iter().map(|lane| lane.state().cases());
             let case = cases.find_map(|cases| cases.get(case_id));
-            let had = case.and_then(|case| case.had.as_ref());
-            assert!(had.is_none_or(|had| had.revision == **revision), "of {case_id}");
-            had.is_some()
-        };
-        self.told.iter().filter(is_there).count()
+            let Some((case, had)) = case.and_then(|case| Some((case, case.had.as_ref()?))) else {
+                continue;
+            };
+            assert_eq!(had.revision, *case_revision, "of {case_id}");
+            assert!(*count <= case.seen, "of {case_id}");
+            there += 1;
+            if *is_of_first {
+                of_first = [of_first[0] + case.seen, of_first[1] + count];
+            }
+        }
+        (there, of_first)
     }
 }
 
-fn is_read(case_id: &str) -> bool {
-    u128::from_str_radix(case_id, 16).unwrap().is_multiple_of(READ_EVERY)
+impl Told {
+    fn is_read(&self) -> bool {
+        let number = u128::from_str_radix(&self.case_id, 16).unwrap();
+        self.is_of_first || number.is_multiple_of(READ_EVERY)
+    }
 }
 
 /// Of this thread, which a machine that is busy does not change; a sample, where it is short.
@@ -304,61 +302,54 @@ fn cpu() -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// MiB.
-fn memory(what: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 fn main() {
-    let given: Vec<String> = std::env::args().collect();
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let [restart, now, at, paths @ ..] = given.as_slice()
+        && restart == "--restart"
+    {
+        let [now, at] = [now, at].map(|time| Millis(time.parse().unwrap()));
+        let restart = Restart::measure(now, at, paths);
+        return println!("{}", serde_json::to_string(&restart).unwrap());
+    }
     let alerts = given.iter().position(|each| each == "--alerts");
     let alerts: u64 = alerts.map_or(1_000_000, |at| given[at + 1].parse().unwrap());
-    let now = Millis(1_767_225_600_000);
     println!(
-        "| stream | alerts | ns an alert | without correlation | cases | state, MiB | snapshot, MiB | bytes a record | restored in, ms | records read | restoring, MiB | cases read back |"
+        "| stream | alerts | a second | without correlation | of that | bytes a record | cases | state, MiB | snapshot, MiB | restored in, ms | records read | first ruling after, ms | a new process, MiB | with it | its peak | and a cache | cases read back | alerts of the first identity | of which people know |"
     );
-    println!(
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    );
+    println!("|{}", " --- |".repeat(19));
     let floods = |n: u64| if n.is_multiple_of(100) { 1 + n } else { 0 };
-    let (all, flooding): (&dyn Fn(u64) -> u64, &dyn Fn(u64) -> u64) =
-        (&Stream::some_identity, &floods);
-    let streams = [
-        ("100,000 identities, one in 20 with 20 times as many", all, alerts, PARTITIONS),
-        ("one identity is 99 % of a partition", flooding, alerts / 4, 1),
-        ("every alert has an identity of its own", &|n| n, alerts / 4, 1),
-    ];
-    let (with, without) = (Load::new(now, 0), Load::without_correlation(now));
-    for (name, identity, alerts, lanes) in streams {
-        let before = memory("VmRSS:");
-        let mut came = run(&stream(&with), alerts, identity, lanes);
-        let state = memory("VmRSS:").saturating_sub(before);
-        // The kernel begins its peak anew.
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let (restored, records) = came.restore();
-        let restoring = memory("VmHWM:").saturating_sub(before);
-        let (cases, read_back, record_bytes) = (came.cases(), came.read_back(), came.record_bytes);
-        let snapshot: usize = came.tails.iter().map(|tail| tail.snapshot_bytes).sum();
-        let ruling = came.ruling;
-        drop(came);
-        let plain = run(&stream(&without), alerts, identity, lanes).ruling;
-        let each = |ruling: Duration| ruling.as_nanos() as f64 / alerts as f64;
-        println!(
-            "| {name} | {alerts} | {:.0} | {:.0} ({:.2}) | {cases} | {state} | {:.1} | {} | {} | {records} | {restoring} | {read_back} |",
-            each(ruling),
-            each(plain),
-            each(plain) / each(ruling),
-            snapshot as f64 / f64::from(1 << 20),
-            record_bytes / alerts as usize,
-            restored.as_millis(),
-        );
-    }
+    row(
+        "100,000 identities, one in 20 with 20 times as many",
+        &Stream::some_identity,
+        alerts,
+        PARTITIONS,
+    );
+    row("one identity is 99 % of a partition", &floods, alerts / 4, 1);
+    row("every alert has an identity of its own", &|n| n, alerts / 4, 1);
 }
 
-fn stream(load: &Load) -> Stream<'_> {
-    let arrivals = (0..200).flat_map(|n| load.arrivals(n));
-    let examples = arrivals.filter(|arrival| arrival.body.alert().is_some()).collect();
-    Stream { load, examples, topics: Topics::new("flood", PARTITIONS) }
+fn row(name: &str, identity: &dyn Fn(u64) -> u64, alerts: u64, lanes: i32) {
+    let now = Millis(1_767_225_600_000);
+    let load = Load::new(now, 0);
+    let before = memory("VmRSS:");
+    let mut came = run(&load, alerts, identity, lanes);
+    let state = memory("VmRSS:").saturating_sub(before);
+    let at = now.plus(alerts as i64 * STEP_MS);
+    let restart = Restart::of(&load, (&came.lanes, &mut came.tails), at);
+    let Restart { first_ruling_ms, restore_ms, records, mib_before, mib, peak_mib, .. } = restart;
+    let mib_with_cache = restart.mib_with_cache;
+    let (cases, (read_back, [seen, known])) = (came.cases(), came.read_back());
+    let snapshot: usize = came.tails.iter().map(|tail| tail.snapshot_bytes).sum();
+    let (ruling, record_bytes) = (came.ruling, came.record_bytes / alerts as usize);
+    drop((came, load));
+    // What is not remembered costs the same from the first alert on.
+    let some = alerts / 4;
+    let plain = run(&Load::without_correlation(now), some, identity, lanes).ruling;
+    let rate = alerts as f64 / ruling.as_secs_f64();
+    let plain = some as f64 / plain.as_secs_f64();
+    println!(
+        "| {name} | {alerts} | {rate:.0} | {plain:.0} | {:.2} | {record_bytes} | {cases} | {state} | {:.0} | {restore_ms} | {records} | {first_ruling_ms} | {mib_before} | {mib} | {peak_mib} | {mib_with_cache} | {read_back} | {seen} | {known} |",
+        rate / plain,
+        snapshot as f64 / f64::from(1 << 20),
+    );
 }

@@ -115,7 +115,7 @@ impl Load {
     }
 }
 
-fn loaded(files: Files, now: Millis) -> Loaded {
+pub fn loaded(files: Files, now: Millis) -> Loaded {
     let checked = check(&files).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let enrichers = Enrichers::new(&checked.enrichers, &files, now);
     let enrichers = Arc::new(enrichers.unwrap_or_else(|problems| panic!("{problems:#?}")));

@@ -19,65 +19,31 @@
 #[allow(dead_code, reason = "each user uses a part of it")]
 mod support;
 
+mod cached;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use cached::{AT_ONCE, NHIS, WITH, cached, checked, fill, nhi};
 use tipstaff::app::system_clock;
 use tipstaff::audit::Chain;
-use tipstaff::case::{Arrival, FactState, Field, Value};
-use tipstaff::config::{CacheConfig, Checked, EnricherConfig, Files, load};
+use tipstaff::case::{Arrival, FactState, Field};
+use tipstaff::config::{Checked, EnricherConfig, Files};
 use tipstaff::correlate::State;
-use tipstaff::enrich::{
-    Answer, BoxFuture, Cached, Changes, Enrichers, Found, Lookup, Remote, Sourced,
-};
+use tipstaff::enrich::{Answer, Cached, Enrichers, Lookup};
 use tipstaff::observe::Metrics;
 use tipstaff::pipeline::{Active, Case, Identity, Lane, Outbox, Terms, Topics, look_up};
-use tipstaff::service::Failure;
 use tipstaff::text::Source;
-use tokio::sync::Semaphore;
 
-const NHIS: usize = 100_000;
 const ALERTS: usize = 400_000;
 const BATCH: usize = 1000;
 const ROUNDS: usize = 5;
 const DEADLINE: Duration = Duration::from_millis(500);
-const AT_ONCE: usize = 256;
 
-const ENRICHER: &str = "enricher: owner\ntitle: T\nowner: o\n\
-    provides: {team: text, tier: text, on_call: text, since: time, is_critical: bool}\n\
-    key: nhi.id\nsource: {table: {file: t.csv, key: id}}\n";
-const WITH: &str = "facts: {owner: {max_age: 1h}}\n\
-    rules:\n  - id: first\n    when: ['owner.tier == \"0\"']\n    on_unknown: next\n\
-    \x20   route: {queue: first, priority: critical}\n  - id: otherwise\n\
-    \x20   route: {queue: people, priority: high}\n";
 const WITHOUT: &str = "rules:\n  - id: first\n    when: ['credential.type == \"none\"']\n\
     \x20   on_unknown: next\n    route: {queue: first, priority: critical}\n  - id: otherwise\n\
     \x20   route: {queue: people, priority: high}\n";
-
-/// Answers after 20 ms, so many at once.
-struct Slow {
-    calls: Arc<AtomicU64>,
-    turns: Semaphore,
-}
-
-impl Remote for Slow {
-    fn fetch<'r>(&'r self, key: &'r str) -> BoxFuture<'r, Result<Found, Failure>> {
-        Box::pin(async move {
-            let _turn = self.turns.acquire().await;
-            self.calls.fetch_add(1, Relaxed);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let text = |text: String| Value::Text(text.into());
-            Ok(Found::Known(vec![
-                text("platform-security".to_owned()),
-                text("1".to_owned()),
-                text(format!("{key}@example.com")),
-                Value::Time(system_clock()()),
-                Value::Bool(false),
-            ]))
-        })
-    }
-}
 
 struct Shared(Arc<Cached>);
 
@@ -85,24 +51,6 @@ impl Lookup for Shared {
     fn ask(&self, keys: &[&str]) -> Vec<Answer> {
         self.0.ask(keys)
     }
-}
-
-fn checked(rules: &str) -> Checked {
-    let playbook = format!(
-        "playbook: p\ntitle: T\nowner: o\nmode: live\non: {{kind: exposed_key}}\n\
-         controls: {{nist_csf: [RS.MA-02]}}\n{rules}"
-    );
-    let boundary = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n";
-    let mut files = Files::default();
-    for (path, text) in [
-        ("playbooks/p.yaml", playbook.as_str()),
-        ("playbooks/boundary.yaml", boundary),
-        ("enrichers/owner/enricher.yaml", ENRICHER),
-        ("enrichers/owner/t.csv", "id,team,tier,on_call,since,is_critical\n"),
-    ] {
-        files.insert(path, Source::new(path, text), None);
-    }
-    load(&files).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// The same numbers on every machine.
@@ -217,28 +165,6 @@ fn resident_bytes() -> f64 {
     pages * 4096.0
 }
 
-fn cached(
-    calls: &Arc<AtomicU64>,
-    metrics: &Metrics,
-    runtime: &tokio::runtime::Handle,
-) -> Arc<Cached> {
-    let owner = &checked(WITH).enrichers[0];
-    let rows = Sourced {
-        enricher: Arc::clone(&owner.name),
-        source: "http:catalog".into(),
-        version: "0123456789abcdef".into(),
-        provides: owner.provides.clone(),
-    };
-    let config = CacheConfig { max_bytes: 1 << 30, ..CacheConfig::default() };
-    let remote = Slow { calls: Arc::clone(calls), turns: Semaphore::new(AT_ONCE) };
-    let shared = (runtime.clone(), Changes::default(), metrics.lookups.cache("owner", "catalog"));
-    Arc::new(Cached::new(rows, config, remote, shared))
-}
-
-fn nhi(number: usize) -> String {
-    format!("aws:111122223333:role/service-{number:06}")
-}
-
 /// The same facts, all in memory from the start.
 fn table(configs: &[EnricherConfig]) -> Enrichers {
     let head = "id,team,tier,on_call,since,is_critical\n".to_owned();
@@ -250,17 +176,6 @@ fn table(configs: &[EnricherConfig]) -> Enrichers {
     let path = "enrichers/owner/t.csv";
     files.insert(path, Source::new(path, text), None);
     Enrichers::new(configs, &files, system_clock()()).unwrap_or_else(|told| panic!("{told:?}"))
-}
-
-fn fill(cached: &Cached) {
-    let keys: Vec<String> = (0..NHIS).map(nhi).collect();
-    for part in keys.chunks(5000) {
-        let part: Vec<&str> = part.iter().map(String::as_str).collect();
-        let until = Instant::now() + Duration::from_secs(60);
-        for answer in cached.ask(&part) {
-            assert_eq!(answer.by(until).state, FactState::Known);
-        }
-    }
 }
 
 fn main() {
@@ -275,7 +190,7 @@ fn main() {
         Bench::new(&with, Enrichers::with([(with.enrichers[0].clone(), shared)]))
     };
 
-    let filled = cached(&calls, &metrics, runtime.handle());
+    let filled = cached(&with.enrichers[0], &calls, &metrics, runtime.handle());
     let before = resident_bytes();
     fill(&filled);
     let (entries, weighed) = filled.size();
@@ -293,7 +208,7 @@ fn main() {
     let runs = medians(&[&plain, &table, &bench(&filled)], &lines);
     let [plain, table, warm] = runs.as_slice() else { panic!("three") };
     let warm_calls = calls.swap(0, Relaxed);
-    let cold = bench(&cached(&calls, &metrics, runtime.handle())).run(&lines);
+    let cold = bench(&cached(&with.enrichers[0], &calls, &metrics, runtime.handle())).run(&lines);
     let cold_calls = calls.load(Relaxed);
     let rate = |run: &Run| ALERTS as f64 / run.seconds;
     let per_thousand = |calls: u64, runs: usize| calls as f64 * 1000.0 / (ALERTS * runs) as f64;
