@@ -55,10 +55,15 @@ impl Silences {
 
     /// Those whose time is over, and those for which there is no room; what ends first in front.
     pub fn over(&self, at: Millis) -> impl Iterator<Item = &Silence> {
-        let many = self.by_case.len().saturating_sub(SILENCES_MAX);
+        let many = self.surplus();
         let ends = self.ends.iter().enumerate();
         let over = ends.take_while(move |(place, (until, _))| *until <= at || *place < many);
         over.filter_map(|(_, (_, case_id))| self.by_case.get(case_id))
+    }
+
+    /// How many there is no room for.
+    pub fn surplus(&self) -> usize {
+        self.len().saturating_sub(SILENCES_MAX)
     }
 
     pub fn len(&self) -> usize {

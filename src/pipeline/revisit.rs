@@ -72,10 +72,13 @@ impl Triage {
         partitions.sort_unstable();
         let turn = self.visits.turn(self.enrichers.changes());
         for partition in partitions {
-            // Whatever the time: a flood of holds is as long as it is fast.
+            // Whatever the time: a flood of holds or suppressions is as long as it is fast.
             wrote |= self.end_surplus(partition, now, out);
+            let Some(open) = self.lanes.get(&partition) else { continue };
+            if turn.is_some() || open.lane.state().silences().surplus() > 0 {
+                wrote |= self.end_silences(partition, now, log, out);
+            }
             let Some(has_changed) = turn else { continue };
-            wrote |= self.end_silences(partition, now, log, out);
             let Some(open) = self.lanes.get_mut(&partition) else { continue };
             wrote |= open.lane.end_exceptions(&self.terms, (now, &mut *out));
             wrote |= open.lane.tell_overdue(&self.terms, now, out);
@@ -283,7 +286,133 @@ fn ranges(wanted: &[i64], low: i64) -> Vec<Range<i64>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::audit::{Chain, Kind, Record};
+    use crate::case::{Field, Origin, Value};
+    use crate::config::{Files, load};
+    use crate::correlate::State;
+    use crate::enrich::Enrichers;
+    use crate::ingest::{Brokers, Headers, Message, Settings};
+    use crate::observe::{Metrics, Traces};
+    use crate::pipeline::triage::{Expected, Open};
+    use crate::pipeline::{Active, Batch, Identity, Stage, Terms, Topics};
+    use crate::text::Source;
+
+    const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\n\
+        on: {kind: exposed_key}\nrules:\n  \
+        - {id: doubtful, when: ['severity == \"low\"'], \
+        hold: {queue: q, priority: low, for: 1d}}\n  \
+        - {id: known, when: ['severity == \"informational\"'], on_unknown: next, \
+        suppress: {reason: test_fixture, evidence: [severity], expires: 1d, \
+        on_expiry: release_summary}}\n  \
+        - {id: rest, route: {queue: q, priority: low}}\n";
+    const BOUNDARY: &str = "boundary: b\nowner: o\ndefault_queue: {queue: q, priority: low}\n\
+        suppress: {max_expires: 1d}\n";
+
+    /// One that has one lane and asks nobody.
+    fn triage() -> Triage {
+        let mut files = Files::default();
+        for (path, text) in [("playbooks/p.yaml", PLAYBOOK), ("playbooks/boundary.yaml", BOUNDARY)]
+        {
+            files.insert(path, Source::new(path, text), None);
+        }
+        let terms = Terms {
+            active: Active::unsigned(&load(&files).unwrap().policy, 1),
+            topics: Topics::new("t", 1),
+            identity: Identity { instance: "test".to_owned() },
+            findings: false,
+        };
+        let expected = Expected {
+            cluster: "c".to_owned(),
+            topics: BTreeMap::new(),
+            partitions: 1,
+            fingerprint_key: "k".to_owned(),
+        };
+        let mut triage = Triage::new(
+            terms,
+            (Arc::new(Enrichers::with([])), Duration::from_millis(1)),
+            expected,
+            Arc::new(|| Millis(1_767_225_600_000)),
+            (Metrics::new().unwrap(), Traces::default()),
+        );
+        let lane = Lane::new(0, Chain::new("chain", None), State::default());
+        triage.lanes.insert(0, Open { lane, again: Vec::new(), pending: Vec::new() });
+        triage
+    }
+
+    fn line(offset: i64, severity: &'static str) -> Vec<u8> {
+        let mut alert = Alert::default();
+        for (field, value) in [(Field::Kind, "exposed_key"), (Field::Severity, severity)] {
+            alert.set(field, Value::Text(value.into()));
+        }
+        let origin = Origin {
+            topic: "d".into(),
+            incarnation: "i".into(),
+            partition: 0,
+            offset,
+            index: 0,
+            of: 1,
+            sha256: "".into(),
+        };
+        let arrival = Arrival {
+            alert_id: origin.alert_id(),
+            correlation_id: "c".into(),
+            origin,
+            pipeline: "p".into(),
+            body: Body::Alert(Box::new(alert)),
+        };
+        serde_json::to_vec(&arrival).unwrap()
+    }
+
+    /// The kinds of the records that it writes.
+    fn process<'l>(triage: &mut Triage, lines: &'l [Vec<u8>]) -> Vec<Kind> {
+        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), "none:1".to_owned())]);
+        let log =
+            LogReader::connect(&Settings::new(&Brokers { properties }).unwrap(), "g").unwrap();
+        let message = |(offset, line): (i64, &'l Vec<u8>)| Message {
+            topic: "t.alerts",
+            partition: 0,
+            offset,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(line),
+            headers: Headers::NONE,
+        };
+        let messages: Vec<Message<'_>> = (0..).zip(lines).map(message).collect();
+        let mut sent = Vec::new();
+        triage.process(&Batch { messages: &messages }, &log, &mut Outbox::memory(&mut sent));
+        let records = sent.iter().filter(|sent| sent.topic == "t.decisions");
+        let records = records.filter_map(|sent| Record::parse(sent.value.as_deref()?));
+        records.map(|record| record.kind).collect()
+    }
+
+    /// What is left of so many, and the kinds of the records that end the others.
+    fn after_a_flood(
+        severity: &'static str,
+        alerts: i64,
+        left: impl Fn(&Lane) -> usize,
+    ) -> (usize, Vec<Kind>) {
+        let mut triage = triage();
+        let lines: Vec<Vec<u8>> = (0..alerts).map(|offset| line(offset, severity)).collect();
+        assert_eq!(process(&mut triage, &lines).len(), lines.len());
+        assert_eq!(left(&triage.lanes[&0].lane), lines.len());
+        // Whatever the time.
+        triage.visits = Visits::default();
+        let kinds = process(&mut triage, &[]);
+        (left(&triage.lanes[&0].lane), kinds)
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_ends_with_the_next_batch() {
+        let held = after_a_flood("low", 1027, |lane| lane.waits().held());
+        assert_eq!(held, (1024, vec![Kind::Revision; 3]));
+        let suppressed = |lane: &Lane| lane.state().silences().len();
+        let silences = after_a_flood("informational", 4118, suppressed);
+        assert_eq!(silences, (4096, vec![Kind::Timer; 22]));
+    }
 
     #[test]
     fn few_stretches_hold_all_that_is_wanted_and_still_there() {

@@ -11,7 +11,8 @@ use crate::case::{Again, Millis, OnExpiry};
 use crate::correlate::Silence;
 use crate::ingest::LogReader;
 
-/// Of one lane at a time: each may need a place of its topic that was read long ago.
+/// Of one lane at a time, where there is room for all: each may need a place of its topic that was
+/// read long ago.
 const ENDED_AT_MOST: usize = 16;
 
 impl Triage {
@@ -25,7 +26,8 @@ impl Triage {
         out: &mut Outbox<'_>,
     ) -> bool {
         let Some(open) = self.lanes.get_mut(&partition) else { return false };
-        let over = open.lane.state().silences().over(now).take(ENDED_AT_MOST);
+        let silences = open.lane.state().silences();
+        let over = silences.over(now).take(ENDED_AT_MOST.max(silences.surplus()));
         let over: Vec<Silence> = over.cloned().collect();
         let (again, told): (Vec<Silence>, Vec<Silence>) =
             over.into_iter().partition(|silence| silence.on_expiry == OnExpiry::Recheck);
