@@ -264,7 +264,8 @@ impl FactRow {
 
     /// A fact from the future is as doubtful as an old one; one without a time is never fresh.
     pub fn is_fresh(&self, now: Millis, max_age_ms: i64) -> bool {
-        self.as_of.is_some_and(|as_of| now.since(as_of).saturating_abs() <= max_age_ms)
+        let max_age_ms = u64::try_from(max_age_ms).ok();
+        self.as_of.zip(max_age_ms).is_some_and(|(as_of, max)| now.0.abs_diff(as_of.0) <= max)
     }
 
     /// The row as it stands in records.

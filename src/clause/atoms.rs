@@ -4,7 +4,8 @@ use ipnet::IpNet;
 
 use crate::case::Value;
 
-use super::eval::{Clause, Op, Test, TextTest, within};
+use super::address::within;
+use super::eval::{Clause, Op, Test, TextTest};
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;

@@ -1,6 +1,4 @@
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use memchr::memmem::Finder;
@@ -8,7 +6,9 @@ use memchr::memmem::Finder;
 use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
 use crate::text::At;
 
+use super::address::within;
 use super::operand::Operand;
+use super::same::{after, before, is_same};
 use super::table::Relation;
 use super::view::View;
 use super::{Expression, Name, Orders, Scope, Slot};
@@ -54,6 +54,8 @@ pub(super) enum Test {
 
 /// What is asked about one text that is there.
 #[derive(Debug, Clone)]
+// With a tag of its own: to read it out of what is inside takes five instructions.
+#[repr(u8)]
 pub(super) enum TextTest {
     Is(Box<str>),
     In(Box<[Box<str>]>),
@@ -193,66 +195,22 @@ const fn rank(value: Tri) -> u64 {
 }
 
 impl Test {
-    /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
-    /// and an unknown value makes both unknown. Only `has` answers about absence itself, and only
-    /// `unknown` about what is unknown.
-    fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
-        if let Self::Unknown(slot, why) = self {
-            return match scope.read(*slot) {
-                // Whether it was known when the record was written is not known now.
-                Value::Unknown(Why::NotRecorded) => Tri::Unknown,
-                Value::Unknown(found) if !negated => Tri::of(why.is_none_or(|why| why == found)),
-                // What it turned out to be could undo whatever rested on its being known.
-                Value::Unknown(_) => Tri::Unknown,
-                _ => Tri::of(negated),
-            };
-        }
-        match self.find(scope) {
-            Found::Holds(holds) => Tri::of(holds != negated),
-            Found::Absent if !negated => Tri::False,
-            Found::Absent | Found::Unknown => Tri::Unknown,
-        }
-    }
-
+    /// Each kind of test is a function of its own, so that none pays for the registers of another.
     #[inline]
-    fn find(&self, scope: &Scope<'_>) -> Found {
+    fn eval(&self, negated: bool, scope: &Scope<'_>) -> Tri {
         match self {
-            Self::Constant(value) => Found::Holds(*value),
-            Self::Has(slot) => match scope.view(*slot) {
-                View::Unknown => Found::Unknown,
-                value => Found::Holds(value.is_present()),
-            },
-            Self::Unknown(..) => Found::Unknown,
-            Self::Is(slot) => match scope.view(*slot) {
-                View::Bool(value) => Found::Holds(value),
-                View::Absent => Found::Absent,
-                _ => Found::Unknown,
-            },
-            Self::Text(of, test) => match of.stored(scope) {
-                Some(Value::Text(text)) => Found::Holds(test.holds(text)),
-                other => missing(other),
-            },
-            Self::Compare(left, relation, right) => compare(left, *relation, right, scope),
-            Self::In(of, list) => among(of, list, scope),
-            Self::InList(of, list) => match (of.stored(scope), list.stored(scope)) {
-                (Some(Value::Text(text)), Some(Value::List(items))) => {
-                    Found::Holds(items.iter().any(|item| **item == **text))
-                }
-                (Some(Value::Absent), _) | (_, Some(Value::Absent)) => Found::Absent,
-                _ => Found::Unknown,
-            },
-            Self::Exists(of, test) => match of.stored(scope) {
-                Some(Value::List(items)) => Found::Holds(items.iter().any(|item| test.holds(item))),
-                other => missing(other),
-            },
-            Self::Cidr(of, network) => match of.stored(scope) {
-                // A text that is no address is as good as none: it is in no network and out of
-                // none.
-                Some(Value::Text(text)) => {
-                    within(network, text).map_or(Found::Absent, Found::Holds)
-                }
-                other => missing(other),
-            },
+            Self::Constant(value) => Tri::of(*value != negated),
+            Self::Has(slot) => has(*slot, negated, scope),
+            Self::Unknown(slot, why) => is_unknown(*slot, *why, negated, scope),
+            Self::Is(slot) => is(*slot, negated, scope),
+            Self::Compare(left, relation, right) => {
+                compare((left, *relation, right), negated, scope)
+            }
+            Self::In(of, list) => among(of, list, negated, scope),
+            Self::InList(of, list) => in_list(of, list, negated, scope),
+            Self::Text(of, test) => text(of, test, negated, scope),
+            Self::Exists(of, test) => exists(of, test, negated, scope),
+            Self::Cidr(of, network) => cidr(of, network, negated, scope),
         }
     }
 
@@ -271,29 +229,118 @@ impl Test {
 }
 
 impl TextTest {
+    #[inline]
     pub fn holds(&self, text: &str) -> bool {
         match self {
-            Self::Is(wanted) => text == &**wanted,
-            Self::In(list) => list.iter().any(|item| **item == *text),
-            Self::StartsWith(part) => text.starts_with(&**part),
-            Self::EndsWith(part) => text.ends_with(&**part),
-            Self::Contains(part) => part.find(text.as_bytes()).is_some(),
+            Self::Is(wanted) => is_same(text.as_bytes(), wanted.as_bytes()),
+            Self::In(list) => is_one_of(text, list),
+            Self::StartsWith(part) => after(text.as_bytes(), part.as_bytes()).is_some(),
+            Self::EndsWith(part) => before(text.as_bytes(), part.as_bytes()).is_some(),
+            Self::Contains(part) => is_in(text, part),
             Self::Matches(pattern) => pattern.is_found(text),
+            Self::Not(_) | Self::Any(_) | Self::All(_) => self.joins(text),
+        }
+    }
+
+    #[inline(never)]
+    fn joins(&self, text: &str) -> bool {
+        match self {
             Self::Not(test) => !test.holds(text),
             Self::Any(tests) => tests.iter().any(|test| test.holds(text)),
             Self::All(tests) => tests.iter().all(|test| test.holds(text)),
+            single => single.holds(text),
         }
     }
 }
 
-/// Nothing when the text is no address.
 #[inline(never)]
-pub(super) fn within(network: &IpNet, text: &str) -> Option<bool> {
-    if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Some(matches!(network, IpNet::V4(network) if network.contains(&address)));
+fn is_one_of(text: &str, items: &[Box<str>]) -> bool {
+    items.iter().any(|item| is_same(item.as_bytes(), text.as_bytes()))
+}
+
+#[inline(never)]
+fn is_in(text: &str, part: &Finder<'_>) -> bool {
+    part.find(text.as_bytes()).is_some()
+}
+
+impl Found {
+    /// INVARIANT (INV-4): an absent value makes the plain test false and the negated one unknown,
+    /// and an unknown value makes both unknown. Only `has` answers about absence itself, and only
+    /// `unknown` about what is unknown.
+    #[inline]
+    fn negated(self, negated: bool) -> Tri {
+        match self {
+            Self::Holds(holds) => Tri::of(holds != negated),
+            Self::Absent if !negated => Tri::False,
+            Self::Absent | Self::Unknown => Tri::Unknown,
+        }
     }
-    let address = text.parse::<Ipv6Addr>().ok()?;
-    Some(network.contains(&IpAddr::V6(address).to_canonical()))
+}
+
+#[inline(never)]
+fn is_unknown(slot: Slot, why: Option<Why>, negated: bool, scope: &Scope<'_>) -> Tri {
+    match scope.read(slot) {
+        // Whether it was known when the record was written is not known now.
+        Value::Unknown(Why::NotRecorded) => Tri::Unknown,
+        Value::Unknown(found) if !negated => Tri::of(why.is_none_or(|why| why == found)),
+        // What it turned out to be could undo whatever rested on its being known.
+        Value::Unknown(_) => Tri::Unknown,
+        _ => Tri::of(negated),
+    }
+}
+
+#[inline(never)]
+fn has(slot: Slot, negated: bool, scope: &Scope<'_>) -> Tri {
+    match scope.view(slot) {
+        View::Unknown => Tri::Unknown,
+        value => Tri::of(value.is_present() != negated),
+    }
+}
+
+#[inline(never)]
+fn is(slot: Slot, negated: bool, scope: &Scope<'_>) -> Tri {
+    let found = match scope.view(slot) {
+        View::Bool(value) => Found::Holds(value),
+        View::Absent => Found::Absent,
+        _ => Found::Unknown,
+    };
+    found.negated(negated)
+}
+
+#[inline(never)]
+fn text(of: &Operand, test: &TextTest, negated: bool, scope: &Scope<'_>) -> Tri {
+    match of.stored(scope) {
+        Some(Value::Text(text)) => Tri::of(test.holds(text) != negated),
+        other => missing(other).negated(negated),
+    }
+}
+
+#[inline(never)]
+fn exists(of: &Operand, test: &TextTest, negated: bool, scope: &Scope<'_>) -> Tri {
+    match of.stored(scope) {
+        Some(Value::List(items)) => Tri::of(items.iter().any(|item| test.holds(item)) != negated),
+        other => missing(other).negated(negated),
+    }
+}
+
+#[inline(never)]
+fn in_list(of: &Operand, list: &Operand, negated: bool, scope: &Scope<'_>) -> Tri {
+    let found = match (of.stored(scope), list.stored(scope)) {
+        (Some(Value::Text(text)), Some(Value::List(items))) => Found::Holds(is_one_of(text, items)),
+        (Some(Value::Absent), _) | (_, Some(Value::Absent)) => Found::Absent,
+        _ => Found::Unknown,
+    };
+    found.negated(negated)
+}
+
+/// A text that is no address is as good as none: it is in no network and out of none.
+#[inline(never)]
+fn cidr(of: &Operand, network: &IpNet, negated: bool, scope: &Scope<'_>) -> Tri {
+    let found = match of.stored(scope) {
+        Some(Value::Text(text)) => within(network, text).map_or(Found::Absent, Found::Holds),
+        other => missing(other),
+    };
+    found.negated(negated)
 }
 
 /// A value of another type than declared can't be compared: unknown, toward people. Texts and
@@ -303,33 +350,37 @@ fn missing(value: Option<&Value<'_>>) -> Found {
 }
 
 #[inline(never)]
-fn among(of: &Operand, list: &[Value<'_>], scope: &Scope<'_>) -> Found {
-    match of.read(scope) {
+fn among(of: &Operand, list: &[Value<'_>], negated: bool, scope: &Scope<'_>) -> Tri {
+    let found = match of.read(scope) {
         View::Absent => Found::Absent,
         View::Unknown | View::AtLeast(_) => Found::Unknown,
         value => Found::Holds(list.iter().any(|item| View::of(item) == value)),
+    };
+    found.negated(negated)
+}
+
+#[inline(never)]
+fn compare(
+    (left, relation, right): (&Operand, Relation, &Operand),
+    negated: bool,
+    scope: &Scope<'_>,
+) -> Tri {
+    let (left, right) = (left.read(scope), right.read(scope));
+    match left.order(right) {
+        Some(order) => Tri::of(Orders::of(relation).has(order) != negated),
+        None => unordered(left, relation, right).negated(negated),
     }
 }
 
 #[inline(never)]
-fn compare(left: &Operand, relation: Relation, right: &Operand, scope: &Scope<'_>) -> Found {
-    let (left, right) = (left.read(scope), right.read(scope));
-    let Some(order) = left.order(right) else {
-        if left == View::Absent || right == View::Absent {
-            return Found::Absent;
-        }
-        let possible = left.orders(right);
-        let settled = possible.and_then(|possible| Orders::of(relation).settle(possible));
-        return settled.map_or(Found::Unknown, Found::Holds);
+fn unordered(left: View<'_>, relation: Relation, right: View<'_>) -> Found {
+    let possible = match (left, right) {
+        (View::Absent, _) | (_, View::Absent) => return Found::Absent,
+        (View::AtLeast(_), _) | (_, View::AtLeast(_)) => left.orders(right),
+        _ => None,
     };
-    Found::Holds(match relation {
-        Relation::Equal => order == Ordering::Equal,
-        Relation::NotEqual => order != Ordering::Equal,
-        Relation::Less => order == Ordering::Less,
-        Relation::LessOrEqual => order != Ordering::Greater,
-        Relation::Greater => order == Ordering::Greater,
-        Relation::GreaterOrEqual => order != Ordering::Less,
-    })
+    let settled = possible.and_then(|possible| Orders::of(relation).settle(possible));
+    settled.map_or(Found::Unknown, Found::Holds)
 }
 
 #[cfg(test)]

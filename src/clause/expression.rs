@@ -39,17 +39,20 @@ impl Expression {
         Ok(Self { regex, way: way.unwrap_or(Way::Regex) })
     }
 
-    #[inline(never)]
+    #[inline]
     pub fn is_found(&self, text: &str) -> bool {
-        let by_table = match &self.way {
-            Way::Sequence(sequence) => return sequence.is_found(text),
-            Way::Table(table) => {
-                let input = Input::new(text).anchored(Anchored::No).earliest(true);
-                table.try_search_fwd(&input).ok()
-            }
-            Way::Regex => None,
-        };
-        by_table.map_or_else(|| self.regex.is_match(text), |found| found.is_some())
+        match &self.way {
+            Way::Sequence(sequence) => sequence.is_found(text),
+            Way::Table(table) => self.is_found_by(table, text),
+            Way::Regex => self.regex.is_match(text),
+        }
+    }
+
+    #[inline(never)]
+    fn is_found_by(&self, table: &dense::DFA<Vec<u32>>, text: &str) -> bool {
+        let input = Input::new(text).anchored(Anchored::No).earliest(true);
+        let found = table.try_search_fwd(&input);
+        found.map_or_else(|_| self.regex.is_match(text), |found| found.is_some())
     }
 
     pub fn as_str(&self) -> &str {

@@ -15,6 +15,8 @@ mod schema;
 mod scope;
 mod view;
 mod operand;
+mod same;
+mod address;
 mod sequence;
 mod expression;
 mod check;

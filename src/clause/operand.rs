@@ -5,6 +5,8 @@ use super::{Scope, Slot};
 
 /// What is compared.
 #[derive(Debug, Clone)]
+// With a tag of its own: to read it out of what is inside takes five instructions.
+#[repr(u8)]
 pub(super) enum Operand {
     Literal(Value<'static>),
     Slot(Slot),

@@ -1,6 +1,8 @@
 use memchr::memchr;
 use regex_syntax::hir::{Class, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
+use super::same::{after, before};
+
 /// What an expression asks of a text from its first byte on, where nothing has to be tried twice:
 /// fixed parts, and runs of characters that can end in one place only.
 #[derive(Debug, Clone)]
@@ -11,6 +13,8 @@ pub(super) struct Sequence {
 }
 
 #[derive(Debug, Clone)]
+// With a tag of its own: to read it out of what is inside takes five instructions.
+#[repr(u8)]
 enum Part {
     Fixed(Box<[u8]>),
     /// As long as it can be.
@@ -74,17 +78,16 @@ impl Sequence {
         Some(Self { parts: parts.into(), ends })
     }
 
+    #[inline(never)]
     pub fn is_found(&self, text: &str) -> bool {
         let mut rest = text.as_bytes();
         for part in &self.parts {
             let after = match part {
-                Part::Fixed(fixed) => rest.strip_prefix(&**fixed),
+                Part::Fixed(fixed) => after(rest, fixed),
                 Part::Run(run) => run.after(rest),
                 Part::Last(run, last) => {
-                    return rest.strip_suffix(&**last).is_some_and(|rest| {
-                        rest.len() >= run.least
-                            && rest.len() <= run.most
-                            && run.of.length(rest) == rest.len()
+                    return before(rest, last).is_some_and(|rest| {
+                        rest.len() >= run.least && rest.len() <= run.most && run.of.has_all(rest)
                     });
                 }
             };
@@ -157,16 +160,41 @@ impl Set {
         }
     }
 
+    fn has_all(&self, text: &[u8]) -> bool {
+        match self {
+            Self::AllBut(one) => !has(*one, text),
+            Self::Listed(_) => self.length(text) == text.len(),
+        }
+    }
+
     /// Of the run at the beginning.
     fn length(&self, text: &[u8]) -> usize {
         match self {
-            Self::AllBut(one) => memchr(*one, text).unwrap_or(text.len()),
+            Self::AllBut(one) => length_before(*one, text),
             Self::Listed(listed) => {
                 let is_listed = |byte: &&u8| listed.get(usize::from(**byte)) == Some(&true);
                 text.iter().take_while(is_listed).count()
             }
         }
     }
+}
+
+#[inline(never)]
+fn length_before(one: u8, text: &[u8]) -> usize {
+    memchr(one, text).unwrap_or(text.len())
+}
+
+/// Eight bytes are looked at at once: a call for more takes longer than most texts do.
+fn has(wanted: u8, text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let Some(last) = text.last_chunk::<8>() else { return text.contains(&wanted) };
+    // The highest bit of each byte that is the one, and perhaps of those behind it.
+    let found = |eight: &[u8; 8]| {
+        let differing = u64::from_le_bytes(*eight) ^ (ONES * u64::from(wanted));
+        differing.wrapping_sub(ONES) & !differing & (ONES << 7)
+    };
+    let (eights, _) = text.as_chunks::<8>();
+    eights.iter().fold(found(last), |all, eight| all | found(eight)) != 0
 }
 
 #[cfg(test)]
@@ -191,6 +219,21 @@ mod tests {
             ["a", "a$", "^a|b", "^.*b", "^.*ab", "^[a-z]*a[0-9]", r"^\d+$", "^(ab)+$", "^é{2}$", ""]
         {
             assert!(Sequence::of(pattern).is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands() {
+        for length in 0..32 {
+            for near in [b'\n' ^ 1, b'\n' | 0x80, b'\n' + 1, b'\n' - 1, 0, u8::MAX] {
+                let mut text = vec![near; length];
+                assert!(!has(b'\n', &text), "{near} for {length}");
+                for at in 0..length {
+                    text[at] = b'\n';
+                    assert!(has(b'\n', &text), "{at} of {length}");
+                    text[at] = near;
+                }
+            }
         }
     }
 
@@ -226,7 +269,7 @@ mod tests {
         fn it_finds_what_the_expression_finds(
             parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..5),
             end in prop::sample::select(vec!["", "$"]),
-            texts in prop::collection::vec("[abcé.\n]{0,7}", 12),
+            texts in prop::collection::vec("[abcé.\n]{0,7}|[bcé.]{7,20}[a\n]?", 12),
         ) {
             let pattern = format!("^{}{end}", parts.concat());
             if let Some(sequence) = Sequence::of(&pattern) {

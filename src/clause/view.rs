@@ -30,6 +30,7 @@ impl<'v> View<'v> {
     }
 
     /// Of a value without text in it.
+    #[inline]
     pub fn of_copied(value: &Value<'_>) -> Self {
         match value {
             Value::Text(_) | Value::List(_) => Self::Unknown,
@@ -63,6 +64,13 @@ impl<'v> View<'v> {
             (Self::Int(one), Self::Int(other))
             | (Self::Duration(one), Self::Duration(other))
             | (Self::Time(one), Self::Time(other)) => Some(one.cmp(&other)),
+            (one, other) => one.order_of_others(other),
+        }
+    }
+
+    #[inline(never)]
+    fn order_of_others(self, other: Self) -> Option<Ordering> {
+        match (self, other) {
             (Self::Decimal(one), Self::Decimal(other)) => Some(one.cmp(&other)),
             (Self::Int(one), Self::Decimal(other)) => Some(Decimal::from(one).cmp(&other)),
             (Self::Decimal(one), Self::Int(other)) => Some(one.cmp(&Decimal::from(other))),
