@@ -295,7 +295,7 @@ mod tests {
     use crate::config::{Files, load};
     use crate::correlate::State;
     use crate::enrich::Enrichers;
-    use crate::ingest::{Brokers, Headers, Message, Settings};
+    use crate::ingest::{Brokers, Settings};
     use crate::observe::{Metrics, Traces};
     use crate::pipeline::triage::{Expected, Open};
     use crate::pipeline::{Active, Batch, Identity, Stage, Terms, Topics};
@@ -367,23 +367,13 @@ mod tests {
         serde_json::to_vec(&arrival).unwrap()
     }
 
-    /// The kinds of the records that it writes.
-    fn process<'l>(triage: &mut Triage, lines: &'l [Vec<u8>]) -> Vec<Kind> {
+    /// What an idle worker writes, which can't ask any broker: the kinds of its records.
+    fn idle(triage: &mut Triage) -> Vec<Kind> {
         let properties = BTreeMap::from([("bootstrap.servers".to_owned(), "none:1".to_owned())]);
         let log =
             LogReader::connect(&Settings::new(&Brokers { properties }).unwrap(), "g").unwrap();
-        let message = |(offset, line): (i64, &'l Vec<u8>)| Message {
-            topic: "t.alerts",
-            partition: 0,
-            offset,
-            timestamp_ms: 0,
-            key: None,
-            value: Some(line),
-            headers: Headers::NONE,
-        };
-        let messages: Vec<Message<'_>> = (0..).zip(lines).map(message).collect();
         let mut sent = Vec::new();
-        triage.process(&Batch { messages: &messages }, &log, &mut Outbox::memory(&mut sent));
+        triage.process(&Batch { messages: &[] }, &log, &mut Outbox::memory(&mut sent));
         let records = sent.iter().filter(|sent| sent.topic == "t.decisions");
         let records = records.filter_map(|sent| Record::parse(sent.value.as_deref()?));
         records.map(|record| record.kind).collect()
@@ -395,13 +385,19 @@ mod tests {
         alerts: i64,
         left: impl Fn(&Lane) -> usize,
     ) -> (usize, Vec<Kind>) {
-        let mut triage = triage();
-        let lines: Vec<Vec<u8>> = (0..alerts).map(|offset| line(offset, severity)).collect();
-        assert_eq!(process(&mut triage, &lines).len(), lines.len());
-        assert_eq!(left(&triage.lanes[&0].lane), lines.len());
+        let (mut triage, mut sent) = (triage(), Vec::new());
+        let (mut out, now) = (Outbox::memory(&mut sent), (triage.clock)());
+        let Open { lane, .. } = triage.lanes.get_mut(&0).unwrap();
+        for offset in 0..alerts {
+            let line = line(offset, severity);
+            let (arrival, facts) = (serde_json::from_slice(&line).ok(), Vec::new());
+            let case = Case { offset, received_at: now, bytes: &line, arrival, facts };
+            lane.rule(&triage.terms, &case, now, &mut out);
+        }
+        assert_eq!(i64::try_from(left(lane)), Ok(alerts));
         // Whatever the time.
         triage.visits = Visits::default();
-        let kinds = process(&mut triage, &[]);
+        let kinds = idle(&mut triage);
         (left(&triage.lanes[&0].lane), kinds)
     }
 
