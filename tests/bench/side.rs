@@ -17,7 +17,7 @@ use crate::load::{Load, PARTITIONS};
 use crate::micro::{Shape, terms};
 
 pub const THREADS: usize = 2;
-const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the process is measured by, between the first and the last part of the work.
 #[derive(Debug, Clone, Copy, Default)]
@@ -205,7 +205,6 @@ pub fn run(load: &Load, cluster: &Cluster, told: &Told) -> Measured {
 }
 
 fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<dyn Stage + Send> {
-    let admin = Admin::connect(&cluster.settings).unwrap();
     let shape = &told.shape;
     let bytes = |count: f64| vec![b'x'; (count as usize).saturating_sub(32)];
     let bare = |outputs: Vec<(String, f64, Vec<u8>)>| {
@@ -222,23 +221,34 @@ fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<
             shape.alerts_per_message,
             bytes(shape.alert_bytes),
         )]),
-        "intake" => {
-            let pipelines = Current::new(Arc::clone(&load.loaded.checked.pipelines));
-            Box::new(Intake::new(
-                (pipelines, Arc::clone(&load.keys)),
-                cluster.topics.clone(),
-                (admin, AlertEnds::new(PARTITIONS)),
-                (metrics.clone(), Traces::default()),
-            ))
-        }
-        _ => Box::new(Triage::new(
-            terms(load, cluster.topics.clone()),
-            (Arc::clone(&load.loaded.enrichers), Duration::from_millis(500)),
-            cluster.expected(&admin).unwrap(),
-            tipstaff::app::system_clock(),
-            (metrics.clone(), Traces::default()),
-        )),
+        side => real(load, cluster, side == "intake", metrics),
     }
+}
+
+/// Intake, or else triage.
+pub fn real(
+    load: &Load,
+    cluster: &Cluster,
+    is_intake: bool,
+    metrics: &Metrics,
+) -> Box<dyn Stage + Send> {
+    let admin = Admin::connect(&cluster.settings).unwrap();
+    if is_intake {
+        let pipelines = Current::new(Arc::clone(&load.loaded.checked.pipelines));
+        return Box::new(Intake::new(
+            (pipelines, Arc::clone(&load.keys)),
+            cluster.topics.clone(),
+            (admin, AlertEnds::new(PARTITIONS)),
+            (metrics.clone(), Traces::default()),
+        ));
+    }
+    Box::new(Triage::new(
+        terms(load, cluster.topics.clone()),
+        (Arc::clone(&load.loaded.enrichers), Duration::from_millis(500)),
+        cluster.expected(&admin).unwrap(),
+        tipstaff::app::system_clock(),
+        (metrics.clone(), Traces::default()),
+    ))
 }
 
 /// Between 5 % and 90 % of the messages: without the first batches and without the time in which only

@@ -1,7 +1,7 @@
 //! How fast triage and intake are, beside a bare loop that consumes and produces the same records and
 //! bytes exactly once and does nothing else. On a real broker, in turns, each in its own process.
 //!
-//! `cargo bench --bench triage -- [--alerts N] [--rounds N] [--micro] [--max-alerts N]`
+//! `cargo bench --bench triage -- [--alerts N] [--rounds N] [--micro] [--max-alerts N] [--latency RATE]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@
 
 #[path = "../support/kafka.rs"]
 mod kafka;
+mod latency;
 mod load;
 mod micro;
 mod side;
@@ -75,6 +76,9 @@ fn main() {
         only: value("--only"),
     };
     let load = Load::new(micro::now(), 0);
+    if let Some(rate) = value("--latency") {
+        return wait(&load, rate.parse().expect("a number"), &arguments);
+    }
     let micro = Micro::new(&load);
     if value("--only").is_none() {
         micro.print();
@@ -129,6 +133,40 @@ fn compare(load: &Load, arguments: &Arguments, shape: Shape) {
     print(&all, shape, long_shape);
 }
 
+/// Time from a detector's topic to a committed decision.
+fn wait(load: &Load, rate: u64, arguments: &Arguments) {
+    let Some(kafka) = kafka::Kafka::start(&[]) else { return };
+    let bootstrap = kafka.bootstrap();
+    fill(load, &bootstrap, 0);
+    let sides = ["two copies", "intake and triage"];
+    let mut all: [Vec<[f64; 3]>; 2] = Default::default();
+    for round in 0..arguments.rounds {
+        for (number, side) in sides.iter().enumerate() {
+            let prefix = format!("wait{round}-{number}");
+            let (cluster, plan) = begin(load, &bootstrap, &prefix, None);
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--child", side, &bootstrap, &prefix, &rate.to_string()])
+                .arg(load.now.0.to_string())
+                .stderr(std::process::Stdio::inherit())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{side} failed: {text}");
+            forget(&cluster, &plan);
+            let [p50, p99, count] = numbers(text.lines().last().unwrap());
+            eprintln!("{side}: p50 {p50:.1} ms, p99 {p99:.1} ms of {count}");
+            all[number].push([p50, p99, count]);
+        }
+    }
+    println!("\n| at {rate} messages a second | p50, ms | of two copies | p99, ms |");
+    println!("| --- | ---: | ---: | ---: |");
+    for (side, own) in sides.iter().zip(&all) {
+        let of = |at: usize| show(spread(own.iter().map(|each| each[at]).collect()), 1);
+        let ratios = own.iter().zip(&all[0]).map(|(own, bare)| own[0] / bare[0]);
+        println!("| {side} | {} | {} | {} |", of(0), show(spread(ratios.collect()), 2), of(1));
+    }
+}
+
 /// Every message on its detector's topic, and its alerts on the alerts topic.
 fn fill(load: &Load, bootstrap: &str, messages: u64) {
     let cluster = cluster(bootstrap, "fill", Some(ALERTS_TOPIC));
@@ -165,27 +203,14 @@ fn start(
     shape: Shape,
 ) -> Measured {
     let prefix = format!("run{round}-{number}");
-    let is_intake = side.ends_with("intake");
-    let alerts = if is_intake { format!("{prefix}.alerts") } else { ALERTS_TOPIC.to_owned() };
-    let cluster = cluster(bootstrap, &prefix, Some(&alerts));
-    let detectors = Cluster::detector_topics(&load.loaded.checked.pipelines);
-    let plan = Plan {
-        detectors: if is_intake { detectors } else { Vec::new() },
-        outputs: cluster.output_topics(&load.loaded.checked.policy),
-        sinks: Vec::new(),
-        replication: 1,
-        retention_ms: 86_400_000,
-        start: Start::Earliest,
-        adopt: Vec::new(),
-        instance: "bench".to_owned(),
-        now: load.now,
-    };
-    create(&cluster, &plan).unwrap();
+    let alerts = (!side.ends_with("intake")).then_some(ALERTS_TOPIC);
+    let (cluster, plan) = begin(load, bootstrap, &prefix, alerts);
+    let alerts = cluster.topics.alerts.as_str();
     let Shape { message_bytes: m, alert_bytes: a, alerts_per_message: n, .. } = shape;
     let Shape { decision_bytes: d, others: o, other_bytes: b, .. } = shape;
     let output = Command::new(std::env::current_exe().unwrap())
         .arg("--child")
-        .args([side, bootstrap, &prefix, &alerts])
+        .args([side, bootstrap, &prefix, alerts])
         .arg(arguments.alerts.to_string())
         .arg(arguments.max_alerts.to_string())
         .arg(more_rules.to_string())
@@ -200,6 +225,25 @@ fn start(
     let line = text.lines().last().unwrap();
     let [rate, cpu_s_per_million, stage_ns, rss_mib, mean_batch, commit_ms] = numbers(line);
     Measured { rate, cpu_s_per_million, stage_ns, rss_mib, mean_batch, commit_ms }
+}
+
+/// Topics and chains of its own, on the alerts that are there or on new ones from the detectors'.
+fn begin(load: &Load, bootstrap: &str, prefix: &str, alerts: Option<&str>) -> (Cluster, Plan) {
+    let cluster = cluster(bootstrap, prefix, alerts);
+    let detectors = Cluster::detector_topics(&load.loaded.checked.pipelines);
+    let plan = Plan {
+        detectors: if alerts.is_none() { detectors } else { Vec::new() },
+        outputs: cluster.output_topics(&load.loaded.checked.policy),
+        sinks: Vec::new(),
+        replication: 1,
+        retention_ms: 86_400_000,
+        start: if prefix.starts_with("wait") { Start::Latest } else { Start::Earliest },
+        adopt: Vec::new(),
+        instance: "bench".to_owned(),
+        now: load.now,
+    };
+    create(&cluster, &plan).unwrap();
+    (cluster, plan)
 }
 
 /// Deletes what a run wrote: the next one must not wait for the disk on its account.
@@ -225,6 +269,12 @@ fn numbers<const N: usize>(text: &str) -> [f64; N] {
 }
 
 fn child(told: &[String]) {
+    if let [side, bootstrap, prefix, rate, now] = told {
+        let load = Load::new(tipstaff::case::Millis(now.parse().unwrap()), 0);
+        let cluster = cluster(bootstrap, prefix, None);
+        let [p50, p99, count] = latency::run(&load, &cluster, side, rate.parse().unwrap());
+        return println!("{p50},{p99},{count}");
+    }
     let [side, bootstrap, prefix, alerts, messages, max_alerts, more_rules, shape, now] = told
     else {
         panic!("not for people");

@@ -1,0 +1,230 @@
+//! How long it takes from a detector's topic to a committed decision, at a given rate, beside two bare
+//! exactly-once copies in a row. Workers, producer and reader are in one process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use tipstaff::app::Cluster;
+use tipstaff::audit::Record;
+use tipstaff::ingest::{BatchLimits, Doubt, LogReader};
+use tipstaff::observe::Metrics;
+use tipstaff::pipeline::{
+    Batch, Drain, Hint, Outbox, Progress, RecoveryRules, Stage, Start, WorkerConfig, worker,
+};
+
+use crate::load::{Load, PARTITIONS};
+use crate::side::{BATCH_BYTES_MAX, real};
+
+const SECONDS: u64 = 20;
+/// What is sent before every worker has had its first batches is not counted.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Passes each record on as it is, and where it first stood as its key.
+struct Copy {
+    to: String,
+    next: HashMap<(String, i32), i64>,
+}
+
+impl Stage for Copy {
+    fn depends_on(&self, _: &str, _: i32) -> Vec<(String, i32)> {
+        Vec::new()
+    }
+
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.next.clear();
+        let mut starts = Vec::new();
+        for hint in assigned {
+            let (topic, partition) = (hint.topic.clone(), hint.partition);
+            let offset = hint.committed.map_or_else(|| log.low(&topic, partition), Ok)?;
+            self.next.insert((topic.clone(), partition), offset);
+            starts.push(Start::At { topic, partition, offset });
+        }
+        Ok(starts)
+    }
+
+    fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
+        for message in batch.messages {
+            let place = format!("{} {} {}", message.topic, message.partition, message.offset);
+            let key = message.key.unwrap_or(place.as_bytes());
+            out.send(&self.to, message.partition, Some(key), message.value);
+            self.next.insert((message.topic.to_owned(), message.partition), message.offset + 1);
+        }
+        for ((topic, partition), next) in &self.next {
+            out.next(topic, *partition, *next, "");
+        }
+        !batch.messages.is_empty()
+    }
+
+    fn committed(&mut self) {}
+}
+
+/// Median and 99th percentile in milliseconds, and how many were counted.
+pub fn run(load: &Load, cluster: &Cluster, side: &str, rate: u64) -> [f64; 3] {
+    let drain = Drain::default();
+    let detectors = Cluster::detector_topics(&load.loaded.checked.pipelines);
+    let alerts = vec![cluster.topics.alerts.clone()];
+    let is_copy = side == "two copies";
+    let metrics = Metrics::new().unwrap();
+    let part = |is_intake: bool, to: &str| -> Box<dyn Stage + Send> {
+        match is_copy {
+            true => Box::new(Copy { to: to.to_owned(), next: HashMap::new() }),
+            false => real(load, cluster, is_intake, &metrics),
+        }
+    };
+    let workers = [
+        spawn(part(true, &cluster.topics.alerts), cluster, ("intake", detectors), &drain),
+        spawn(part(false, &cluster.topics.decisions), cluster, ("triage", alerts), &drain),
+    ];
+    let ends = ends(cluster, load);
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = read(cluster, is_copy, Arc::clone(&stop));
+    // Groups are joined, chains are restored.
+    std::thread::sleep(Duration::from_secs(5));
+    let sent = send(load, cluster, ends, rate);
+    std::thread::sleep(Duration::from_secs(3));
+    stop.store(true, SeqCst);
+    let seen = reader.join().unwrap();
+    drain.start();
+    workers.into_iter().for_each(|worker| drop(worker.join()));
+    let began = sent.values().min().copied().unwrap();
+    let counted = sent.iter().filter(|(_, at)| at.duration_since(began) > WARM_UP);
+    let mut took: Vec<f64> = counted
+        .filter_map(|(place, at)| Some(seen.get(place)?.duration_since(*at).as_secs_f64() * 1e3))
+        .collect();
+    took.sort_by(f64::total_cmp);
+    let part = |share: f64| took[(took.len() as f64 * share) as usize];
+    [part(0.5), part(0.99), took.len() as f64]
+}
+
+fn spawn(
+    stage: Box<dyn Stage + Send>,
+    cluster: &Cluster,
+    (role, topics): (&str, Vec<String>),
+    drain: &Drain,
+) -> JoinHandle<()> {
+    let config = WorkerConfig {
+        settings: cluster.settings.clone(),
+        group: cluster.group(role),
+        name: format!("{role}-{}", cluster.topics.alerts),
+        topics,
+        limits: BatchLimits {
+            time: Duration::from_millis(100),
+            messages: 4096,
+            bytes: BATCH_BYTES_MAX,
+        },
+        rules: RecoveryRules::ALL,
+        progress: Arc::new(Progress::default()),
+    };
+    let drain = drain.clone();
+    std::thread::spawn(move || drop(worker(Boxed(stage), config, drain)))
+}
+
+struct Boxed(Box<dyn Stage + Send>);
+
+impl Stage for Boxed {
+    fn depends_on(&self, topic: &str, partition: i32) -> Vec<(String, i32)> {
+        self.0.depends_on(topic, partition)
+    }
+    fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
+        self.0.recover(assigned, log)
+    }
+    fn process(&mut self, batch: &Batch<'_>, log: &LogReader, out: &mut Outbox<'_>) -> bool {
+        self.0.process(batch, log, out)
+    }
+    fn committed(&mut self) {
+        self.0.committed();
+    }
+}
+
+/// A message's place on its detector's topic.
+type Place = (String, i32, i64);
+type Ends = HashMap<(String, i32), i64>;
+
+fn ends(cluster: &Cluster, load: &Load) -> Ends {
+    let log = LogReader::connect(&cluster.settings, "bench").unwrap();
+    let mut ends = Ends::new();
+    for topic in Cluster::detector_topics(&load.loaded.checked.pipelines) {
+        for partition in 0..PARTITIONS {
+            let end = log.high(&topic, partition).unwrap();
+            ends.insert((topic.clone(), partition), end);
+        }
+    }
+    ends
+}
+
+/// One producer, so that a topic's messages stand in the order in which they were sent.
+fn send(load: &Load, cluster: &Cluster, mut ends: Ends, rate: u64) -> HashMap<Place, Instant> {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", cluster.settings.bootstrap())
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "1")
+        .create()
+        .unwrap();
+    let events: Vec<_> = (0..rate * SECONDS).map(|n| load.events.get(n)).collect();
+    let mut sent = HashMap::with_capacity(events.len());
+    let began = Instant::now();
+    for (n, event) in events.iter().enumerate() {
+        let due = began + Duration::from_secs_f64(n as f64 / rate as f64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let partition = (n % PARTITIONS as usize) as i32;
+        let end = ends.get_mut(&(event.topic.to_owned(), partition)).unwrap();
+        sent.insert((event.topic.to_owned(), partition, *end), Instant::now());
+        *end += 1;
+        let record = BaseRecord::<str, str>::to(event.topic).partition(partition);
+        producer.send(record.payload(&event.value)).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(10)).unwrap();
+    sent
+}
+
+/// When each message's record was seen committed.
+fn read(
+    cluster: &Cluster,
+    is_copy: bool,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<HashMap<Place, Instant>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.settings.bootstrap())
+        .set("group.id", "bench-reader")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .unwrap();
+    let mut from = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        let topic = &cluster.topics.decisions;
+        from.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&from).unwrap();
+    std::thread::spawn(move || {
+        let mut seen = HashMap::new();
+        while !stop.load(SeqCst) {
+            let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let (message, now) = (message.unwrap(), Instant::now());
+            let place = match is_copy {
+                true => copied(message.key().unwrap_or_default()),
+                false => ruled(message.payload().unwrap_or_default()),
+            };
+            seen.extend(place.map(|place| (place, now)));
+        }
+        seen
+    })
+}
+
+fn ruled(bytes: &[u8]) -> Option<Place> {
+    let origin = Record::parse(bytes)?.origin?;
+    Some((origin.topic.to_string(), origin.partition, origin.offset))
+}
+
+fn copied(key: &[u8]) -> Option<Place> {
+    let mut parts = std::str::from_utf8(key).ok()?.split(' ');
+    let topic = parts.next()?.to_owned();
+    Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
