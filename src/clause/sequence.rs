@@ -172,8 +172,16 @@ impl Set {
         match self {
             Self::AllBut(one) => length_before(*one, text),
             Self::Listed(listed) => {
-                let is_listed = |byte: &&u8| listed.get(usize::from(**byte)) == Some(&true);
-                text.iter().take_while(is_listed).count()
+                let is_other = |byte: &u8| listed.get(usize::from(*byte)) != Some(&true);
+                // Four at a time: one by one, the loop takes longer than the looking.
+                let (fours, rest) = text.as_chunks::<4>();
+                for (index, four) in fours.iter().enumerate() {
+                    if let Some(at) = four.iter().position(is_other) {
+                        return index * 4 + at;
+                    }
+                }
+                let at = rest.iter().position(is_other).unwrap_or(rest.len());
+                text.len() - rest.len() + at
             }
         }
     }
