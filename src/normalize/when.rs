@@ -61,7 +61,7 @@ impl Test {
         }
     }
 
-    /// Whether it holds of every text that is not [`Self::listed`], where that is so of all or none.
+    /// Whether it holds of texts that are not [`Self::listed`], where all or none of them do.
     pub(super) fn of_others(&self) -> Option<bool> {
         match self {
             Self::Text { how: How::Equal, is_negated, .. } => Some(*is_negated),
