@@ -5,6 +5,8 @@ use super::{Fault, Kind, Malformed, Path, Raw, Step};
 
 /// Room for this many values is made before any is found.
 const FOUND_USUALLY: usize = 32;
+/// And for this many keys in objects that are open.
+const ASKED_USUALLY: usize = 128;
 
 /// Paths made into a trie, so that one walk over a text finds the values of all of them.
 #[derive(Debug, Clone)]
@@ -38,17 +40,43 @@ struct Keys {
 /// apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
-    /// For each slot 1 + its place in `first`, or 0: most paths of most texts find nothing.
+    /// Most paths of most texts find nothing, and that is soon seen.
+    there: Vec<Word>,
+    /// In the order of their slots, the place of each in `first`.
     places: Vec<u32>,
     first: Vec<Raw<'a>>,
     more: Vec<(usize, Raw<'a>)>,
     keys: Vec<(usize, Raw<'a>)>,
 }
 
+/// Of 64 slots.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    /// Those that found something.
+    bits: u64,
+    /// How many slots before these did.
+    before: u32,
+}
+
+impl Word {
+    fn of(slot: usize) -> (usize, u64) {
+        (slot / 64, 1 << (slot % 64))
+    }
+}
+
 impl<'a> Slots<'a> {
+    #[inline]
     pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
-        let place = usize::try_from(*self.places.get(slot)?).ok()?;
-        self.first.get(place.checked_sub(1)?).copied()
+        let place = *self.places.get(self.rank(slot)?)?;
+        self.first.get(place as usize).copied()
+    }
+
+    /// How many slots before this one found something, if it did.
+    #[inline]
+    fn rank(&self, slot: usize) -> Option<usize> {
+        let (word, bit) = Word::of(slot);
+        let word = self.there.get(word).filter(|word| word.bits & bit != 0)?;
+        Some((word.before + (word.bits & (bit - 1)).count_ones()) as usize)
     }
 
     pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
@@ -65,16 +93,6 @@ impl<'a> Slots<'a> {
     pub fn shift(&mut self, by: usize) {
         let more = self.more.iter_mut().chain(&mut self.keys).map(|(_, raw)| raw);
         self.first.iter_mut().chain(more).for_each(|raw| raw.at += by);
-    }
-
-    fn put(&mut self, slot: usize, raw: Raw<'a>) {
-        match self.places.get_mut(slot) {
-            Some(place @ 0) => {
-                self.first.push(raw);
-                *place = u32::try_from(self.first.len()).unwrap_or(u32::MAX);
-            }
-            _ => self.more.push((slot, raw)),
-        }
     }
 }
 
@@ -131,13 +149,16 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
+        let there = vec![Word::default(); self.slots.div_ceil(64)];
         let first = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
-        let slots = Slots { places: vec![0; self.slots], first, ..Slots::default() };
+        let slots = Slots { there, first, ..Slots::default() };
+        let found = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
         let scanner = Scanner::new(text);
-        let mut walk = Walk { of: self, scanner, slots, seen: Vec::new() };
+        let seen = Vec::with_capacity(ASKED_USUALLY);
+        let mut walk = Walk { of: self, scanner, slots, found, seen };
         walk.value(0, 0)?;
         walk.scanner.end()?;
-        Ok(walk.slots)
+        Ok(walk.finish())
     }
 }
 
@@ -145,12 +166,41 @@ struct Walk<'a, 'e> {
     of: &'e Extractor,
     scanner: Scanner<'a>,
     slots: Slots<'a>,
+    /// The slot of each of `slots.first`.
+    found: Vec<usize>,
     /// For each object that is open, innermost last, and each key asked of it: where it was met,
     /// or 0.
     seen: Vec<usize>,
 }
 
-impl Walk<'_, '_> {
+impl<'a> Walk<'a, '_> {
+    fn put(&mut self, slot: usize, raw: Raw<'a>) {
+        let (word, bit) = Word::of(slot);
+        match self.slots.there.get_mut(word) {
+            Some(word) if word.bits & bit == 0 => {
+                word.bits |= bit;
+                self.found.push(slot);
+                self.slots.first.push(raw);
+            }
+            _ => self.slots.more.push((slot, raw)),
+        }
+    }
+
+    fn finish(mut self) -> Slots<'a> {
+        let mut before = 0;
+        for word in &mut self.slots.there {
+            word.before = before;
+            before += word.bits.count_ones();
+        }
+        let mut places = vec![0; self.found.len()];
+        for (place, slot) in (0..).zip(&self.found) {
+            let rank = self.slots.rank(*slot).and_then(|rank| places.get_mut(rank));
+            rank.into_iter().for_each(|rank| *rank = place);
+        }
+        self.slots.places = places;
+        self.slots
+    }
+
     fn value(&mut self, node: usize, depth: usize) -> Result<(), Malformed> {
         let of = self.of;
         let Some(node) = of.nodes.get(node) else { return self.scanner.skip(depth) };
@@ -168,7 +218,7 @@ impl Walk<'_, '_> {
             _ => self.scanner.scalar()?,
         };
         if let Some(slot) = node.slot {
-            self.slots.put(slot, raw);
+            self.put(slot, raw);
         }
         Ok(())
     }
@@ -202,7 +252,11 @@ impl Walk<'_, '_> {
                 let slot = self.of.nodes.get(values).and_then(|node| node.slot);
                 self.slots.keys.extend(slot.map(|slot| (slot, key)));
             }
-            self.children(&[named.map(|(_, child)| child), node.values], depth + 1)?;
+            match (named, node.values) {
+                (None, None) => self.scanner.skip(depth + 1)?,
+                (Some((_, only)), None) | (None, Some(only)) => self.value(only, depth + 1)?,
+                (Some((_, named)), values) => self.children(&[Some(named), values], depth + 1)?,
+            }
             if !self.scanner.another(b'}')? {
                 self.seen.truncate(before);
                 return Ok(());
@@ -248,9 +302,16 @@ impl Walk<'_, '_> {
         let same = |known: &str| {
             known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
         };
-        let mut tags = node.keys.tags.iter().zip(&node.keys.names).enumerate();
-        let found = tags.find(|(_, (tag, (known, _)))| **tag == wanted && same(known));
-        found.map(|(index, (_, (_, child)))| (index, *child))
+        let mut from = 0;
+        loop {
+            let tags = node.keys.tags.get(from..)?;
+            let index = from + tags.iter().position(|tag| *tag == wanted)?;
+            let (known, child) = node.keys.names.get(index)?;
+            if same(known) {
+                return Some((index, *child));
+            }
+            from = index + 1;
+        }
     }
 
     fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {

@@ -127,9 +127,17 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return self.fault(Fault::Syntax);
         }
-        let key = self.scalar()?;
+        let key = self.text()?;
         self.expect(b':')?;
         Ok(key)
+    }
+
+    /// A string, at its opening quote.
+    #[inline]
+    fn text(&mut self) -> Result<Raw<'a>, Malformed> {
+        let at = self.at + 1;
+        let kind = self.string()?;
+        Ok(Raw { kind, text: self.text.get(at..self.at - 1).unwrap_or_default(), at })
     }
 
     pub(super) fn end(&mut self) -> Result<(), Malformed> {
@@ -211,13 +219,12 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn scalar(&mut self) -> Result<Raw<'a>, Malformed> {
-        self.peek();
+        if self.peek() == Some(b'"') {
+            return self.text();
+        }
         let start = self.at;
         let kind = self.pass_scalar()?;
-        let raw = self.since(start, kind);
-        let Kind::Text { .. } = kind else { return Ok(raw) };
-        let text = raw.text.get(1..raw.text.len() - 1).unwrap_or_default();
-        Ok(Raw { kind, text, at: start + 1 })
+        Ok(self.since(start, kind))
     }
 
     fn pass_scalar(&mut self) -> Result<Kind, Malformed> {
@@ -269,8 +276,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string with its quotes; its escapes are checked and left as they are.
+    #[inline]
     fn string(&mut self) -> Result<Kind, Malformed> {
-        self.at += 1;
+        self.at = plain_end(self.bytes, self.at + 1);
+        if self.bytes.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Kind::Text { is_escaped: false });
+        }
+        self.string_from_here()
+    }
+
+    /// The rest of one that does not end with its first plain run.
+    #[inline(never)]
+    fn string_from_here(&mut self) -> Result<Kind, Malformed> {
         let mut is_escaped = false;
         loop {
             self.at = plain_end(self.bytes, self.at);

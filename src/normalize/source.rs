@@ -2,8 +2,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use regex::Regex;
-
+use super::capture::Capture;
 use super::decimal::Decimal;
 use super::layout::{Doc, Place};
 use super::redact::Redactor;
@@ -15,7 +14,8 @@ use crate::case::{Type, Value};
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) from: From,
-    pub(super) shape: Shape,
+    /// Nothing for most: a pipeline's hundreds of sources are all looked at for every alert.
+    shape: Option<Box<Shape>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,20 +26,29 @@ pub(super) enum From {
     /// The first that gives a value.
     First(Vec<Source>),
     /// All of them or nothing: part of an identity is another identity.
-    Join {
-        parts: Vec<Source>,
-        with: String,
-    },
+    Join(Box<Join>),
     /// The source of the first case that holds.
-    Cases(Vec<(When, Source)>),
+    Cases(Box<Cases>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Join {
+    pub(super) parts: Vec<Source>,
+    pub(super) with: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Cases {
+    pub(super) conditions: Vec<When>,
+    pub(super) sources: Vec<Source>,
 }
 
 /// In the order in which it is applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     pub(super) absent_when: Vec<String>,
-    /// The first group, or all of it; a text that does not match is absent.
-    pub(super) capture: Option<Regex>,
+    /// A text that does not match is absent.
+    pub(super) capture: Option<Capture>,
     pub(super) lower: bool,
     /// A text that is not in the table is absent.
     pub(super) table: Option<HashMap<String, String>>,
@@ -60,59 +69,85 @@ pub(super) struct Reader<'a, 's> {
     pub(super) is_too_long: Cell<bool>,
     /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
-    /// Texts of the document in which no secret was found: many are read more than once.
-    pub(super) clean: RefCell<Vec<&'a str>>,
+    /// Addresses of the document's texts without a secret: many are read more than once.
+    pub(super) clean: RefCell<Vec<usize>>,
 }
 
 impl Source {
-    pub(super) fn value<'a>(&self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
+    pub(super) fn new(from: From, shape: Shape) -> Self {
+        Self { from, shape: (!shape.is_none()).then(|| Box::new(shape)) }
+    }
+
+    pub(super) fn plain(from: From) -> Self {
+        Self { from, shape: None }
+    }
+
+    fn times(&self) -> &[TimeFormat] {
+        self.shape.as_ref().map_or(&[], |shape| &shape.times)
+    }
+
+    pub(super) fn value<'a>(&'a self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
         reader.trace.borrow_mut().clear();
         if of != Type::Time {
             let text = self.text(reader);
             return text.map_or(Value::Absent, |text| read(of, text));
         }
-        if let (From::First(sources), true) = (&self.from, self.shape.times.is_empty()) {
+        if let (From::First(sources), true) = (&self.from, self.times().is_empty()) {
             let mut values = sources.iter().map(|source| source.value(of, reader));
             return values.find(Value::is_present).unwrap_or(Value::Absent);
         }
         let text = self.text(reader).unwrap_or_default();
         let read = |format: &TimeFormat| format.read(&text);
-        let time = match self.shape.times.as_slice() {
+        let time = match self.times() {
             [] => TimeFormat::Rfc3339.read(&text),
             formats => formats.iter().find_map(read),
         };
         time.map_or(Value::Absent, Value::Time)
     }
 
-    fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+    #[inline]
+    fn text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+        match (&self.from, &self.shape) {
+            // Most of them, and most of those are not there.
+            (From::Path(place), None) if reader.doc.raw(*place).is_none() => None,
+            _ => self.shaped_text(reader),
+        }
+    }
+
+    fn shaped_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
         let text = self.raw_text(reader).and_then(|text| {
-            let text = self.shape.apply(text);
+            let text = match &self.shape {
+                Some(shape) => shape.apply(text),
+                None => Some(text).filter(|text| !text.is_empty()),
+            };
             if text.is_none() {
                 reader.trace.borrow_mut().truncate(before);
             }
             text
         });
-        text.or_else(|| self.shape.default.clone().map(Cow::Owned))
+        text.or_else(|| self.shape.as_ref()?.default.as_deref().map(Cow::Borrowed))
     }
 
-    fn raw_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+    fn raw_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         match &self.from {
             From::Path(place) => reader.text(*place),
             From::Header(name) => reader.header(name),
-            From::Const(text) => Some(Cow::Owned(text.clone())),
+            From::Const(text) => Some(Cow::Borrowed(text)),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
-            From::Join { parts, with } => {
+            From::Join(join) => {
                 let before = reader.trace.borrow().len();
-                let parts: Option<Vec<_>> = parts.iter().map(|part| part.text(reader)).collect();
+                let parts: Option<Vec<_>> =
+                    join.parts.iter().map(|part| part.text(reader)).collect();
                 if parts.is_none() {
                     reader.trace.borrow_mut().truncate(before);
                 }
-                parts.map(|parts| Cow::Owned(parts.join(with)))
+                parts.map(|parts| Cow::Owned(parts.join(&join.with)))
             }
             From::Cases(cases) => {
-                let found = cases.iter().find(|(when, _)| when.holds(reader.seen()));
-                found.and_then(|(_, source)| source.text(reader))
+                let seen = reader.seen();
+                let found = cases.conditions.iter().position(|when| when.holds(&seen))?;
+                cases.sources.get(found)?.text(reader)
             }
         }
     }
@@ -123,21 +158,21 @@ impl Source {
             From::Path(place) => reader.doc.raw(*place).is_some(),
             From::Header(name) => header(reader.headers, name).is_some(),
             From::Const(_) => true,
-            From::Cases(cases) => cases.iter().any(|(_, source)| source.is_there(reader)),
+            From::Cases(cases) => cases.sources.iter().any(|source| source.is_there(reader)),
             From::First(sources) => sources.iter().any(|source| source.is_there(reader)),
-            From::Join { parts, .. } => parts.iter().all(|source| source.is_there(reader)),
+            From::Join(join) => join.parts.iter().all(|source| source.is_there(reader)),
         }
     }
 
     /// Whether it can give nothing but texts that stand in the pipeline's file.
     pub(super) fn is_closed(&self) -> bool {
-        let is_mapped = self.shape.table.is_some() || self.shape.ranges.is_some();
-        is_mapped
+        let is_mapped = |shape: &Shape| shape.table.is_some() || shape.ranges.is_some();
+        self.shape.as_deref().is_some_and(is_mapped)
             || match &self.from {
                 From::Const(_) => true,
                 From::First(sources) => sources.iter().all(Source::is_closed),
-                From::Cases(cases) => cases.iter().all(|(_, source)| source.is_closed()),
-                From::Path(_) | From::Header(_) | From::Join { .. } => false,
+                From::Cases(cases) => cases.sources.iter().all(Source::is_closed),
+                From::Path(_) | From::Header(_) | From::Join(_) => false,
             }
     }
 }
@@ -150,7 +185,13 @@ fn read(of: Type, text: Cow<'_, str>) -> Value<'_> {
 }
 
 impl Shape {
-    fn apply<'a>(&self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    fn is_none(&self) -> bool {
+        let Self { absent_when, capture, lower, table, ranges, default, times } = self;
+        let is_mapped = table.is_some() || ranges.is_some() || default.is_some();
+        absent_when.is_empty() && capture.is_none() && !lower && !is_mapped && times.is_empty()
+    }
+
+    fn apply<'a>(&'a self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
         if text.is_empty() || self.is_absent(&text) {
             return None;
         }
@@ -161,10 +202,10 @@ impl Shape {
             text = Cow::Owned(text.to_lowercase());
         }
         if let Some(table) = &self.table {
-            text = Cow::Owned(table.get(text.as_ref())?.clone());
+            text = Cow::Borrowed(table.get(text.as_ref())?);
         }
         if let Some(ranges) = &self.ranges {
-            text = Cow::Owned(in_range(ranges, &text)?);
+            text = Cow::Borrowed(in_range(ranges, &text)?);
         }
         Some(text)
     }
@@ -174,23 +215,18 @@ impl Shape {
     }
 }
 
-fn captured<'a>(regex: &Regex, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
-    let range = if regex.captures_len() == 1 {
-        regex.find(&text)?.range()
-    } else {
-        let found = regex.captures(&text)?;
-        found.get(1).or_else(|| found.get(0))?.range()
-    };
+fn captured<'a>(capture: &Capture, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    let range = capture.find(&text)?;
     match text {
         Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
         Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_owned())),
     }
 }
 
-fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> {
+fn in_range<'w>(ranges: &'w [(Option<Decimal>, String)], text: &str) -> Option<&'w str> {
     let number = Decimal::parse(text)?;
     let fits = |bound: &Option<Decimal>| bound.as_ref().is_none_or(|bound| number < *bound);
-    ranges.iter().find(|(bound, _)| fits(bound)).map(|(_, word)| word.clone())
+    ranges.iter().find(|(bound, _)| fits(bound)).map(|(_, word)| word.as_str())
 }
 
 impl<'a> Reader<'a, '_> {
@@ -206,12 +242,13 @@ impl<'a> Reader<'a, '_> {
         }
         let text = raw.scalar()?;
         self.trace.borrow_mut().push(Used::Place(place));
-        if self.clean.borrow().iter().any(|clean| std::ptr::eq(*clean, raw.text)) {
+        let address = raw.text.as_ptr().addr();
+        if self.clean.borrow().contains(&address) {
             return Some(text);
         }
         let text = self.redactor.clean(text);
-        if let Cow::Borrowed(clean) = text {
-            self.clean.borrow_mut().push(clean);
+        if matches!(text, Cow::Borrowed(_)) {
+            self.clean.borrow_mut().push(address);
         }
         Some(text)
     }
