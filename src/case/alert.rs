@@ -30,6 +30,10 @@ impl<'a> Alert<'a> {
         self.get(field).text()
     }
 
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter_map(Value::text)
+    }
+
     pub fn set(&mut self, field: Field, value: Value<'a>) {
         if let Some(slot) = self.slots.get_mut(field.index()) {
             *slot = value;

@@ -26,7 +26,7 @@ impl Explained {
         Self {
             alert_id: alert_id.clone(),
             made_of: Vec::new(),
-            redacted: redacted.map(|place| pipeline.walks.name(*place)).collect(),
+            redacted: redacted.map(|place| pipeline.walks.name(*place).into_owned()).collect(),
             unused: unused(pipeline, doc),
         }
     }
@@ -35,7 +35,7 @@ impl Explained {
         let mut made_of: Vec<String> = Vec::new();
         for used in used {
             let name = match used {
-                Used::Place(place) => pipeline.walks.name(*place),
+                Used::Place(place) => pipeline.walks.name(*place).into_owned(),
                 Used::Header(name) => format!("header {name}"),
             };
             if !made_of.contains(&name) {

@@ -233,7 +233,7 @@ impl Pipelines {
         let whole = whole.as_ref();
         let doc = Doc::new(&pipeline.walks, page.text, (whole, whole), None);
         let seen = Seen { doc: &doc, headers: reading.message.headers, alert: None, trace: None };
-        let is_incomplete = pipeline.incomplete.as_ref().is_some_and(|when| when.holds(seen));
+        let is_incomplete = pipeline.incomplete.as_ref().is_some_and(|when| when.holds(&seen));
         let of = items.as_ref().map_or(1, Vec::len) + usize::from(is_incomplete);
         work.check_room(of.max(1))?;
         if is_incomplete {
@@ -300,7 +300,7 @@ fn fits(
     let headers = reading.message.headers;
     let fit = |here: &Slots<'_>, item: Option<&Item<'_, '_>>| {
         let doc = Doc::new(&pipeline.walks, text, (here, whole), item);
-        detect.holds(Seen { doc: &doc, headers, alert: None, trace: None })
+        detect.holds(&Seen { doc: &doc, headers, alert: None, trace: None })
     };
     let is_list = text.trim_start().starts_with('[');
     let items = match items {

@@ -1,20 +1,22 @@
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::asked::{Answered, Question, Topics};
 use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
 
 /// Where a path of a pipeline file looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Inside one alert, after its envelope was taken off.
-    Here(usize),
+    Here(u32),
     /// Inside one alert as it came, envelope and all.
-    Bare(usize),
+    Bare(u32),
     /// From the top of the document: `$.…`.
-    Root(usize),
+    Root(u32),
     /// In an item around the alert: `^.…`.
-    Around { up: usize, at: usize },
+    Around { up: u32, at: u32 },
     /// The key under which the alert, or an item around it, stands: `@key`.
-    Key { up: usize },
+    Key { up: u32 },
 }
 
 /// All paths of one pipeline, gathered while its file is read.
@@ -24,6 +26,8 @@ pub(super) struct Layout {
     bare: Vec<Path>,
     root: Vec<Path>,
     around: Vec<Path>,
+    /// What the conditions ask of them.
+    pub(super) topics: Topics,
 }
 
 impl Layout {
@@ -32,7 +36,9 @@ impl Layout {
             _ if path.is_key => Place::Key { up: up(&path) },
             Start::Here => Place::Here(index_of(&mut self.here, path)),
             Start::Root => Place::Root(index_of(&mut self.root, path)),
-            Start::Around(up) => Place::Around { up, at: index_of(&mut self.around, path) },
+            Start::Around(_) => {
+                Place::Around { up: up(&path), at: index_of(&mut self.around, path) }
+            }
         }
     }
 
@@ -44,7 +50,7 @@ impl Layout {
     }
 
     pub(super) fn finish<'p>(
-        self,
+        mut self,
         (unwrap, each): (&[Path], &[Path]),
         open: impl Iterator<Item = &'p Path>,
         ignore_case: bool,
@@ -67,7 +73,9 @@ impl Layout {
         let root = self.root.iter().map(|path| whole.slot(path)).collect();
         let each = each.iter().map(|path| self.each(path, &mut whole, ignore_case)).collect();
         let open = open.map(|path| whole.slot(path)).collect();
-        Walks { element, whole, bases, bare, root, each, open, paths: self }
+        let mut topics = std::mem::take(&mut self.topics);
+        topics.prepare();
+        Walks { element, whole, bases, bare, root, each, open, topics, names: Names::of(&self) }
     }
 
     fn each(&self, path: &Path, whole: &mut Extractor, ignore_case: bool) -> Each {
@@ -80,7 +88,7 @@ impl Layout {
             let path = |steps: &[Step]| Path { steps: steps.to_vec(), ..path.clone() };
             let list = walk.slot(&path(part.get(..part.len() - 1).unwrap_or_default()));
             let items = walk.slot(&path(part));
-            let of = |path: &Path| (up(path) == depth - level).then(|| walk.slot(path));
+            let of = |path: &Path| (up(path) as usize == depth - level).then(|| walk.slot(path));
             let around = self.around.iter().map(of).collect();
             let is_values = part.last() == Some(&Step::Values);
             let list = List { list, items, is_values };
@@ -90,16 +98,20 @@ impl Layout {
     }
 }
 
-fn up(path: &Path) -> usize {
-    if let Start::Around(up) = path.start { up } else { 0 }
+fn up(path: &Path) -> u32 {
+    if let Start::Around(up) = path.start { short(up) } else { 0 }
 }
 
-fn index_of(paths: &mut Vec<Path>, path: Path) -> usize {
+fn index_of(paths: &mut Vec<Path>, path: Path) -> u32 {
     let found = paths.iter().position(|known| *known == path);
-    found.unwrap_or_else(|| {
+    short(found.unwrap_or_else(|| {
         paths.push(path);
         paths.len() - 1
-    })
+    }))
+}
+
+pub(super) fn short(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The two walks over a document: the whole of it, and one alert in it. A slot of the second is the
@@ -113,7 +125,29 @@ pub(super) struct Walks {
     root: Vec<usize>,
     each: Vec<Each>,
     open: Vec<usize>,
-    paths: Layout,
+    topics: Topics,
+    names: Names,
+}
+
+/// How each path is written, by its place.
+#[derive(Debug, Clone)]
+struct Names {
+    here: Vec<String>,
+    bare: Vec<String>,
+    root: Vec<String>,
+    around: Vec<String>,
+}
+
+impl Names {
+    fn of(layout: &Layout) -> Self {
+        let written = |paths: &[Path]| paths.iter().map(ToString::to_string).collect();
+        Self {
+            here: written(&layout.here),
+            bare: written(&layout.bare),
+            root: written(&layout.root),
+            around: written(&layout.around),
+        }
+    }
 }
 
 /// One way in which an alert may be wrapped, and where each path is then.
@@ -196,16 +230,16 @@ impl Walks {
     }
 
     /// How a place is written in the pipeline's file.
-    pub(super) fn name(&self, place: Place) -> String {
-        let (paths, at) = match place {
-            Place::Here(at) => (&self.paths.here, at),
-            Place::Bare(at) => (&self.paths.bare, at),
-            Place::Root(at) => (&self.paths.root, at),
-            Place::Around { at, .. } => (&self.paths.around, at),
-            Place::Key { up: 0 } => return "@key".to_owned(),
-            Place::Key { up } => return format!("{}.@key", "^".repeat(up)),
+    pub(super) fn name(&self, place: Place) -> Cow<'_, str> {
+        let (names, at) = match place {
+            Place::Here(at) => (&self.names.here, at),
+            Place::Bare(at) => (&self.names.bare, at),
+            Place::Root(at) => (&self.names.root, at),
+            Place::Around { at, .. } => (&self.names.around, at),
+            Place::Key { up: 0 } => return "@key".into(),
+            Place::Key { up } => return format!("{}.@key", "^".repeat(up as usize)).into(),
         };
-        paths.get(at).map(ToString::to_string).unwrap_or_default()
+        names.get(at as usize).map(String::as_str).unwrap_or_default().into()
     }
 }
 
@@ -271,6 +305,7 @@ pub(super) struct Doc<'a, 's> {
     root: &'s Slots<'a>,
     item: Option<&'s Item<'a, 's>>,
     base: Option<&'s Base>,
+    answered: Answered,
 }
 
 impl<'a, 's> Doc<'a, 's> {
@@ -286,7 +321,17 @@ impl<'a, 's> Doc<'a, 's> {
             envelope.is_none_or(|kind| kind == Some(Kind::Object))
         });
         let text = item.map_or(text, |item| item.raw.text);
-        Self { text, walks, here, root, item, base }
+        let answered = walks.topics.unanswered();
+        Self { text, walks, here, root, item, base, answered }
+    }
+
+    pub(super) fn holds(&self, question: Question) -> bool {
+        self.walks.topics.holds(question, self, &self.answered)
+    }
+
+    /// Where the value stands that was asked about, or should.
+    pub(super) fn asked_at(&self, question: Question) -> Option<Place> {
+        self.walks.topics.place(question, self)
     }
 
     /// The first value there; `null` is no value.
@@ -302,33 +347,36 @@ impl<'a, 's> Doc<'a, 's> {
         raw.filter(|raw| raw.kind != Kind::Null)
     }
 
+    #[inline]
     pub(super) fn all(&self, place: Place) -> impl Iterator<Item = Raw<'a>> + use<'a, 's> {
-        self.slot(place).into_iter().flat_map(|(slots, slot)| slots.all(slot))
+        let found = self.slot(place).filter(|(slots, slot)| slots.get(*slot).is_some());
+        found.into_iter().flat_map(|(slots, slot)| slots.all(slot))
     }
 
     /// What any path of the file found.
     pub(super) fn everything(&self) -> impl Iterator<Item = Raw<'a>> {
-        let paths = &self.walks.paths;
-        let here = (0..paths.here.len()).map(Place::Here);
-        let bare = (0..paths.bare.len()).map(Place::Bare);
-        let root = (0..paths.root.len()).map(Place::Root);
+        let names = &self.walks.names;
+        let here = (0..short(names.here.len())).map(Place::Here);
+        let bare = (0..short(names.bare.len())).map(Place::Bare);
+        let root = (0..short(names.root.len())).map(Place::Root);
         here.chain(bare).chain(root).flat_map(|place| self.all(place))
     }
 
+    #[inline]
     fn slot(&self, place: Place) -> Option<(&'s Slots<'a>, usize)> {
         match place {
-            Place::Here(at) => Some((self.here, *self.base?.here.get(at)?)),
-            Place::Bare(at) => Some((self.here, *self.walks.bare.get(at)?)),
-            Place::Root(at) => Some((self.root, *self.walks.root.get(at)?)),
+            Place::Here(at) => Some((self.here, *self.base?.here.get(at as usize)?)),
+            Place::Bare(at) => Some((self.here, *self.walks.bare.get(at as usize)?)),
+            Place::Root(at) => Some((self.root, *self.walks.root.get(at as usize)?)),
             Place::Around { up, at } => {
                 let around = self.around(up)?;
-                Some((around.slots.as_ref(), (*around.level.around.get(at)?)?))
+                Some((around.slots.as_ref(), (*around.level.around.get(at as usize)?)?))
             }
             Place::Key { .. } => None,
         }
     }
 
-    fn around(&self, up: usize) -> Option<&'s Around<'a, 's>> {
+    fn around(&self, up: u32) -> Option<&'s Around<'a, 's>> {
         let mut around = &self.item?.around;
         for _ in 1..up {
             around = around.around.as_ref()?;

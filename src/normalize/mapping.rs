@@ -39,18 +39,23 @@ impl Pipelines {
         id: &Id,
     ) -> Result<Box<Alert<'static>>, Refusal> {
         let mut redactor = Redactor::new(reading.keys);
-        for raw in pipeline.redact.iter().flat_map(|place| doc.all(*place)) {
-            let added = redactor.add(raw);
-            added.map_err(|_| Refusal::new(Reason::AlertTooLarge, "too many values to redact"))?;
+        for place in &pipeline.redact {
+            for raw in doc.all(*place) {
+                let added = redactor.add(raw);
+                added.map_err(|_| {
+                    Refusal::new(Reason::AlertTooLarge, "too many values to redact")
+                })?;
+            }
         }
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
-        let (redactor, clean) = (&redactor, RefCell::default());
+        let (redactor, clean) = (&redactor, RefCell::new(Vec::with_capacity(pipeline.map.len())));
         let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, clean };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
-        let mut alert = mapped(pipeline, &reader, note)?;
+        let mut alert = Alert::default();
+        map(&mut alert, pipeline, &reader, note)?;
         if let Some((all, explained)) = explained {
             all.borrow_mut().push(explained);
         }
@@ -64,7 +69,7 @@ impl Pipelines {
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
         }
         let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
-        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(seen));
+        let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(&seen));
         if let Some(entry) = dismissed {
             alert.set(Field::NotAnAlert, Value::Text(entry.id.clone().into()));
         }
@@ -101,12 +106,12 @@ impl Pipelines {
     }
 }
 
-fn mapped<'a>(
+fn map<'a>(
+    alert: &mut Alert<'a>,
     pipeline: &Pipeline,
     reader: &Reader<'a, '_>,
     mut note: Option<&mut Explained>,
-) -> Result<Alert<'a>, Refusal> {
-    let mut alert = Alert::default();
+) -> Result<(), Refusal> {
     let kind = pipeline.kind.value(Type::Text, reader);
     if !kind.is_present() {
         return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
@@ -119,7 +124,7 @@ fn mapped<'a>(
     };
     noted(Field::Kind, alert.get(Field::Kind));
     for mapped in &pipeline.map {
-        let mut value = mapped.source.value(mapped.field.of(), reader);
+        let mut value = mapped.source.value(mapped.of, reader);
         if value.text().is_some_and(|text| !is_word(mapped.field, text)) {
             value = Value::Absent;
         }
@@ -146,13 +151,13 @@ fn mapped<'a>(
         noted(mapped.field, &value);
         alert.set(mapped.field, cut(mapped.field, value));
     }
-    Ok(alert)
+    Ok(())
 }
 
 /// Where the kind was read, or that the pipeline says it of all its alerts.
 fn known_by(pipeline: &Pipeline, used: &[Used]) -> String {
     match used.first() {
-        Some(Used::Place(place)) => format!("path:{}", pipeline.walks.name(*place)),
+        Some(Used::Place(place)) => ["path:", pipeline.walks.name(*place).as_ref()].concat(),
         Some(Used::Header(name)) => format!("header:{name}"),
         None => "pipeline".to_owned(),
     }
@@ -195,8 +200,7 @@ pub(super) fn empty_report(pipeline: &Pipeline, reading: &Reading<'_>, id: &Id) 
 
 /// Small alerts, all but a few, are not written out to be measured: JSON makes a byte six at most.
 fn check_size(alert: &Alert<'_>) -> Result<(), Refusal> {
-    let texts = crate::case::FIELDS.iter().filter_map(|info| alert.text(info.field));
-    let text_bytes: usize = texts.map(str::len).sum();
+    let text_bytes: usize = alert.texts().map(str::len).sum();
     let names_bytes = Field::COUNT * 64;
     if text_bytes * 6 + names_bytes <= ALERT_BYTES_MAX {
         return Ok(());

@@ -43,6 +43,7 @@ pub(super) enum Format {
 #[derive(Debug, Clone)]
 pub(super) struct Mapped {
     pub(super) field: Field,
+    pub(super) of: Type,
     pub(super) source: From,
     pub(super) is_required: bool,
 }
@@ -219,10 +220,10 @@ fn check_each(paths: &[(Path, At)], wanted: bool, why: &str, problems: &mut Prob
 
 /// `kind: exposed_key`, or a source that gives a kind.
 fn kind_of(node: &Node, layout: &mut Layout, problems: &mut Problems) -> Option<From> {
-    use super::source::{From as Of, Shape};
+    use super::source::From as Of;
     if let Some(word) = node.text() {
         super::words::check_word(Field::Kind, word, &node.at, problems);
-        return Some(From { from: Of::Const(word.to_owned()), shape: Shape::default() });
+        return Some(From::plain(Of::Const(word.to_owned())));
     }
     let source = source_of(node, Some(Field::Kind), layout, problems)?;
     if !source.is_closed() {
@@ -244,6 +245,7 @@ fn map_of(node: &Node, layout: &mut Layout, problems: &mut Problems) -> Vec<Mapp
         let mapped = mapped_of(value, field, layout, problems);
         map.extend(mapped.zip(field).map(|((source, is_required), field)| Mapped {
             field,
+            of: field.of(),
             source,
             is_required,
         }));

@@ -53,6 +53,7 @@ const DOT: u8 = 1;
 const ESCAPE: u8 = 2;
 const AT: u8 = 4;
 const SIGN: u8 = 8;
+
 /// What a byte may be the beginning of.
 fn mark(byte: u8) -> u8 {
     match byte {
@@ -67,6 +68,8 @@ fn mark(byte: u8) -> u8 {
 struct Scanner {
     /// One bit for the hash of each anchor: most places of most texts are passed over by it.
     bits: Box<[u64; 1024]>,
+    /// [`mark`] of each byte: as a table nothing has to be guessed.
+    marks: [u8; 256],
     /// Sorted by anchor.
     anchors: Vec<(u32, Set)>,
     at: Set,
@@ -100,6 +103,7 @@ impl Scanner {
         };
         let mut scanner = Self {
             bits: Box::new([0; 1024]),
+            marks: std::array::from_fn(|byte| u8::try_from(byte).map_or(0, mark)),
             anchors: Vec::new(),
             at: set_of(Needs::At),
             sign: set_of(Needs::Sign),
@@ -137,7 +141,7 @@ impl Scanner {
     fn glance(&self, bytes: &[u8]) -> (Set, u8) {
         let (mut found, mut marks, mut anchor) = (0, 0, 0);
         for byte in bytes {
-            marks |= mark(*byte);
+            marks |= self.marks.get(usize::from(*byte)).copied().unwrap_or_default();
             // As `folded`, one byte further; before the fourth byte it is no anchor's.
             anchor = (anchor >> 8) | u32::from(*byte | b' ') << 24;
             let (word, bit) = place(anchor);

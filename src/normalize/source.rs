@@ -2,8 +2,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use regex::Regex;
-
+use super::capture::Capture;
 use super::decimal::Decimal;
 use super::layout::{Doc, Place};
 use super::redact::Redactor;
@@ -15,7 +14,8 @@ use crate::case::{Type, Value};
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) from: From,
-    pub(super) shape: Shape,
+    /// Nothing for most: a pipeline's hundreds of sources are all looked at for every alert.
+    shape: Option<Box<Shape>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,20 +26,29 @@ pub(super) enum From {
     /// The first that gives a value.
     First(Vec<Source>),
     /// All of them or nothing: part of an identity is another identity.
-    Join {
-        parts: Vec<Source>,
-        with: String,
-    },
+    Join(Box<Join>),
     /// The source of the first case that holds.
-    Cases(Vec<(When, Source)>),
+    Cases(Box<Cases>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Join {
+    pub(super) parts: Vec<Source>,
+    pub(super) with: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Cases {
+    pub(super) conditions: Vec<When>,
+    pub(super) sources: Vec<Source>,
 }
 
 /// In the order in which it is applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     pub(super) absent_when: Vec<String>,
-    /// The first group, or all of it; a text that does not match is absent.
-    pub(super) capture: Option<Regex>,
+    /// A text that does not match is absent.
+    pub(super) capture: Option<Capture>,
     pub(super) lower: bool,
     /// A text that is not in the table is absent.
     pub(super) table: Option<HashMap<String, String>>,
@@ -65,35 +74,59 @@ pub(super) struct Reader<'a, 's> {
 }
 
 impl Source {
+    pub(super) fn new(from: From, shape: Shape) -> Self {
+        Self { from, shape: (!shape.is_none()).then(|| Box::new(shape)) }
+    }
+
+    pub(super) fn plain(from: From) -> Self {
+        Self { from, shape: None }
+    }
+
+    fn times(&self) -> &[TimeFormat] {
+        self.shape.as_ref().map_or(&[], |shape| &shape.times)
+    }
+
     pub(super) fn value<'a>(&self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
         reader.trace.borrow_mut().clear();
         if of != Type::Time {
             let text = self.text(reader);
             return text.map_or(Value::Absent, |text| read(of, text));
         }
-        if let (From::First(sources), true) = (&self.from, self.shape.times.is_empty()) {
+        if let (From::First(sources), true) = (&self.from, self.times().is_empty()) {
             let mut values = sources.iter().map(|source| source.value(of, reader));
             return values.find(Value::is_present).unwrap_or(Value::Absent);
         }
         let text = self.text(reader).unwrap_or_default();
         let read = |format: &TimeFormat| format.read(&text);
-        let time = match self.shape.times.as_slice() {
+        let time = match self.times() {
             [] => TimeFormat::Rfc3339.read(&text),
             formats => formats.iter().find_map(read),
         };
         time.map_or(Value::Absent, Value::Time)
     }
 
+    #[inline]
     fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+        match (&self.from, &self.shape) {
+            // Most of them, and most of those are not there.
+            (From::Path(place), None) if reader.doc.raw(*place).is_none() => None,
+            _ => self.shaped_text(reader),
+        }
+    }
+
+    fn shaped_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
         let text = self.raw_text(reader).and_then(|text| {
-            let text = self.shape.apply(text);
+            let text = match &self.shape {
+                Some(shape) => shape.apply(text),
+                None => Some(text).filter(|text| !text.is_empty()),
+            };
             if text.is_none() {
                 reader.trace.borrow_mut().truncate(before);
             }
             text
         });
-        text.or_else(|| self.shape.default.clone().map(Cow::Owned))
+        text.or_else(|| self.shape.as_ref()?.default.clone().map(Cow::Owned))
     }
 
     fn raw_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
@@ -102,17 +135,19 @@ impl Source {
             From::Header(name) => reader.header(name),
             From::Const(text) => Some(Cow::Owned(text.clone())),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
-            From::Join { parts, with } => {
+            From::Join(join) => {
                 let before = reader.trace.borrow().len();
-                let parts: Option<Vec<_>> = parts.iter().map(|part| part.text(reader)).collect();
+                let parts: Option<Vec<_>> =
+                    join.parts.iter().map(|part| part.text(reader)).collect();
                 if parts.is_none() {
                     reader.trace.borrow_mut().truncate(before);
                 }
-                parts.map(|parts| Cow::Owned(parts.join(with)))
+                parts.map(|parts| Cow::Owned(parts.join(&join.with)))
             }
             From::Cases(cases) => {
-                let found = cases.iter().find(|(when, _)| when.holds(reader.seen()));
-                found.and_then(|(_, source)| source.text(reader))
+                let seen = reader.seen();
+                let found = cases.conditions.iter().position(|when| when.holds(&seen))?;
+                cases.sources.get(found)?.text(reader)
             }
         }
     }
@@ -123,21 +158,21 @@ impl Source {
             From::Path(place) => reader.doc.raw(*place).is_some(),
             From::Header(name) => header(reader.headers, name).is_some(),
             From::Const(_) => true,
-            From::Cases(cases) => cases.iter().any(|(_, source)| source.is_there(reader)),
+            From::Cases(cases) => cases.sources.iter().any(|source| source.is_there(reader)),
             From::First(sources) => sources.iter().any(|source| source.is_there(reader)),
-            From::Join { parts, .. } => parts.iter().all(|source| source.is_there(reader)),
+            From::Join(join) => join.parts.iter().all(|source| source.is_there(reader)),
         }
     }
 
     /// Whether it can give nothing but texts that stand in the pipeline's file.
     pub(super) fn is_closed(&self) -> bool {
-        let is_mapped = self.shape.table.is_some() || self.shape.ranges.is_some();
-        is_mapped
+        let is_mapped = |shape: &Shape| shape.table.is_some() || shape.ranges.is_some();
+        self.shape.as_deref().is_some_and(is_mapped)
             || match &self.from {
                 From::Const(_) => true,
                 From::First(sources) => sources.iter().all(Source::is_closed),
-                From::Cases(cases) => cases.iter().all(|(_, source)| source.is_closed()),
-                From::Path(_) | From::Header(_) | From::Join { .. } => false,
+                From::Cases(cases) => cases.sources.iter().all(Source::is_closed),
+                From::Path(_) | From::Header(_) | From::Join(_) => false,
             }
     }
 }
@@ -150,6 +185,12 @@ fn read(of: Type, text: Cow<'_, str>) -> Value<'_> {
 }
 
 impl Shape {
+    fn is_none(&self) -> bool {
+        let Self { absent_when, capture, lower, table, ranges, default, times } = self;
+        let is_mapped = table.is_some() || ranges.is_some() || default.is_some();
+        absent_when.is_empty() && capture.is_none() && !lower && !is_mapped && times.is_empty()
+    }
+
     fn apply<'a>(&self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
         if text.is_empty() || self.is_absent(&text) {
             return None;
@@ -174,13 +215,8 @@ impl Shape {
     }
 }
 
-fn captured<'a>(regex: &Regex, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
-    let range = if regex.captures_len() == 1 {
-        regex.find(&text)?.range()
-    } else {
-        let found = regex.captures(&text)?;
-        found.get(1).or_else(|| found.get(0))?.range()
-    };
+fn captured<'a>(capture: &Capture, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    let range = capture.find(&text)?;
     match text {
         Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
         Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_owned())),

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::capture::Capture;
 use super::decimal::Decimal;
 use super::layout::Layout;
-use super::source::{From, Shape, Source};
+use super::source::{Cases, From, Join, Shape, Source};
 use super::times::TimeFormat;
 use super::when::{Scope, When, regex_of};
 use super::words::check_word;
@@ -21,7 +22,7 @@ pub(super) fn source_of(
 ) -> Option<Source> {
     if let Some(text) = node.text() {
         let from = path_of(text, &node.at, layout, problems)?;
-        return Some(Source { from, shape: Shape::default() });
+        return Some(Source::plain(from));
     }
     let mut fields = Fields::of(node, "a source", problems)?;
     let source = source_in(&mut fields, field, layout, problems);
@@ -41,7 +42,7 @@ pub(super) fn source_in(
     if let (Some(field), Some(From::Const(text))) = (field, &from) {
         check_word(field, text, &fields.at, problems);
     }
-    Some(Source { from: from?, shape })
+    Some(Source::new(from?, shape))
 }
 
 fn from_of(
@@ -68,7 +69,8 @@ fn from_of(
     let cases = fields.list("cases", problems);
     if !cases.is_empty() {
         let case = |node| case_of(node, field, layout, problems);
-        found.push(From::Cases(cases.iter().filter_map(case).collect()));
+        let (conditions, sources) = cases.iter().filter_map(case).unzip();
+        found.push(From::Cases(Box::new(Cases { conditions, sources })));
     }
     let mut sources = |key, field, fields: &mut Fields<'_>, problems: &mut Problems| {
         let items = fields.list(key, problems);
@@ -81,7 +83,8 @@ fn from_of(
     let parts = sources("join", None, fields, problems);
     let with = fields.text("with", problems);
     if !parts.is_empty() {
-        found.push(From::Join { parts, with: with.unwrap_or(":").to_owned() });
+        let with = with.unwrap_or(":").to_owned();
+        found.push(From::Join(Box::new(Join { parts, with })));
     } else if with.is_some() {
         problems.add(&fields.at, "`with` goes with `join`");
     }
@@ -117,7 +120,7 @@ fn case_of(
     }
     let when = When::list(conditions, Scope::Source, layout, problems);
     let word = fields.get("is").and_then(|node| checked_word(node, field, problems));
-    let word = word.map(|word| Source { from: From::Const(word), shape: Shape::default() });
+    let word = word.map(|word| Source::plain(From::Const(word)));
     let other = fields.get("use").and_then(|node| source_of(node, field, layout, problems));
     let at = fields.at.clone();
     fields.finish(problems);
@@ -131,7 +134,7 @@ fn shape_of(fields: &mut Fields<'_>, field: Option<Field>, problems: &mut Proble
     let absent_when = words(fields, "absent_when", problems);
     let capture = fields.get("capture").and_then(|node| {
         let text = word_of(node, problems)?;
-        regex_of(&text, &node.at, problems)
+        regex_of(&text, &node.at, problems).map(Capture::new)
     });
     Shape {
         absent_when: absent_when.into_iter().map(|(text, _)| text).collect(),

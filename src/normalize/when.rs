@@ -3,6 +3,7 @@ use std::cell::RefCell;
 
 use regex::Regex;
 
+use super::asked::Question;
 use super::layout::{Doc, Layout, Place};
 use super::source_file::words;
 use super::words::check_word;
@@ -52,8 +53,25 @@ const TESTS: &[(&str, How, bool)] = &[
 ];
 
 impl Test {
+    /// The texts it names as a whole.
+    pub(super) fn listed(&self) -> &[String] {
+        match self {
+            Self::Text { how: How::Equal, any, .. } => any,
+            Self::Text { .. } | Self::Exists(_) | Self::Matches { .. } => &[],
+        }
+    }
+
+    /// Whether it holds of texts that are not [`Self::listed`], where all or none of them do.
+    pub(super) fn of_others(&self) -> Option<bool> {
+        match self {
+            Self::Text { how: How::Equal, is_negated, .. } => Some(*is_negated),
+            Self::Exists(wanted) => Some(*wanted),
+            Self::Text { .. } | Self::Matches { .. } => None,
+        }
+    }
+
     /// `value` is nothing for a list or an object; those only exist.
-    fn holds(&self, exists: bool, value: Option<&str>) -> bool {
+    pub(super) fn holds(&self, exists: bool, value: Option<&str>) -> bool {
         match (self, value) {
             (Self::Exists(wanted), _) => exists == *wanted,
             (Self::Text { how, any, is_negated }, Some(value)) => {
@@ -147,19 +165,25 @@ fn with_ascii_boundaries(expression: &str) -> String {
 /// A condition, or several of them.
 #[derive(Debug, Clone)]
 pub(super) enum When {
-    All(Vec<When>),
-    Any(Vec<When>),
-    Is(Subject, Test),
+    All(Box<[When]>),
+    Any(Box<[When]>),
+    /// Of the first value that is there.
+    First(Question),
+    Is(Box<(Subject, Test)>),
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Subject {
-    /// The first that is there.
-    Paths(Vec<Place>),
     /// Any of those that are there.
     Each(Place),
     Header(String),
     Field(Field),
+}
+
+/// What a condition is about, as it is written.
+enum Asked {
+    First(Vec<Place>),
+    Of(Subject),
 }
 
 /// Which subjects a condition may have: what there is to look at depends on where it stands.
@@ -200,7 +224,12 @@ impl When {
         layout: &mut Layout,
         problems: &mut Problems,
     ) -> Self {
-        Self::All(nodes.iter().filter_map(|n| Self::compile(n, scope, layout, problems)).collect())
+        let parts = nodes.iter().filter_map(|n| Self::compile(n, scope, layout, problems));
+        let mut parts: Vec<Self> = parts.collect();
+        match parts.pop() {
+            Some(only) if parts.is_empty() => only,
+            last => Self::All(parts.into_iter().chain(last).collect()),
+        }
     }
 
     fn compile(
@@ -216,7 +245,7 @@ impl When {
             }
             let nodes = fields.list(key, problems);
             let parts = nodes.iter().filter_map(|n| Self::compile(n, scope, layout, problems));
-            let parts: Vec<Self> = parts.collect();
+            let parts: Box<[Self]> = parts.collect();
             if nodes.is_empty() {
                 problems.add(&fields.at, format!("`{key}` must list at least one condition"));
             }
@@ -224,9 +253,12 @@ impl When {
             return Some(make(parts));
         }
         let before = problems.len();
-        let subject = subject_of(&mut fields, scope, layout, problems);
-        let field = if let Some(Subject::Field(field)) = &subject { Some(*field) } else { None };
-        if subject.is_none() && problems.len() == before {
+        let asked = asked_of(&mut fields, scope, layout, problems);
+        let field = match &asked {
+            Some(Asked::Of(Subject::Field(field))) => Some(*field),
+            _ => None,
+        };
+        if asked.is_none() && problems.len() == before {
             let field = if scope == Scope::Mapped { ", `field`" } else { "" };
             problems.add(
                 &fields.at,
@@ -235,30 +267,40 @@ impl When {
         }
         let test = Test::compile(&mut fields, field, problems);
         fields.finish(problems);
-        Some(Self::Is(subject?, test?))
+        Some(match asked? {
+            Asked::First(places) => Self::First(layout.topics.add(&places, test?)),
+            Asked::Of(subject) => Self::Is(Box::new((subject, test?))),
+        })
     }
 
-    pub(super) fn holds(&self, seen: Seen<'_, '_>) -> bool {
+    pub(super) fn holds(&self, seen: &Seen<'_, '_>) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.holds(seen)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(seen)),
-            Self::Is(subject, test) => subject.holds(test, seen),
+            Self::First(question) => {
+                let holds = seen.doc.holds(*question);
+                seen.note(holds, || seen.doc.asked_at(*question).map(Used::Place))
+            }
+            Self::Is(both) => {
+                let (subject, test) = both.as_ref();
+                subject.holds(test, seen)
+            }
         }
     }
 }
 
-fn subject_of(
+fn asked_of(
     fields: &mut Fields<'_>,
     scope: Scope,
     layout: &mut Layout,
     problems: &mut Problems,
-) -> Option<Subject> {
+) -> Option<Asked> {
     let mut found = Vec::new();
     let mut places = Vec::new();
     for (text, at) in fields.texts("path", problems) {
         match Path::parse(text) {
             Ok(path) if path.is_many() && scope == Scope::Report => {
-                found.push(Subject::Each(layout.bare(path)));
+                found.push(Asked::Of(Subject::Each(layout.bare(path))));
             }
             Ok(path) if path.is_many() => problems.add(at, "`[*]` is not for this condition"),
             Ok(path) if matches!(scope, Scope::Detect | Scope::Report) => {
@@ -269,15 +311,15 @@ fn subject_of(
         }
     }
     if !places.is_empty() {
-        found.push(Subject::Paths(places));
+        found.push(Asked::First(places));
     }
     if let Some(header) = fields.text("header", problems) {
-        found.push(Subject::Header(header.to_owned()));
+        found.push(Asked::Of(Subject::Header(header.to_owned())));
     }
     let field = if scope == Scope::Mapped { fields.get("field") } else { None };
     if let Some(node) = field {
         let field = field_of(node.text().unwrap_or_default(), &node.at, problems);
-        found.extend(field.map(Subject::Field));
+        found.extend(field.map(|field| Asked::Of(Subject::Field(field))));
     }
     if found.len() > 1 {
         problems.add(&fields.at, "a condition looks at one thing: `path`, `header` or `field`");
@@ -286,44 +328,49 @@ fn subject_of(
 }
 
 impl Subject {
-    fn holds(&self, test: &Test, seen: Seen<'_, '_>) -> bool {
-        let (holds, used) = match self {
-            Self::Paths(places) => {
-                let there = places.iter().find_map(|p| Some((*p, seen.doc.raw(*p)?)));
-                let text = there.and_then(|(_, raw)| raw.scalar());
-                let place = there.map(|(place, _)| place).or(places.first().copied());
-                (test.holds(there.is_some(), text.as_deref()), place.map(Used::Place))
-            }
+    fn holds(&self, test: &Test, seen: &Seen<'_, '_>) -> bool {
+        match self {
             Self::Each(place) => {
                 let mut all = seen.doc.all(*place);
                 let holds = all.any(|raw| test.holds(true, raw.scalar().as_deref()));
-                (holds, Some(Used::Place(*place)))
+                seen.note(holds, || Some(Used::Place(*place)))
             }
             Self::Header(name) => {
                 let text = header(seen.headers, name);
-                (test.holds(text.is_some(), text), Some(Used::Header(name.clone())))
+                let holds = test.holds(text.is_some(), text);
+                seen.note(holds, || Some(Used::Header(name.clone())))
             }
             Self::Field(field) => {
                 let value = seen.alert.map_or(&Value::Absent, |alert| alert.get(*field));
-                let text: Option<Cow<'_, str>> = match value {
-                    Value::Text(text) => Some(Cow::Borrowed(text)),
-                    Value::Int(number) => Some(number.to_string().into()),
-                    Value::Bool(is) => Some(is.to_string().into()),
-                    Value::Time(time) => Some(time.to_string().into()),
-                    Value::Decimal(number) => Some(number.to_string().into()),
-                    Value::Absent
-                    | Value::Unknown(_)
-                    | Value::AtLeast(_)
-                    | Value::Duration(_)
-                    | Value::List(_) => None,
-                };
-                (test.holds(value.is_present(), text.as_deref()), None)
+                test.holds(value.is_present(), written(value).as_deref())
             }
-        };
-        if let (true, Some(trace), Some(used)) = (holds, seen.trace, used) {
-            trace.borrow_mut().push(used);
+        }
+    }
+}
+
+impl Seen<'_, '_> {
+    /// Notes what a condition looked at, if it is true.
+    #[inline]
+    fn note(&self, holds: bool, used: impl FnOnce() -> Option<Used>) -> bool {
+        if let (true, Some(trace)) = (holds, self.trace) {
+            trace.borrow_mut().extend(used());
         }
         holds
+    }
+}
+
+fn written<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
+    match value {
+        Value::Text(text) => Some(Cow::Borrowed(text)),
+        Value::Int(number) => Some(number.to_string().into()),
+        Value::Bool(is) => Some(is.to_string().into()),
+        Value::Time(time) => Some(time.to_string().into()),
+        Value::Decimal(number) => Some(number.to_string().into()),
+        Value::Absent
+        | Value::Unknown(_)
+        | Value::AtLeast(_)
+        | Value::Duration(_)
+        | Value::List(_) => None,
     }
 }
 
