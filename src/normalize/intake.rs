@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -18,11 +18,11 @@ use crate::json::{Extractor, Kind, Malformed, Path, Raw, Slots, Start, Step};
 pub const ALERTS_MAX: usize = 1000;
 
 /// A message's candidates, and what they made of it so far.
-struct Work<'p, 'r> {
+struct Work<'r> {
     reading: &'r Reading<'r>,
-    candidates: Vec<&'p Pipeline>,
-    chosen: &'p str,
-    made: Vec<Made<'p>>,
+    candidates: Vec<&'r Pipeline>,
+    chosen: &'r str,
+    made: Vec<Made<'r>>,
 }
 
 /// One document as a pipeline reads it.
@@ -35,20 +35,20 @@ struct Page<'t> {
 }
 
 /// A document after one pipeline's `open`.
-struct Opened<'p, 't> {
-    pipeline: &'p Pipeline,
-    text: Cow<'t, str>,
+struct Opened<'r> {
+    pipeline: &'r Pipeline,
+    page: Page<'r>,
     /// What the walk found, when nothing had to be opened.
-    whole: Cell<Option<Slots<'t>>>,
+    whole: Option<Slots<'r>>,
 }
 
 /// The pipeline whose signs a document bears, with what its walk found.
-struct Found<'p, 't> {
-    pipeline: &'p Pipeline,
-    page: Page<'t>,
-    whole: Rc<Slots<'t>>,
+struct Found<'r> {
+    pipeline: &'r Pipeline,
+    page: Page<'r>,
+    whole: Rc<Slots<'r>>,
     /// Nothing when the document is one alert itself.
-    items: Option<Vec<Item<'t, 'p>>>,
+    items: Option<Vec<Item<'r, 'r>>>,
 }
 
 impl Page<'_> {
@@ -58,7 +58,7 @@ impl Page<'_> {
     }
 }
 
-impl<'p> Work<'p, '_> {
+impl<'r> Work<'r> {
     /// Decided before anything is mapped.
     fn check_room(&self, alerts: usize) -> Result<(), Refusal> {
         let is_full = self.made.len() + alerts > ALERTS_MAX;
@@ -69,24 +69,18 @@ impl<'p> Work<'p, '_> {
         self.reading.alert_id(self.made.len())
     }
 
-    fn put(&mut self, id: Id, alert: Result<Box<Alert<'static>>, Refusal>) {
+    fn put(&mut self, id: Id, alert: Result<Box<Alert<'r>>, Refusal>) {
         self.made.push(Made { id, pipeline: self.chosen, alert });
     }
 
     /// The one candidate whose signs the document bears.
-    fn choose<'t>(
-        &self,
-        page: Page<'t>,
-        opened: &'t [Opened<'p, 't>],
-    ) -> Result<Found<'p, 't>, Refusal> {
+    fn choose(&self, opened: Vec<Opened<'r>>) -> Result<Found<'r>, Refusal> {
         let mut chosen = None;
-        for Opened { pipeline, text, whole } in opened {
-            let at = page.at.filter(|_| matches!(text, Cow::Borrowed(_)));
-            let page = Page { text, at, ..page };
+        for Opened { pipeline, page, whole } in opened {
             let placed = |malformed: Malformed| page.placed(malformed.into());
-            let whole = match whole.take() {
+            let whole = match whole {
                 Some(whole) => whole,
-                None => pipeline.walks.whole.fill(text).map_err(placed)?,
+                None => pipeline.walks.whole.fill(page.text).map_err(placed)?,
             };
             let whole = Rc::new(whole);
             let items = pipeline.walks.items(&whole).map_err(placed)?;
@@ -106,7 +100,7 @@ impl<'p> Work<'p, '_> {
         Ok(found)
     }
 
-    fn is_claimed(&self, found: &Found<'_, '_>) -> Result<bool, Malformed> {
+    fn is_claimed(&self, found: &Found<'_>) -> Result<bool, Malformed> {
         let Found { pipeline, page, whole, items } = found;
         // A report without a row is known by its header.
         if let Some(report) = page.report.filter(|report| report.is_empty()) {
@@ -129,7 +123,22 @@ impl Pipelines {
         pipeline: Option<&str>,
         keys: &FingerprintKeys,
     ) -> Vec<Arrival<'static>> {
-        self.arrivals(&Reading::new(message, keys), pipeline)
+        self.read_then(message, pipeline, keys, |arrivals| {
+            arrivals.into_iter().map(Arrival::into_owned).collect()
+        })
+    }
+
+    /// As [`Self::read`], for who needs them only as long as the message is there: their texts
+    /// are not copied.
+    pub fn read_then<R>(
+        &self,
+        message: &Incoming<'_>,
+        pipeline: Option<&str>,
+        keys: &FingerprintKeys,
+        then: impl FnOnce(Vec<Arrival<'_>>) -> R,
+    ) -> R {
+        let reading = Reading::new(message, keys);
+        then(self.arrivals(&reading, pipeline))
     }
 
     /// As [`Self::read`], with what every alert was made of.
@@ -143,10 +152,15 @@ impl Pipelines {
         let mut reading = Reading::new(message, keys);
         reading.explained = Some(&explained);
         let arrivals = self.arrivals(&reading, pipeline);
+        let arrivals = arrivals.into_iter().map(Arrival::into_owned).collect();
         (arrivals, explained.take())
     }
 
-    fn arrivals(&self, reading: &Reading<'_>, pipeline: Option<&str>) -> Vec<Arrival<'static>> {
+    fn arrivals<'r>(
+        &'r self,
+        reading: &'r Reading<'r>,
+        pipeline: Option<&str>,
+    ) -> Vec<Arrival<'r>> {
         let message = reading.message;
         let mut work = Work {
             reading,
@@ -175,8 +189,9 @@ impl Pipelines {
     }
 
     /// Errors: what makes all of the message one unreadable.
-    fn message(&self, work: &mut Work<'_, '_>) -> Result<(), Refusal> {
-        let mut whole = work.reading.text()?;
+    fn message<'r>(&'r self, work: &mut Work<'r>) -> Result<(), Refusal> {
+        let reading = work.reading;
+        let mut whole = reading.text()?;
         // What scanners in Go write for a list of none.
         if whole.text.trim() == "null" {
             whole.text = "[]";
@@ -187,9 +202,10 @@ impl Pipelines {
         work.candidates.retain(|pipeline| pipeline.format == format);
         if format == Format::Csv {
             let report = report(whole)?;
-            return self.page(work, Page { text: &report.json, at: None, report: Some(&report) });
+            let report = reading.report.get_or_init(|| report);
+            return self.page(work, Page { text: &report.json, at: None, report: Some(report) });
         }
-        let page = |Document { text, at }| Page { text, at: Some(at), report: None };
+        let page = |Document { text, at }: Document<'r>| Page { text, at: Some(at), report: None };
         // Nearly every message is one document, and is not searched for more before it is read.
         let Err(refusal) = self.page(work, page(whole)) else { return Ok(()) };
         let documents = Documents::of(whole).take(ALERTS_MAX + 1);
@@ -216,19 +232,23 @@ impl Pipelines {
     }
 
     /// Errors: what makes all of the document one unreadable, or the message if it is too many.
-    fn page<'p>(&self, work: &mut Work<'p, '_>, page: Page<'_>) -> Result<(), Refusal> {
+    fn page<'r>(&'r self, work: &mut Work<'r>, page: Page<'r>) -> Result<(), Refusal> {
         let reading = work.reading;
-        let opened = work.candidates.iter().map(|pipeline| {
+        let opened = work.candidates.iter().map(|pipeline: &&'r Pipeline| {
             let placed = |malformed: Malformed| page.placed(malformed.into());
             let whole = pipeline.walks.whole.fill(page.text).map_err(placed)?;
             let are_there = pipeline.walks.may_open(&whole);
             let opened = pipeline.open.opened(page.text, &are_there, &reading.opened_bytes_left);
-            let text = opened.map_err(|refusal| page.placed(refusal))?;
-            let is_read = matches!(text, Cow::Borrowed(_));
-            Ok(Opened { pipeline, text, whole: Cell::new(is_read.then_some(whole)) })
+            Ok(match opened.map_err(|refusal| page.placed(refusal))? {
+                Cow::Borrowed(_) => Opened { pipeline, page, whole: Some(whole) },
+                Cow::Owned(text) => {
+                    let text = reading.kept.keep(text);
+                    Opened { pipeline, page: Page { text, at: None, ..page }, whole: None }
+                }
+            })
         });
-        let opened: Vec<Opened<'p, '_>> = opened.collect::<Result<_, Refusal>>()?;
-        let Found { pipeline, page, whole, items } = work.choose(page, &opened)?;
+        let opened = opened.collect::<Result<_, Refusal>>()?;
+        let Found { pipeline, page, whole, items } = work.choose(opened)?;
         work.chosen = &pipeline.name;
         let whole = whole.as_ref();
         let doc = Doc::new(&pipeline.walks, page.text, (whole, whole), None);
@@ -269,13 +289,13 @@ impl Pipelines {
         Ok(())
     }
 
-    fn item(
-        &self,
-        pipeline: &Pipeline,
-        reading: &Reading<'_>,
-        (item, whole): (&Item<'_, '_>, &Slots<'_>),
+    fn item<'r>(
+        &'r self,
+        pipeline: &'r Pipeline,
+        reading: &'r Reading<'r>,
+        (item, whole): (&Item<'r, '_>, &Slots<'r>),
         id: &Id,
-    ) -> Result<Box<Alert<'static>>, Refusal> {
+    ) -> Result<Box<Alert<'r>>, Refusal> {
         let placed = |refusal: Refusal| Refusal { at: Some(item.raw.at), ..refusal };
         if item.raw.kind != Kind::Object {
             return Err(placed(Refusal::new(Reason::UnknownShape, "an item is no object")));

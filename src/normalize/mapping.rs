@@ -31,13 +31,13 @@ const CUT_BYTES: &[(Field, usize)] = &[
 const UNKNOWN_KIND: &str = "unknown";
 
 impl Pipelines {
-    pub(super) fn alert(
+    pub(super) fn alert<'r>(
         &self,
-        pipeline: &Pipeline,
-        reading: &Reading<'_>,
-        doc: &Doc<'_, '_>,
+        pipeline: &'r Pipeline,
+        reading: &'r Reading<'r>,
+        doc: &Doc<'r, '_>,
         id: &Id,
-    ) -> Result<Box<Alert<'static>>, Refusal> {
+    ) -> Result<Box<Alert<'r>>, Refusal> {
         let mut redactor = Redactor::new(reading.keys);
         for place in &pipeline.redact {
             for raw in doc.all(*place) {
@@ -54,13 +54,13 @@ impl Pipelines {
         let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, clean };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
-        let mut alert = Alert::default();
+        let mut alert = Box::new(Alert::default());
         map(&mut alert, pipeline, &reader, note)?;
         if let Some((all, explained)) = explained {
             all.borrow_mut().push(explained);
         }
         let at = reading.message.received_at;
-        default(&mut alert, Field::Detector, || Value::Text(pipeline.name.clone().into()));
+        default(&mut alert, Field::Detector, || Value::Text(pipeline.name.as_str().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
         alert.set(Field::ReceivedAt, Value::Time(at));
         let secret = pipeline.fingerprint.iter().find_map(|place| whole_secret(&doc.raw(*place)?));
@@ -71,12 +71,12 @@ impl Pipelines {
         let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
         let dismissed = pipeline.not_an_alert.iter().find(|entry| entry.when.holds(&seen));
         if let Some(entry) = dismissed {
-            alert.set(Field::NotAnAlert, Value::Text(entry.id.clone().into()));
+            alert.set(Field::NotAnAlert, Value::Text(entry.id.as_str().into()));
         }
         self.identify(&mut alert, secret.as_deref(), reading.keys, id);
         default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
         check_size(&alert)?;
-        Ok(Box::new(alert.into_owned()))
+        Ok(alert)
     }
 
     /// Every alert has an NHI id, and says how it came by it (INV-11).
@@ -108,7 +108,7 @@ impl Pipelines {
 
 fn map<'a>(
     alert: &mut Alert<'a>,
-    pipeline: &Pipeline,
+    pipeline: &'a Pipeline,
     reader: &Reader<'a, '_>,
     mut note: Option<&mut Explained>,
 ) -> Result<(), Refusal> {
@@ -183,16 +183,20 @@ fn default<'a>(alert: &mut Alert<'a>, field: Field, value: impl FnOnce() -> Valu
     }
 }
 
-pub(super) fn empty_report(pipeline: &Pipeline, reading: &Reading<'_>, id: &Id) -> Alert<'static> {
+pub(super) fn empty_report<'r>(
+    pipeline: &'r Pipeline,
+    reading: &Reading<'_>,
+    id: &Id,
+) -> Alert<'r> {
     let mut alert = Alert::default();
-    let text = |text: &str| Value::Text(text.to_owned().into());
+    let text = |text: &'r str| Value::Text(text.into());
     let kind = if let From::Const(kind) = &pipeline.kind.from { kind } else { "activity" };
     alert.set(Field::Kind, text(kind));
     alert.set(Field::Detector, text(&pipeline.name));
     alert.set(Field::NotAnAlert, text("empty_report"));
     alert.set(Field::ObservedAt, Value::Time(reading.message.received_at));
     alert.set(Field::ReceivedAt, Value::Time(reading.message.received_at));
-    alert.set(Field::NhiId, text(&format!("origin:{id}")));
+    alert.set(Field::NhiId, Value::Text(format!("origin:{id}").into()));
     alert.set(Field::NhiKnownBy, text("origin"));
     alert.set(Field::NhiKind, text(UNKNOWN_KIND));
     alert

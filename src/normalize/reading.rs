@@ -3,6 +3,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use super::body::{Document, unpacked};
 use super::explain::Explained;
+use super::rows::Report;
 use super::{ALERTS_MAX, FingerprintKeys};
 use crate::case::{Alert, Arrival, Body, Id, Millis, Origin, Reason, Unreadable, hex, id_of};
 use crate::json::{Fault, Malformed, line_column, utf8};
@@ -68,10 +69,37 @@ impl From<Malformed> for Refusal {
 }
 
 /// What became of one alert of the message, and by which pipeline.
-pub(super) struct Made<'p> {
+pub(super) struct Made<'r> {
     pub(super) id: Id,
-    pub(super) pipeline: &'p str,
-    pub(super) alert: Result<Box<Alert<'static>>, Refusal>,
+    pub(super) pipeline: &'r str,
+    pub(super) alert: Result<Box<Alert<'r>>, Refusal>,
+}
+
+/// Texts that are made on the way, until the message is done with.
+#[derive(Default)]
+pub(super) struct Kept {
+    text: OnceCell<String>,
+    next: OnceCell<Box<Kept>>,
+}
+
+impl Kept {
+    pub(super) fn keep(&self, text: String) -> &str {
+        let mut free = self;
+        while free.text.get().is_some() {
+            free = free.next.get_or_init(Box::default);
+        }
+        free.text.get_or_init(|| text)
+    }
+}
+
+/// One after the other: each inside the one before would take a stack as deep.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut next = self.next.take();
+        while let Some(mut kept) = next {
+            next = kept.next.take();
+        }
+    }
 }
 
 /// One message being read.
@@ -81,6 +109,8 @@ pub(super) struct Reading<'r> {
     /// Where each alert's explanation goes, when somebody asked for it.
     pub(super) explained: Option<&'r RefCell<Vec<Explained>>>,
     pub(super) opened_bytes_left: Cell<usize>,
+    pub(super) kept: Kept,
+    pub(super) report: OnceCell<Report>,
     bytes: &'r [u8],
     unpacked: OnceCell<Vec<u8>>,
     sha256: String,
@@ -97,6 +127,8 @@ impl<'r> Reading<'r> {
             keys,
             explained: None,
             opened_bytes_left: Cell::new(OPENED_BYTES_MAX),
+            kept: Kept::default(),
+            report: OnceCell::new(),
             bytes,
             unpacked: OnceCell::new(),
             sha256: hex(&digest),
@@ -149,32 +181,32 @@ impl<'r> Reading<'r> {
         }
     }
 
-    pub(super) fn arrivals(&self, made: Vec<Made<'_>>) -> Vec<Arrival<'static>> {
+    pub(super) fn arrivals(&'r self, made: Vec<Made<'r>>) -> Vec<Arrival<'r>> {
         let of = made.len();
-        let arrival = |(index, made): (usize, Made<'_>)| {
+        let arrival = |(index, made): (usize, Made<'r>)| {
             let body = match made.alert {
                 Ok(alert) => Body::Alert(alert),
                 Err(refusal) => Body::Unreadable(self.unreadable(refusal)),
             };
             Arrival {
                 alert_id: made.id,
-                correlation_id: self.correlation_id.clone().into(),
-                origin: self.origin(index, of).into_owned(),
-                pipeline: made.pipeline.to_owned().into(),
+                correlation_id: self.correlation_id.as_str().into(),
+                origin: self.origin(index, of),
+                pipeline: made.pipeline.into(),
                 body,
             }
         };
         made.into_iter().enumerate().map(arrival).collect()
     }
 
-    fn unreadable(&self, refusal: Refusal) -> Unreadable<'static> {
+    fn unreadable(&self, refusal: Refusal) -> Unreadable<'_> {
         let place = refusal.at.map(|at| line_column(self.plain(), at));
         let fingerprint = self.fingerprint.get_or_init(|| self.keys.fingerprint(self.bytes));
         Unreadable {
             reason: refusal.reason,
             detail: refusal.detail,
             size: self.bytes.len() as u64,
-            fingerprint: fingerprint.clone().into(),
+            fingerprint: fingerprint.as_str().into(),
             line: place.map(|(line, _)| line),
             column: place.map(|(_, column)| column),
         }

@@ -69,8 +69,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) is_too_long: Cell<bool>,
     /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
-    /// Texts of the document in which no secret was found: many are read more than once.
-    pub(super) clean: RefCell<Vec<&'a str>>,
+    /// Addresses of the document's texts without a secret: many are read more than once.
+    pub(super) clean: RefCell<Vec<usize>>,
 }
 
 impl Source {
@@ -86,7 +86,7 @@ impl Source {
         self.shape.as_ref().map_or(&[], |shape| &shape.times)
     }
 
-    pub(super) fn value<'a>(&self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
+    pub(super) fn value<'a>(&'a self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
         reader.trace.borrow_mut().clear();
         if of != Type::Time {
             let text = self.text(reader);
@@ -106,7 +106,7 @@ impl Source {
     }
 
     #[inline]
-    fn text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+    fn text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         match (&self.from, &self.shape) {
             // Most of them, and most of those are not there.
             (From::Path(place), None) if reader.doc.raw(*place).is_none() => None,
@@ -114,7 +114,7 @@ impl Source {
         }
     }
 
-    fn shaped_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+    fn shaped_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
         let text = self.raw_text(reader).and_then(|text| {
             let text = match &self.shape {
@@ -126,14 +126,14 @@ impl Source {
             }
             text
         });
-        text.or_else(|| self.shape.as_ref()?.default.clone().map(Cow::Owned))
+        text.or_else(|| self.shape.as_ref()?.default.as_deref().map(Cow::Borrowed))
     }
 
-    fn raw_text<'a>(&self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
+    fn raw_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         match &self.from {
             From::Path(place) => reader.text(*place),
             From::Header(name) => reader.header(name),
-            From::Const(text) => Some(Cow::Owned(text.clone())),
+            From::Const(text) => Some(Cow::Borrowed(text)),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
             From::Join(join) => {
                 let before = reader.trace.borrow().len();
@@ -191,7 +191,7 @@ impl Shape {
         absent_when.is_empty() && capture.is_none() && !lower && !is_mapped && times.is_empty()
     }
 
-    fn apply<'a>(&self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    fn apply<'a>(&'a self, mut text: Cow<'a, str>) -> Option<Cow<'a, str>> {
         if text.is_empty() || self.is_absent(&text) {
             return None;
         }
@@ -202,10 +202,10 @@ impl Shape {
             text = Cow::Owned(text.to_lowercase());
         }
         if let Some(table) = &self.table {
-            text = Cow::Owned(table.get(text.as_ref())?.clone());
+            text = Cow::Borrowed(table.get(text.as_ref())?);
         }
         if let Some(ranges) = &self.ranges {
-            text = Cow::Owned(in_range(ranges, &text)?);
+            text = Cow::Borrowed(in_range(ranges, &text)?);
         }
         Some(text)
     }
@@ -223,10 +223,10 @@ fn captured<'a>(capture: &Capture, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
     }
 }
 
-fn in_range(ranges: &[(Option<Decimal>, String)], text: &str) -> Option<String> {
+fn in_range<'w>(ranges: &'w [(Option<Decimal>, String)], text: &str) -> Option<&'w str> {
     let number = Decimal::parse(text)?;
     let fits = |bound: &Option<Decimal>| bound.as_ref().is_none_or(|bound| number < *bound);
-    ranges.iter().find(|(bound, _)| fits(bound)).map(|(_, word)| word.clone())
+    ranges.iter().find(|(bound, _)| fits(bound)).map(|(_, word)| word.as_str())
 }
 
 impl<'a> Reader<'a, '_> {
@@ -242,12 +242,13 @@ impl<'a> Reader<'a, '_> {
         }
         let text = raw.scalar()?;
         self.trace.borrow_mut().push(Used::Place(place));
-        if self.clean.borrow().iter().any(|clean| std::ptr::eq(*clean, raw.text)) {
+        let address = raw.text.as_ptr().addr();
+        if self.clean.borrow().contains(&address) {
             return Some(text);
         }
         let text = self.redactor.clean(text);
-        if let Cow::Borrowed(clean) = text {
-            self.clean.borrow_mut().push(clean);
+        if matches!(text, Cow::Borrowed(_)) {
+            self.clean.borrow_mut().push(address);
         }
         Some(text)
     }

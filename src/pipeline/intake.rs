@@ -236,25 +236,28 @@ impl Intake {
             value: message.value,
             received_at: Millis(message.timestamp_ms),
         };
-        for arrival in pipelines.read(&incoming, None, &self.keys) {
-            if self.already.contains(&arrival.alert_id) {
-                self.counted.skipped += 1;
-                continue;
+        pipelines.read_then(&incoming, None, &self.keys, |arrivals| {
+            for arrival in arrivals {
+                if self.already.contains(&arrival.alert_id) {
+                    self.counted.skipped += 1;
+                    continue;
+                }
+                if let Body::Unreadable(unreadable) = &arrival.body {
+                    self.counted.unreadable.push(unreadable.reason);
+                }
+                let key = partition_key(&arrival);
+                self.line.clear();
+                if serde_json::to_writer(&mut self.line, &arrival).is_err() {
+                    return out
+                        .fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
+                }
+                let partition = partition_of(key, self.topics.partitions);
+                let at = (self.topics.alerts.as_str(), message.partition, message.offset);
+                out.traced(self.traced.alert(place, at));
+                out.pass_on(&self.topics.alerts, partition, key.as_bytes(), &self.line);
+                self.counted.alerts += 1;
             }
-            if let Body::Unreadable(unreadable) = &arrival.body {
-                self.counted.unreadable.push(unreadable.reason);
-            }
-            let key = partition_key(&arrival);
-            self.line.clear();
-            if serde_json::to_writer(&mut self.line, &arrival).is_err() {
-                return out.fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
-            }
-            let partition = partition_of(key, self.topics.partitions);
-            let at = (self.topics.alerts.as_str(), message.partition, message.offset);
-            out.traced(self.traced.alert(place, at));
-            out.pass_on(&self.topics.alerts, partition, key.as_bytes(), &self.line);
-            self.counted.alerts += 1;
-        }
+        });
     }
 }
 

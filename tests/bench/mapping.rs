@@ -1,6 +1,6 @@
-//! What it costs to make a detector's event into alerts, beside parsing the same bytes into a
-//! `serde_json::Value` and doing nothing with it. On one thread; for each pipeline over those of its
-//! examples that become one alert, and over all of them.
+//! What it costs to make a detector's event into alerts, as intake does, beside parsing the same
+//! bytes into a `serde_json::Value` and doing nothing with it. On one thread; for each pipeline
+//! over those of its examples that become one alert, and over all of them.
 //!
 //! `cargo bench --bench mapping -- [PIPELINE...]`
 #![allow(
@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tipstaff::case::Millis;
+use tipstaff::case::{Arrival, Millis};
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
 use tipstaff::text::{Problems, Source};
 
@@ -39,7 +39,8 @@ fn main() {
         let all = examples(&pipeline.name);
         let alerts = |event: &[u8]| {
             let incoming = incoming(&pipeline.topic, event);
-            pipelines.read(&incoming, Some(&pipeline.name), &keys).len()
+            let count = |alerts: Vec<Arrival<'_>>| black_box(alerts).len();
+            pipelines.read_then(&incoming, Some(&pipeline.name), &keys, count)
         };
         let single: Vec<&[u8]> =
             all.iter().map(Vec::as_slice).filter(|event| alerts(event) == 1).collect();
