@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Hash, Record, record_hash};
-use crate::case::Millis;
+use crate::case::{Millis, write_json};
 
 /// The last record of a chain: everything that the next one needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Chain {
             }
         }
         line.clear();
-        serde_json::to_writer(&mut *line, record)?;
+        write_json(line, record)?;
         let hash = record_hash(line);
         match &mut self.head {
             Some(head) => {

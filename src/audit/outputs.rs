@@ -6,7 +6,7 @@ use super::{Appended, Hash, Raw, Record, Verified};
 use crate::case::{
     Alert, Because, Blocked, BoundaryVerdict, Change, Closing, Decision, Escalate, Excepting,
     Field, Id, Millis, Origin, Priority, Revised, Ruling, Shadow, Spread, Statement, Told,
-    Unreadable, Value, Verb, Via, Worked, id_of,
+    Unreadable, Value, Verb, Via, Worked, id_of, write_json,
 };
 
 /// Topic names without the prefix that the configuration gives them.
@@ -273,7 +273,7 @@ const OUTPUT_BYTES: usize = 4096;
 
 pub(super) fn written<T: Serialize>(output: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut value = Vec::with_capacity(OUTPUT_BYTES);
-    serde_json::to_writer(&mut value, output)?;
+    write_json(&mut value, output)?;
     Ok(value)
 }
 

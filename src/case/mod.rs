@@ -10,6 +10,7 @@ mod field;
 mod origin;
 mod alert;
 mod fact;
+mod line;
 mod reason;
 mod ruling;
 mod revision;
@@ -29,6 +30,7 @@ pub use fact::{
     Stopped,
 };
 pub use field::{FIELDS, Field, FieldInfo, SEVERITIES, field_named};
+pub use line::write_json;
 pub use order::{
     Closing, Envelope, Excepting, Judgement, Part, Refusal, STATEMENT, STATEMENT_BYTES_MAX,
     Statement, Subject, VALID_MS_MAX, Verb, Via,

@@ -9,7 +9,7 @@ use super::current::Current;
 use super::names::Topics;
 use super::outbox::Outbox;
 use super::stage::{Batch, Hint, Stage, Start};
-use crate::case::{Body, Id, Millis, Origin, Reason};
+use crate::case::{Body, Id, Millis, Origin, Reason, write_json};
 use crate::ingest::{Admin, Doubt, LogReader, Message, TopicIdError};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::{Batch as TracedBatch, Metrics, Traces, Work};
@@ -247,7 +247,7 @@ impl Intake {
                 }
                 let key = partition_key(&arrival);
                 self.line.clear();
-                if serde_json::to_writer(&mut self.line, &arrival).is_err() {
+                if write_json(&mut self.line, &arrival).is_err() {
                     return out
                         .fail(Doubt::Refused("an alert can't be written as JSON".to_owned()));
                 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use tipstaff::audit::{Appended, Chain, Record, finding, outputs, record_hash};
-use tipstaff::case::{Arrival, Counters, Id, Millis};
+use tipstaff::case::{Arrival, Counters, Id, Millis, write_json};
 use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
 use tipstaff::normalize::{partition_key, partition_of};
@@ -224,7 +224,7 @@ impl<'l> Micro<'l> {
         let began = Instant::now();
         for arrival in &arrivals {
             line.clear();
-            serde_json::to_writer(&mut line, arrival).unwrap();
+            write_json(&mut line, arrival).unwrap();
             black_box(partition_of(partition_key(arrival), PARTITIONS));
         }
         began.elapsed()
@@ -277,7 +277,7 @@ impl<'l> Micro<'l> {
             let began = Instant::now();
             for record in &records {
                 line.clear();
-                serde_json::to_writer(&mut line, record).unwrap();
+                write_json(&mut line, record).unwrap();
             }
             began.elapsed()
         });
