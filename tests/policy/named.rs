@@ -191,17 +191,17 @@ fn a_failed_validity_check_never_suppresses() {
 #[test]
 fn missing_nhi_is_never_contained() {
     let policy = example();
-    for (field, value) in [
-        (Field::NhiId, Value::Absent),
-        (Field::NhiId, text("")),
-        (Field::CredentialId, Value::Absent),
-        (Field::CredentialId, text("")),
-        (Field::NhiKnownBy, Value::Absent),
-        (Field::NhiKnownBy, text("credential.id")),
-        (Field::NhiKnownBy, text("aliased")),
-        (Field::NhiKind, text("person")),
-        (Field::NhiKind, Value::Absent),
-        (Field::NhiId, text("tipstaff:intake")),
+    for (field, value, why) in [
+        (Field::NhiId, Value::Absent, "nhi: the NHI is missing"),
+        (Field::NhiId, text(""), "nhi: the NHI is missing"),
+        (Field::CredentialId, Value::Absent, "target: the target is missing"),
+        (Field::CredentialId, text(""), "target: the target is missing"),
+        (Field::NhiKnownBy, Value::Absent, "nhi: the NHI was not resolved"),
+        (Field::NhiKnownBy, text("credential.id"), "nhi: the NHI was not resolved"),
+        (Field::NhiKnownBy, text("aliased"), "nhi: the NHI was not resolved"),
+        (Field::NhiKind, text("person"), "person: a person is never contained"),
+        (Field::NhiKind, Value::Absent, "person: the kind of NHI is missing"),
+        (Field::NhiId, text("tipstaff:intake"), "protected:base/ours: it is"),
     ] {
         let mut alert = plain_alert();
         alert.set(field, value.clone());
@@ -211,6 +211,7 @@ fn missing_nhi_is_never_contained() {
         let decision = decided.decision;
         assert_eq!(decision.reason, Reason::BoundaryRefused);
         assert_eq!((&*decision.rule, &*decision.blocked[0].rule), ("otherwise", "live"));
+        assert!(decision.blocked[0].why.contains(why), "{}", decision.blocked[0].why);
         assert_eq!(decision.fate.queue(), Some("cicd-response"));
         assert_eq!(decision.fate.priority(), Some(Priority::Critical));
     }
