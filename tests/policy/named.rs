@@ -377,11 +377,20 @@ fn stop_and_severity_and_expiry_hold_back_suppressions() {
     assert_eq!((decision.fate.name(), decision.reason), ("route", Reason::BoundaryRefused));
     assert!(decision.blocked[0].why.starts_with("stop:order: dana stopped everything automatic"));
     assert_eq!(fate(&BOUNDARY.replace("20d", "9d"), &fixture), "route");
+    assert_eq!(fate(&BOUNDARY.replace("20d", "10d"), &fixture), "suppress");
     for severity in [text("critical"), text("sev1"), Value::Absent] {
         let mut alert = fixture.clone();
         alert.set(Field::Severity, severity);
         assert_eq!(fate(BOUNDARY, &alert), "route");
+        let of_any = BOUNDARY.replace("[critical]", "[]");
+        assert_eq!(fate(&of_any, &alert), "suppress", "no severity is named");
     }
+    let mut nobody = fixture;
+    nobody.set(Field::NhiId, Value::Absent);
+    let situation = Situation::new(nobody, facts());
+    let decision = situation.decide(&running).decision;
+    let why = "protected:base/ours: the NHI is missing";
+    assert!(decision.blocked[0].why.contains(why), "{}", decision.blocked[0].why);
 }
 
 #[test]
