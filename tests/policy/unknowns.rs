@@ -169,6 +169,8 @@ fn a_rule_that_asks_for_the_unknown_is_as_urgent_as_what_could_win_in_its_place(
     assert_eq!(priority(&format!("{asking}{escalate}{last}"), "high"), Priority::Critical);
     assert_eq!(priority(&format!("{asking}{last}"), "high"), Priority::High);
     assert_eq!(priority(&format!("{asking}{other}{last}"), "high"), Priority::High, "never wins");
+    let behind = format!("{asking}{other}{escalate}{last}");
+    assert_eq!(priority(&behind, "high"), Priority::Critical, "a rule that is false ends nothing");
     let behind = format!("{asking}{route}{escalate}{last}");
     assert_eq!(priority(&behind, "high"), Priority::High, "a rule that is true ends it");
 }
