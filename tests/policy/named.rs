@@ -189,6 +189,20 @@ fn a_failed_validity_check_never_suppresses() {
 }
 
 #[test]
+fn what_people_stopped_is_not_contained() {
+    let policy = example();
+    let mut situation = Situation::new(plain_alert(), live_facts());
+    assert!(situation.decide(&policy).permit.is_some());
+    situation.counters.stopped = Some(Box::new(stopped()));
+    let decided = situation.decide(&policy);
+    assert!(decided.permit.is_none());
+    assert_eq!(decided.decision.reason, Reason::BoundaryRefused);
+    let blocked = &decided.decision.blocked[0];
+    assert_eq!(&*blocked.action, "disable-key");
+    assert!(blocked.why.starts_with("stop:order: dana stopped everything automatic"));
+}
+
+#[test]
 fn missing_nhi_is_never_contained() {
     let policy = example();
     for (field, value, why) in [
