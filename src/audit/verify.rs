@@ -169,11 +169,12 @@ impl<S: Folded> Verifier<S> {
         if record.at < head.at {
             self.find(offset, seq, "time runs backwards".to_owned());
         }
-        // What is gone of the control topic stops everything, wherever the topic goes on.
-        let starts_anew = record.gap.is_some_and(|gap| gap.control);
+        // What is gone of the control topic stops everything, wherever that topic goes on.
+        let anew = record.gap.filter(|gap| gap.control).map(|gap| (gap.from, gap.to));
         for (topic, known) in &head.next_in {
             let next = record.next_in.get(topic.as_str()).copied();
-            if !starts_anew && next.is_none_or(|next| next < *known) {
+            let is_anew = next.is_some_and(|next| anew == Some((*known, next)));
+            if !is_anew && next.is_none_or(|next| next < *known) {
                 self.find(offset, seq, format!("its place in `{topic}` falls behind {known}"));
             }
         }

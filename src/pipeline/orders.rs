@@ -267,6 +267,7 @@ impl<'p> Judge<'_, 'p> {
                 not_now("as many risks are accepted in this partition as may be at a time")
             }
             Verb::Assign | Verb::Release | Verb::Reopen | Verb::Except => Ok(()),
+            // Of no case.
             Verb::Stop | Verb::Resume => Ok(()),
         }
     }

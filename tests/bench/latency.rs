@@ -19,7 +19,7 @@ use tipstaff::pipeline::{
 };
 
 use crate::load::{Load, PARTITIONS};
-use crate::side::{BATCH_BYTES_MAX, real};
+use crate::side::{BATCH_BYTES_MAX, begin, real, starts};
 
 const SECONDS: u64 = 20;
 /// What is sent before every worker has had its first batches is not counted.
@@ -37,14 +37,10 @@ impl Stage for Copy {
     }
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
-        self.next.clear();
-        let mut starts = Vec::new();
-        for hint in assigned {
-            let (topic, partition) = (hint.topic.clone(), hint.partition);
-            let offset = hint.committed.map_or_else(|| log.low(&topic, partition), Ok)?;
-            self.next.insert((topic.clone(), partition), offset);
-            starts.push(Start::At { topic, partition, offset });
-        }
+        let next = begin(assigned, log)?;
+        let starts = starts(&next);
+        let place = |(topic, partition, offset)| ((topic, partition), offset);
+        self.next = next.into_iter().map(place).collect();
         Ok(starts)
     }
 

@@ -110,15 +110,8 @@ impl Stage for Bare {
     }
 
     fn recover(&mut self, assigned: &[Hint], log: &LogReader) -> Result<Vec<Start>, Doubt> {
-        self.next.clear();
-        let mut starts = Vec::new();
-        for hint in assigned {
-            let (topic, partition) = (hint.topic.clone(), hint.partition);
-            let offset = hint.committed.map_or_else(|| log.low(&topic, partition), Ok)?;
-            self.next.push((topic.clone(), partition, offset));
-            starts.push(Start::At { topic, partition, offset });
-        }
-        Ok(starts)
+        self.next = begin(assigned, log)?;
+        Ok(starts(&self.next))
     }
 
     fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
@@ -144,6 +137,25 @@ impl Stage for Bare {
     }
 
     fn committed(&mut self) {}
+}
+
+/// Where what was committed last ends, or the topic begins.
+pub fn begin(assigned: &[Hint], log: &LogReader) -> Result<Vec<(String, i32, i64)>, Doubt> {
+    let next = |hint: &Hint| {
+        let (topic, partition) = (hint.topic.clone(), hint.partition);
+        let offset = hint.committed.map_or_else(|| log.low(&topic, partition), Ok)?;
+        Ok((topic, partition, offset))
+    };
+    assigned.iter().map(next).collect()
+}
+
+pub fn starts(next: &[(String, i32, i64)]) -> Vec<Start> {
+    let start = |(topic, partition, offset): &(String, i32, i64)| Start::At {
+        topic: topic.clone(),
+        partition: *partition,
+        offset: *offset,
+    };
+    next.iter().map(start).collect()
 }
 
 /// What a measured process is told on its command line.

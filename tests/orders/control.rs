@@ -1,8 +1,9 @@
 //! What concerns everything: `stop` and `resume` on the control topic.
 
+use tipstaff::audit::Record;
 use tipstaff::case::{Millis, Stopped, Verb};
 
-use crate::rig::{BOUNDARY, HOUR, NOW, Rig, for_all, statement};
+use crate::rig::{BOUNDARY, HOUR, NOW, Rig, for_all, gap, statement};
 
 const NHI: &str = "aws:iam:1:user:ci";
 
@@ -123,4 +124,27 @@ fn what_cannot_be_read_may_be_a_stop() {
     assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
     assert_eq!(ruled(&mut rig).0, "suppress");
     rig.is_whole();
+}
+
+/// INV-8: who can write to the chain can neither rule as if nothing was stopped nor go back in the
+/// alerts by a gap of another topic.
+#[test]
+fn what_ignores_a_stop_is_found() {
+    let mut rig = rig();
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    let before = rig.written.last().unwrap().clone();
+    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (0, NOW)), "accepted");
+    rig.is_whole();
+    let found = |rig: &Rig, what: &str| {
+        rig.verified().findings.iter().any(|finding| finding.what.contains(what))
+    };
+    let ruling = Record::parse(&before).unwrap();
+    rig.plant(&ruling);
+    assert!(found(&rig, "ruled as if nothing was stopped"));
+
+    rig.restart(3);
+    rig.plant(&gap(rig.now, (1, 0), "t.control"));
+    rig.is_whole();
+    rig.plant(&gap(rig.now, (0, 0), "t.alerts"));
+    assert!(found(&rig, "its place in `t.alerts` falls behind 1"));
 }

@@ -257,13 +257,12 @@ impl Rig {
 
     /// What was on the control topic between these offsets is gone.
     pub fn miss(&mut self, from: i64, to: i64) {
-        let gap = Some(Gap { from, to, control: true });
-        self.write(|lane, terms, _, now, out| {
-            let next_in = BTreeMap::from([(terms.topics.control.clone().into(), to)]);
-            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-            let blank = Record::new(Kind::Gap, now, engine, actor);
-            lane.write(terms, Record { gap, next_in, ..blank }, out);
-        });
+        self.plant(&gap(self.now, (from, to), "t.control"));
+    }
+
+    /// Puts a record on the chain as somebody would who can write there.
+    pub fn plant(&mut self, record: &Record<'_>) {
+        self.write(|lane, terms, _, _, out| lane.write(terms, record.clone(), out));
     }
 
     fn judged(&mut self, message: &[u8], input: Input<'static>) -> String {
@@ -379,6 +378,17 @@ impl Rig {
         self.written.iter().for_each(|bytes| verifier.scan(bytes));
         (0..).zip(&self.written).for_each(|(offset, bytes)| verifier.check(offset, bytes));
         verifier.finish()
+    }
+}
+
+/// The control topic goes on at `to`, and so, it says, does this topic.
+pub fn gap(at: Millis, (from, to): (i64, i64), topic: &'static str) -> Record<'static> {
+    let engine = Engine { version: "1".into(), build: "test".into() };
+    let actor = Actor { service: "tipstaff".into(), instance: "test".into() };
+    Record {
+        gap: Some(Gap { from, to, control: true }),
+        next_in: BTreeMap::from([(topic.into(), to)]),
+        ..Record::new(Kind::Gap, at, engine, actor)
     }
 }
 
