@@ -31,7 +31,7 @@ pub struct Hint {
 /// When a batch closes: whichever comes first.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// After the first message; also the length of an idle tick.
+    /// After the first message, if more come all the time; also the length of an idle tick.
     pub time: Duration,
     pub messages: usize,
     pub bytes: usize,
@@ -233,30 +233,39 @@ impl Consumer {
         }
     }
 
-    /// The next batch; empty after an idle tick or as soon as `stop` says so.
+    /// The next batch; empty after an idle tick or as soon as `stop` says so. Once there is a message
+    /// it waits no longer than `linger` for more, and takes what is there.
     ///
     /// Errors: what needs a recovery. Lost connections are the client's own business.
-    pub fn gather(&self, limits: BatchLimits, stop: impl Fn() -> bool) -> Result<Held<'_>, Doubt> {
+    pub fn gather(
+        &self,
+        limits: BatchLimits,
+        linger: Duration,
+        stop: impl Fn() -> bool,
+    ) -> Result<Held<'_>, Doubt> {
         let slice = Duration::from_millis(20).min(limits.time);
         let rebalances = self.rebalances();
         let mut until = Instant::now() + limits.time;
+        let mut wait_until = until;
         let mut bytes = 0;
         let mut held = Vec::new();
         while held.len() < limits.messages && bytes < limits.bytes {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || stop() {
+            let now = Instant::now();
+            if now >= until || stop() {
                 break;
             }
-            match self.inner.poll(left.min(slice)) {
+            let wait = wait_until.saturating_duration_since(now);
+            match self.inner.poll(wait.min(slice)) {
                 Some(Ok(message)) => {
                     if held.is_empty() {
                         until = Instant::now() + limits.time;
+                        wait_until = until.min(Instant::now() + linger);
                     }
                     bytes += message.payload_len() + message.key_len();
                     held.push(message);
                 }
                 Some(Err(error)) => passing(&error)?,
-                None if self.rebalances() != rebalances => break,
+                None if wait.is_zero() || self.rebalances() != rebalances => break,
                 None => {}
             }
         }

@@ -80,7 +80,9 @@ const READING: &[(&str, &str)] = &[
     ("check.crcs", "true"),
     // A full local queue otherwise stops fetching for a whole second.
     ("fetch.queue.backoff.ms", "5"),
-    ("fetch.wait.max.ms", "10"),
+    // A steady stream is not fetched message by message, which would keep the brokers busy.
+    ("fetch.min.bytes", "65536"),
+    ("fetch.wait.max.ms", "20"),
     ("fetch.max.bytes", "16777216"),
     ("fetch.message.max.bytes", "9437184"),
     ("queued.max.messages.kbytes", "65536"),

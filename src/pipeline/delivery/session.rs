@@ -190,7 +190,7 @@ impl<'d> Session<'d> {
     fn read(&mut self, drain: &Drain) -> Result<(), Doubt> {
         let landed = Arc::clone(&self.landed.count);
         let stop = || drain.is_started() || landed.load(Ordering::Acquire) > 0;
-        let held = self.consumer.gather(TICK, stop)?;
+        let held = self.consumer.gather(TICK, TICK.time, stop)?;
         for message in held.messages() {
             let Some(lane) = self.lanes.get_mut(&(message.topic.to_owned(), message.partition))
             else {
