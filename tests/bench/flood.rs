@@ -16,6 +16,7 @@
 )]
 
 mod cached;
+mod cpu;
 mod growth;
 mod load;
 mod restart;
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use cpu::cpu;
 use load::{Load, PARTITIONS, mixed};
 use restart::{Restart, Tail, memory};
 use serde::Deserialize;
@@ -316,14 +318,6 @@ impl Told {
         let number = u128::from_str_radix(&self.case_id, 16).unwrap();
         self.is_of_first || number.is_multiple_of(READ_EVERY)
     }
-}
-
-/// Of this thread, which a machine that is busy does not change.
-fn cpu() -> Duration {
-    // The scheduler brings its count up to date.
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 fn main() {

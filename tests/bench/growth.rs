@@ -14,9 +14,10 @@ use tipstaff::enrich::Enrichers;
 use tipstaff::pipeline::{Lane, Outbox, look_up};
 use tipstaff::text::Source;
 
+use crate::cpu::cpu;
 use crate::load::Load;
 use crate::restart::memory;
-use crate::{BATCH, CHAIN, Flow, LOOKUP, PER_SECOND, Stream, cpu, read, run, terms};
+use crate::{BATCH, CHAIN, Flow, LOOKUP, PER_SECOND, Stream, read, run, terms};
 
 const NOW: Millis = Millis(1_767_225_600_000);
 const ONE_PROCESS: &str = "--growth-of";
@@ -77,6 +78,7 @@ fn rounds<T: for<'de> Deserialize<'de>>(
                 .stderr(Stdio::inherit())
                 .output()
                 .unwrap();
+            eprint!("{what} {size}: {}", String::from_utf8_lossy(&output.stdout));
             all.push(serde_json::from_slice(&output.stdout).unwrap());
         }
     }
@@ -171,9 +173,13 @@ impl Table {
         files.insert(OWNERS, Source::new(OWNERS, text), Some(NOW));
         let checked = config::load(&files).unwrap();
         let owner = checked.enrichers.iter().find(|each| &*each.name == "owner").unwrap();
-        let (copies, began) = (ROWS / keys, cpu());
-        let mib = mib_of(copies, || Enrichers::new(slice::from_ref(owner), &files, NOW).unwrap());
-        let read = (cpu() - began) / copies as u32;
+        let (copies, mut read) = (ROWS / keys, Duration::ZERO);
+        let mib = mib_of(copies, || {
+            let began = cpu();
+            let one = Enrichers::new(slice::from_ref(owner), &files, NOW).unwrap();
+            read += cpu() - began;
+            one
+        });
         let load = Load::new(NOW, 0);
         load.loaded.enrichers.renew(owner, &files, NOW).unwrap();
         let (mut lookup, mut alert) = (Duration::ZERO, Duration::ZERO);
@@ -186,7 +192,7 @@ impl Table {
         let each = |time: Duration| time.as_nanos() as f64 / (passes * PASS) as f64;
         Self {
             text_mib,
-            read_ms: read.as_secs_f64() * 1e3,
+            read_ms: read.as_secs_f64() * 1e3 / copies as f64,
             mib,
             lookup_ns: each(lookup),
             alert_ns: each(alert),

@@ -1,7 +1,8 @@
 //! What it costs to make a detector's event into alerts, as intake does, beside parsing the same
 //! bytes into a `serde_json::Value` and doing nothing with it. On one thread; for each pipeline
 //! over those of its examples that become one alert, and over all of them; and over those of all
-//! pipelines that become one alert and are a KiB long, a tenth more or less.
+//! pipelines that become one alert and are a KiB long, a tenth more or less: each for itself, and one
+//! after another, where the code and the tables of so many pipelines are no longer near.
 //!
 //! `cargo bench --bench mapping -- [PIPELINE...]`
 #![allow(
@@ -13,16 +14,20 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
+mod cpu;
+
 use std::hint::black_box;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::{Duration, Instant};
 
+use cpu::cpu;
 use tipstaff::case::{Arrival, Millis};
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
 use tipstaff::text::{Problems, Source};
 
-/// Of many short rounds the fastest counts: what else the machine does is no part of the cost.
+/// Of many short rounds the fastest counts: what else takes the caches is no part of the cost.
 const ROUNDS: usize = 100;
 const ROUND: Duration = Duration::from_millis(3);
 /// Bytes.
@@ -50,16 +55,18 @@ fn main() {
         let (single, more): (Vec<Event>, Vec<Event>) =
             all.into_iter().partition(|event| map(event) == 1);
         if !single.is_empty() {
-            row(&pipeline.name, "single", &single, &map);
+            row(&pipeline.name, "single", &single, measured(&single, &map));
         }
         let all: Vec<Event> = single.iter().cloned().chain(more).collect();
         if !all.is_empty() {
-            row(&pipeline.name, "all", &all, &map);
+            row(&pipeline.name, "all", &all, measured(&all, &map));
         }
         of_a_kib.extend(single.into_iter().filter(|event| KIB.contains(&event.bytes.len())));
     }
     if !of_a_kib.is_empty() {
-        row("all pipelines", "single, 1 KiB", &of_a_kib, &map);
+        let each = of_a_kib.iter().map(|event| measured(slice::from_ref(event), &map));
+        row("each of 1 KiB", "single", &of_a_kib, each.reduce(Measured::and).unwrap());
+        row("1 KiB, in turns", "single", &of_a_kib, measured(&of_a_kib, &map));
     }
 }
 
@@ -71,8 +78,25 @@ struct Event {
     bytes: Vec<u8>,
 }
 
-fn row(name: &str, what: &str, events: &[Event], map: &dyn Fn(&Event) -> usize) {
-    let alerts: usize = events.iter().map(map).sum();
+/// Of all events together, in microseconds.
+struct Measured {
+    alerts: usize,
+    parsed: f64,
+    mapped: f64,
+}
+
+impl Measured {
+    fn and(self, other: Self) -> Self {
+        Self {
+            alerts: self.alerts + other.alerts,
+            parsed: self.parsed + other.parsed,
+            mapped: self.mapped + other.mapped,
+        }
+    }
+}
+
+fn measured(events: &[Event], map: &dyn Fn(&Event) -> usize) -> Measured {
+    let alerts = events.iter().map(map).sum();
     let parse = || {
         for event in events {
             black_box(serde_json::from_slice::<serde_json::Value>(&event.bytes).is_ok());
@@ -88,6 +112,11 @@ fn row(name: &str, what: &str, events: &[Event], map: &dyn Fn(&Event) -> usize) 
         parsed = parsed.min(time(&parse));
         mapped = mapped.min(time(&map));
     }
+    Measured { alerts, parsed, mapped }
+}
+
+fn row(name: &str, what: &str, events: &[Event], measured: Measured) {
+    let Measured { alerts, parsed, mapped } = measured;
     let count = events.len() as f64;
     let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
     println!(
@@ -101,14 +130,14 @@ fn row(name: &str, what: &str, events: &[Event], map: &dyn Fn(&Event) -> usize) 
     );
 }
 
-/// Microseconds for one pass.
+/// CPU microseconds for one pass.
 fn time(pass: &dyn Fn()) -> f64 {
-    let (start, mut passes) = (Instant::now(), 0_u32);
+    let (began, start, mut passes) = (cpu(), Instant::now(), 0_u32);
     while start.elapsed() < ROUND {
         pass();
         passes += 1;
     }
-    start.elapsed().as_secs_f64() * 1e6 / f64::from(passes)
+    (cpu() - began).as_secs_f64() * 1e6 / f64::from(passes)
 }
 
 fn folder() -> PathBuf {
