@@ -23,7 +23,7 @@ const NOW: Millis = Millis(1_767_225_600_000);
 const ONE_PROCESS: &str = "--growth-of";
 const LANES: [u64; 3] = [1, 2, 4];
 /// Of each partition.
-const ALERTS: u64 = 100_000;
+const ALERTS: u64 = 50_000;
 const ALERTS_OF_AN_NHI: u64 = 4;
 /// States of one partition, and rows of tables, by which memory is measured.
 const STATES: u64 = 16;
@@ -31,7 +31,7 @@ const ROWS: u64 = 1_000_000;
 const KEYS: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// About as many NHIs, whatever the table holds: only the table differs.
 const PASS: u64 = 10_000;
-const PASSES: u64 = 10;
+const PASSES: u64 = 6;
 /// Has no factor in common with the numbers of keys, so that it reaches all of them.
 const STRIDE: u64 = 7919;
 const OWNERS: &str = "enrichers/owner/owners.csv";
@@ -49,7 +49,7 @@ pub fn is_asked(given: &[String]) -> bool {
         return false;
     }
     let share = if has("--short").is_some() { 4 } else { 1 };
-    let rounds = has("--rounds").map_or(5, |at| given[at + 1].parse().unwrap());
+    let rounds = has("--rounds").map_or(3, |at| given[at + 1].parse().unwrap());
     partitions(rounds, ALERTS / share);
     tables(rounds, (PASSES / share).max(1));
     true

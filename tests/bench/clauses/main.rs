@@ -1,10 +1,13 @@
 //! What conditions cost: `clauses` prints nanoseconds, `clauses count PART N` does one part N times, so
 //! that its instructions can be counted.
 
+#[path = "../cpu.rs"]
+mod cpu;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
+use cpu::cpu;
 use tipstaff::case::{
     Alert, Arrival, Body, Counters, EnricherShape, FactRow, FactState, Field, Millis, Origin, Tri,
     Type, Value, Why, id_of,
@@ -275,15 +278,15 @@ impl Bench {
     }
 }
 
-/// Nanoseconds of one round, the median.
+/// CPU nanoseconds of one round, the median.
 fn nanoseconds(times: u32, mut work: impl FnMut()) -> f64 {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
-            let began = Instant::now();
+            let began = cpu();
             for _ in 0..times {
                 work();
             }
-            began.elapsed().as_nanos() as f64 / f64::from(times)
+            (cpu() - began).as_nanos() as f64 / f64::from(times)
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
