@@ -3,7 +3,8 @@
 //! ends as it does there. What people were told is read back; another process restores the chains,
 //! with facts of a hundred thousand identities in its cache.
 //!
-//! `cargo bench --bench flood -- [--alerts N]`
+//! `cargo bench --bench flood -- [--alerts N]`; with `--growth [--rounds N] [--short]` whether what an
+//! alert costs grows with the partitions of one worker, or with the NHIs in one table.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,6 +16,8 @@
 )]
 
 mod cached;
+mod cpu;
+mod growth;
 mod load;
 mod restart;
 
@@ -22,6 +25,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use cpu::cpu;
 use load::{Load, PARTITIONS, mixed};
 use restart::{Restart, Tail, memory};
 use serde::Deserialize;
@@ -39,8 +43,7 @@ const IDENTITIES: u64 = 100_000;
 const HOT_EVERY: u64 = 20;
 const SKEW: u64 = 20;
 const BATCH: u64 = 2000;
-/// Between two alerts.
-const STEP_MS: i64 = 10;
+const PER_SECOND: i64 = 100;
 const LOOKUP: Duration = Duration::from_secs(60);
 /// One case in so many is read back, and each of the first identity.
 const READ_EVERY: u128 = 64;
@@ -75,6 +78,21 @@ impl<'l> Stream<'l> {
         let hot = IDENTITIES / HOT_EVERY;
         let at = mixed(n) % (hot * SKEW + IDENTITIES - hot);
         if at < hot * SKEW { at / SKEW } else { at - hot * SKEW + hot }
+    }
+}
+
+/// How many alerts about whom, how fast, in so many partitions.
+struct Flow<'f> {
+    alerts: u64,
+    identity: &'f dyn Fn(u64) -> u64,
+    lanes: i32,
+    per_second: i64,
+}
+
+impl Flow<'_> {
+    /// When an alert comes, behind the first.
+    fn at(&self, n: u64) -> i64 {
+        n as i64 * 1000 / self.per_second
     }
 }
 
@@ -119,7 +137,8 @@ fn terms(loaded: &Loaded) -> Terms {
     }
 }
 
-fn run(load: &Load, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i32) -> Came {
+fn run(load: &Load, flow: &Flow<'_>) -> Came {
+    let Flow { alerts, identity, lanes, .. } = *flow;
     let lane = |partition| Lane::new(partition, Chain::new(CHAIN, None), State::default());
     let came = Came {
         lanes: (0..lanes).map(lane).collect(),
@@ -139,24 +158,29 @@ fn run(load: &Load, alerts: u64, identity: &dyn Fn(u64) -> u64, lanes: i32) -> C
         }
     });
     for from in (0..alerts).step_by(BATCH as usize) {
-        let now = now.plus(from as i64 * STEP_MS);
+        let now = now.plus(flow.at(from));
         all.revisit(now);
         all.rule(from..(from + BATCH).min(alerts), now);
     }
     all.came
 }
 
-/// Messages as the workers have them: read, and looked up in one go.
+/// Messages as the workers have them.
+fn read<'b>(messages: impl Iterator<Item = (i64, &'b [u8])>, now: Millis) -> Vec<Case<'b>> {
+    let read = |(offset, bytes)| {
+        let arrival = serde_json::from_slice(bytes).ok();
+        Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
+    };
+    messages.map(read).collect()
+}
+
+/// Read, and looked up in one go.
 fn cases<'b>(
     (terms, enrichers): (&Terms, &Enrichers),
     messages: impl Iterator<Item = (i64, &'b [u8])>,
     now: Millis,
 ) -> Vec<Case<'b>> {
-    let read = |(offset, bytes)| {
-        let arrival = serde_json::from_slice(bytes).ok();
-        Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
-    };
-    let mut cases: Vec<Case<'b>> = messages.map(read).collect();
+    let mut cases = read(messages, now);
     look_up(terms, enrichers, &mut cases, Instant::now() + LOOKUP);
     cases
 }
@@ -296,12 +320,6 @@ impl Told {
     }
 }
 
-/// Of this thread, which a machine that is busy does not change; a sample, where it is short.
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-}
-
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
     if let [restart, now, at, paths @ ..] = given.as_slice()
@@ -311,6 +329,9 @@ fn main() {
         let restart = Restart::measure(now, at, paths);
         return println!("{}", serde_json::to_string(&restart).unwrap());
     }
+    if growth::is_asked(&given) {
+        return;
+    }
     let alerts = given.iter().position(|each| each == "--alerts");
     let alerts: u64 = alerts.map_or(1_000_000, |at| given[at + 1].parse().unwrap());
     println!(
@@ -318,23 +339,21 @@ fn main() {
     );
     println!("|{}", " --- |".repeat(19));
     let floods = |n: u64| if n.is_multiple_of(100) { 1 + n } else { 0 };
-    row(
-        "100,000 identities, one in 20 with 20 times as many",
-        &Stream::some_identity,
-        alerts,
-        PARTITIONS,
-    );
-    row("one identity is 99 % of a partition", &floods, alerts / 4, 1);
-    row("every alert has an identity of its own", &|n| n, alerts / 4, 1);
+    let name = "100,000 identities, one in 20 with 20 times as many";
+    let flow = |identity, alerts, lanes| Flow { alerts, identity, lanes, per_second: PER_SECOND };
+    row(name, &flow(&Stream::some_identity, alerts, PARTITIONS));
+    row("one identity is 99 % of a partition", &flow(&floods, alerts / 4, 1));
+    row("every alert has an identity of its own", &flow(&|n| n, alerts / 4, 1));
 }
 
-fn row(name: &str, identity: &dyn Fn(u64) -> u64, alerts: u64, lanes: i32) {
+fn row(name: &str, flow: &Flow<'_>) {
+    let alerts = flow.alerts;
     let now = Millis(1_767_225_600_000);
     let load = Load::new(now, 0);
     let before = memory("VmRSS:");
-    let mut came = run(&load, alerts, identity, lanes);
+    let mut came = run(&load, flow);
     let state = memory("VmRSS:").saturating_sub(before);
-    let at = now.plus(alerts as i64 * STEP_MS);
+    let at = now.plus(flow.at(alerts));
     let restart = Restart::of(&load, (&came.lanes, &mut came.tails), at);
     let Restart { first_ruling_ms, restore_ms, records, mib_before, mib, peak_mib, .. } = restart;
     let mib_with_cache = restart.mib_with_cache;
@@ -344,7 +363,7 @@ fn row(name: &str, identity: &dyn Fn(u64) -> u64, alerts: u64, lanes: i32) {
     drop((came, load));
     // What is not remembered costs the same from the first alert on.
     let some = alerts / 4;
-    let plain = run(&Load::without_correlation(now), some, identity, lanes).ruling;
+    let plain = run(&Load::without_correlation(now), &Flow { alerts: some, ..*flow }).ruling;
     let rate = alerts as f64 / ruling.as_secs_f64();
     let plain = some as f64 / plain.as_secs_f64();
     println!(

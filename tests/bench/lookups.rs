@@ -2,7 +2,7 @@
 //! thread and without a broker, by the code that the workers run. 100,000 NHIs; 95 of 100 alerts are
 //! about 5 of 100 of them; the source takes 20 ms.
 //!
-//! `cargo bench --bench lookups`
+//! `cargo bench --bench lookups -- [--rounds N]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,7 +38,6 @@ use tipstaff::text::Source;
 
 const ALERTS: usize = 400_000;
 const BATCH: usize = 1000;
-const ROUNDS: usize = 5;
 const DEADLINE: Duration = Duration::from_millis(500);
 
 const WITHOUT: &str = "rules:\n  - id: first\n    when: ['credential.type == \"none\"']\n\
@@ -145,18 +144,18 @@ impl Bench {
 }
 
 /// In turns, since the machine does other work too; of each the median by time.
-fn medians(benches: &[&Bench], lines: &[Vec<u8>]) -> Vec<Run> {
-    let mut rounds: Vec<Vec<Run>> = benches.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for (bench, runs) in benches.iter().zip(&mut rounds) {
+fn medians(benches: &[&Bench], lines: &[Vec<u8>], rounds: usize) -> Vec<Run> {
+    let mut all: Vec<Vec<Run>> = benches.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (bench, runs) in benches.iter().zip(&mut all) {
             runs.push(bench.run(lines));
         }
     }
     let median = |mut runs: Vec<Run>| {
         runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        runs.swap_remove(ROUNDS / 2)
+        runs.swap_remove(rounds / 2)
     };
-    rounds.into_iter().map(median).collect()
+    all.into_iter().map(median).collect()
 }
 
 fn resident_bytes() -> f64 {
@@ -179,6 +178,9 @@ fn table(configs: &[EnricherConfig]) -> Enrichers {
 }
 
 fn main() {
+    let given: Vec<String> = std::env::args().collect();
+    let rounds = given.iter().position(|each| each == "--rounds");
+    let rounds: usize = rounds.map_or(5, |at| given[at + 1].parse().unwrap());
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     let metrics = Metrics::new().unwrap();
@@ -205,7 +207,7 @@ fn main() {
     calls.store(0, Relaxed);
     let plain = Bench::new(&without, Enrichers::with([]));
     let table = Bench::new(&with, table(&with.enrichers));
-    let runs = medians(&[&plain, &table, &bench(&filled)], &lines);
+    let runs = medians(&[&plain, &table, &bench(&filled)], &lines, rounds);
     let [plain, table, warm] = runs.as_slice() else { panic!("three") };
     let warm_calls = calls.swap(0, Relaxed);
     let cold = bench(&cached(&with.enrichers[0], &calls, &metrics, runtime.handle())).run(&lines);
@@ -213,20 +215,20 @@ fn main() {
     let rate = |run: &Run| ALERTS as f64 / run.seconds;
     let per_thousand = |calls: u64, runs: usize| calls as f64 * 1000.0 / (ALERTS * runs) as f64;
     println!(
-        "{ALERTS} alerts on {NHIS} NHIs, batches of {BATCH}, {AT_ONCE} calls at once, 20 ms each"
+        "{ALERTS} alerts on {NHIS} NHIs, batches of {BATCH}, {AT_ONCE} calls at once, 20 ms each:\n"
     );
     println!(
-        "{:22} {:>12} {:>9} {:>13} {:>13} {:>9}",
-        "", "alerts/s", "of none", "calls/1000", "longest wait", "known"
+        "| | alerts a second | of no lookup | calls per 1,000 alerts | longest wait, ms | known |"
     );
+    println!("| --- |{}", " ---: |".repeat(5));
     for (what, run, calls, runs) in [
         ("no lookup", plain, 0, 1),
         ("a table of all", table, 0, 1),
-        ("warm cache", warm, warm_calls, ROUNDS),
+        ("warm cache", warm, warm_calls, rounds),
         ("cold cache, first run", &cold, cold_calls, 1),
     ] {
         println!(
-            "{what:22} {:>12.0} {:>9.2} {:>13.1} {:>10} ms {:>7.1} %",
+            "| {what} | {:.0} | {:.2} | {:.1} | {} | {:.1} % |",
             rate(run),
             rate(run) / rate(plain),
             per_thousand(calls, runs),
@@ -235,7 +237,7 @@ fn main() {
         );
     }
     println!(
-        "a lookup in the warm cache takes {:.0} ns of an alert's {:.0} ns",
+        "\na lookup in the warm cache takes {:.0} ns of an alert's {:.0} ns",
         warm.look_up_seconds * 1e9 / ALERTS as f64,
         warm.seconds * 1e9 / ALERTS as f64
     );

@@ -1,6 +1,8 @@
 //! What it costs to make a detector's event into alerts, as intake does, beside parsing the same
 //! bytes into a `serde_json::Value` and doing nothing with it. On one thread; for each pipeline
-//! over those of its examples that become one alert, and over all of them.
+//! over those of its examples that become one alert, and over all of them; and over those of all
+//! pipelines that become one alert and are a KiB long, a tenth more or less: each for itself, and one
+//! after another, where the code and the tables of so many pipelines are no longer near.
 //!
 //! `cargo bench --bench mapping -- [PIPELINE...]`
 #![allow(
@@ -12,52 +14,92 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
+mod cpu;
+
 use std::hint::black_box;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::{Duration, Instant};
 
+use cpu::cpu;
 use tipstaff::case::{Arrival, Millis};
 use tipstaff::normalize::{FingerprintKeys, Incoming, Pipelines};
 use tipstaff::text::{Problems, Source};
 
-/// Of many short rounds the fastest counts: what else the machine does is no part of the cost.
+/// Of many short rounds the fastest counts: what else takes the caches is no part of the cost.
 const ROUNDS: usize = 100;
 const ROUND: Duration = Duration::from_millis(3);
+/// Bytes.
+const KIB: RangeInclusive<usize> = 922..=1126;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let pipelines = shipped();
     let keys = FingerprintKeys::new(("bench", &[7; 32]), None).unwrap();
+    let map = |event: &Event| {
+        let incoming = incoming(&event.topic, &event.bytes);
+        let count = |alerts: Vec<Arrival<'_>>| black_box(alerts).len();
+        pipelines.read_then(&incoming, Some(&event.pipeline), &keys, count)
+    };
     println!(
-        "{:26} {:>8} {:>6} {:>6} {:>9} {:>9} {:>7} {:>11}",
-        "pipeline", "events", "bytes", "alerts", "parse µs", "map µs", "ratio", "alerts/s"
+        "| pipeline | events | bytes | alerts | parse µs | map µs | ratio | alerts a second |"
     );
+    println!("| --- | --- |{}", " ---: |".repeat(6));
+    let mut of_a_kib = Vec::new();
     for pipeline in pipelines.list() {
         if !asked.is_empty() && !asked.contains(&pipeline.name) {
             continue;
         }
-        let all = examples(&pipeline.name);
-        let alerts = |event: &[u8]| {
-            let incoming = incoming(&pipeline.topic, event);
-            let count = |alerts: Vec<Arrival<'_>>| black_box(alerts).len();
-            pipelines.read_then(&incoming, Some(&pipeline.name), &keys, count)
-        };
-        let single: Vec<&[u8]> =
-            all.iter().map(Vec::as_slice).filter(|event| alerts(event) == 1).collect();
-        let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        for (what, events) in [("single", single), ("all", all)] {
-            if !events.is_empty() {
-                row(&pipeline.name, what, &events, &alerts);
-            }
+        let all = examples(&pipeline.name, &pipeline.topic);
+        let (single, more): (Vec<Event>, Vec<Event>) =
+            all.into_iter().partition(|event| map(event) == 1);
+        if !single.is_empty() {
+            row(&pipeline.name, "single", &single, measured(&single, &map));
+        }
+        let all: Vec<Event> = single.iter().cloned().chain(more).collect();
+        if !all.is_empty() {
+            row(&pipeline.name, "all", &all, measured(&all, &map));
+        }
+        of_a_kib.extend(single.into_iter().filter(|event| KIB.contains(&event.bytes.len())));
+    }
+    if !of_a_kib.is_empty() {
+        let each = of_a_kib.iter().map(|event| measured(slice::from_ref(event), &map));
+        row("each of 1 KiB", "single", &of_a_kib, each.reduce(Measured::and).unwrap());
+        row("1 KiB, in turns", "single", &of_a_kib, measured(&of_a_kib, &map));
+    }
+}
+
+/// An example, as its detector sends it.
+#[derive(Clone)]
+struct Event {
+    pipeline: String,
+    topic: String,
+    bytes: Vec<u8>,
+}
+
+/// Of all events together, in microseconds.
+struct Measured {
+    alerts: usize,
+    parsed: f64,
+    mapped: f64,
+}
+
+impl Measured {
+    fn and(self, other: Self) -> Self {
+        Self {
+            alerts: self.alerts + other.alerts,
+            parsed: self.parsed + other.parsed,
+            mapped: self.mapped + other.mapped,
         }
     }
 }
 
-fn row(name: &str, what: &str, events: &[&[u8]], map: &dyn Fn(&[u8]) -> usize) {
-    let alerts: usize = events.iter().map(|event| map(event)).sum();
+fn measured(events: &[Event], map: &dyn Fn(&Event) -> usize) -> Measured {
+    let alerts = events.iter().map(map).sum();
     let parse = || {
         for event in events {
-            black_box(serde_json::from_slice::<serde_json::Value>(event).is_ok());
+            black_box(serde_json::from_slice::<serde_json::Value>(&event.bytes).is_ok());
         }
     };
     let map = || {
@@ -70,10 +112,15 @@ fn row(name: &str, what: &str, events: &[&[u8]], map: &dyn Fn(&[u8]) -> usize) {
         parsed = parsed.min(time(&parse));
         mapped = mapped.min(time(&map));
     }
+    Measured { alerts, parsed, mapped }
+}
+
+fn row(name: &str, what: &str, events: &[Event], measured: Measured) {
+    let Measured { alerts, parsed, mapped } = measured;
     let count = events.len() as f64;
-    let bytes: usize = events.iter().map(|event| event.len()).sum();
+    let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
     println!(
-        "{name:26} {what:>8} {:>6.0} {:>6.1} {:>9.2} {:>9.2} {:>7.2} {:>11.0}",
+        "| {name} | {what} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {:.0} |",
         bytes as f64 / count,
         alerts as f64 / count,
         parsed / count,
@@ -83,14 +130,14 @@ fn row(name: &str, what: &str, events: &[&[u8]], map: &dyn Fn(&[u8]) -> usize) {
     );
 }
 
-/// Microseconds for one pass.
+/// CPU microseconds for one pass.
 fn time(pass: &dyn Fn()) -> f64 {
-    let (start, mut passes) = (Instant::now(), 0_u32);
+    let (began, start, mut passes) = (cpu(), Instant::now(), 0_u32);
     while start.elapsed() < ROUND {
         pass();
         passes += 1;
     }
-    start.elapsed().as_secs_f64() * 1e6 / f64::from(passes)
+    (cpu() - began).as_secs_f64() * 1e6 / f64::from(passes)
 }
 
 fn folder() -> PathBuf {
@@ -115,19 +162,20 @@ fn shipped() -> Pipelines {
 }
 
 /// JSON examples, without white space, as detectors send them.
-fn examples(pipeline: &str) -> Vec<Vec<u8>> {
+fn examples(pipeline: &str, topic: &str) -> Vec<Event> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder().join(pipeline).join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
-    let compact = |path: &PathBuf| {
+    let event = |path: &PathBuf| {
         let bytes = std::fs::read(path).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-        serde_json::to_vec(&value).ok()
+        let bytes = serde_json::to_vec(&value).ok()?;
+        Some(Event { pipeline: pipeline.to_owned(), topic: topic.to_owned(), bytes })
     };
-    paths.iter().filter_map(compact).collect()
+    paths.iter().filter_map(event).collect()
 }
 
 fn incoming<'m>(topic: &'m str, value: &'m [u8]) -> Incoming<'m> {

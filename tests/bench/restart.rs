@@ -18,8 +18,9 @@ use tipstaff::pipeline::{Lane, Outbox};
 use tipstaff::text::Source;
 
 use crate::cached;
+use crate::cpu::cpu;
 use crate::load::{Load, loaded};
-use crate::{CHAIN, Stream, cases, cpu, terms};
+use crate::{CHAIN, Stream, cases, terms};
 
 /// A chain from its last snapshot on, where it takes no memory: each record behind its length.
 pub struct Tail {

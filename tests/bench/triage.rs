@@ -308,7 +308,7 @@ fn child(told: &[String]) {
 fn print(all: &[Vec<Measured>], shape: Shape, long_shape: Shape) {
     println!("\n{THREADS} threads, {PARTITIONS} partitions, exactly once; median (min to max):\n");
     println!(
-        "| what | a second | of bare | CPU-s per million | of bare | CPU ns in the stage | peak MiB | batch | commit, ms |"
+        "| what | a second | of bare | CPU-s per million | of bare's CPU | CPU ns in the stage | peak MiB | batch | commit, ms |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for (number, (side, more_rules)) in SIDES.iter().enumerate() {

@@ -1,10 +1,13 @@
 //! What conditions cost: `clauses` prints nanoseconds, `clauses count PART N` does one part N times, so
 //! that its instructions can be counted.
 
+#[path = "../cpu.rs"]
+mod cpu;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
+use cpu::cpu;
 use tipstaff::case::{
     Alert, Arrival, Body, Counters, EnricherShape, FactRow, FactState, Field, Millis, Origin, Tri,
     Type, Value, Why, id_of,
@@ -275,15 +278,15 @@ impl Bench {
     }
 }
 
-/// Nanoseconds of one round, the median.
+/// CPU nanoseconds of one round, the median.
 fn nanoseconds(times: u32, mut work: impl FnMut()) -> f64 {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
-            let began = Instant::now();
+            let began = cpu();
             for _ in 0..times {
                 work();
             }
-            began.elapsed().as_nanos() as f64 / f64::from(times)
+            (cpu() - began).as_nanos() as f64 / f64::from(times)
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
@@ -292,22 +295,24 @@ fn nanoseconds(times: u32, mut work: impl FnMut()) -> f64 {
 
 fn print(bench: &Bench) {
     let scope = bench.scope();
+    let row = |what: &str, time: f64| println!("| {what} | {time:.1} |");
     println!("| clause | ns |\n| --- | ---: |");
-    for (clause, (text, _)) in bench.clauses.iter().zip(CLAUSES) {
+    let each = bench.clauses.iter().zip(CLAUSES).map(|(clause, (text, _))| {
         let time = nanoseconds(100_000, || {
             black_box(black_box(clause).eval(&scope));
         });
-        println!("| `{}` | {time:.1} |", text.replace('|', "\\|"));
-    }
+        row(&format!("`{}`", text.replace('|', "\\|")), time);
+        time
+    });
+    let times: Vec<f64> = each.collect();
+    row("mean of them", times.iter().sum::<f64>() / times.len() as f64);
+    row("slowest of them", times.iter().copied().fold(0.0, f64::max));
     let clauses = (RULES - 1) * RULE.len();
-    let walked = nanoseconds(10_000, || bench.walk());
-    println!("\n{RULES} rules, {clauses} clauses, none of them spared: {walked:.0} ns");
-    println!(
-        "a ruling over them, with its reasons: {:.0} ns",
-        nanoseconds(10_000, || bench.rule())
-    );
+    println!("\n| {RULES} rules, {clauses} clauses, none of them spared | ns |\n| --- | ---: |");
+    row("conditions", nanoseconds(10_000, || bench.walk()));
+    row("a ruling over them, with its reasons", nanoseconds(10_000, || bench.rule()));
     let window = nanoseconds(10_000, || bench.rule_by_window());
-    println!("the same with a window that holds 300 alerts: {window:.0} ns");
+    row("the same with a window that holds 300 alerts", window);
 }
 
 fn main() {
