@@ -15,6 +15,7 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
+mod allocator;
 mod cached;
 mod cpu;
 mod growth;

@@ -19,6 +19,7 @@
 #[allow(dead_code, reason = "each user uses a part of it")]
 mod support;
 
+mod allocator;
 mod cached;
 
 use std::sync::Arc;

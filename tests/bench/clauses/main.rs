@@ -1,5 +1,7 @@
 //! What conditions cost: `clauses` prints nanoseconds, `clauses count PART N` does one part N times, so
-//! that its instructions can be counted.
+//! that its instructions can be counted; there it also knows what is done to an alert besides.
+
+mod path;
 
 #[path = "../cpu.rs"]
 mod cpu;
@@ -17,6 +19,8 @@ use tipstaff::correlate::State;
 use tipstaff::decide::{Inputs, decide};
 use tipstaff::policy::{self, Policy};
 use tipstaff::text::{At, Problems, Source};
+
+use path::{Event, Lane};
 
 const NOW: Millis = Millis(1_767_225_600_000);
 const ROUNDS: usize = 15;
@@ -322,14 +326,18 @@ fn main() {
     match arguments.as_slice() {
         [] => print(&bench),
         ["count", part, times] => {
-            let work = match *part {
-                "clauses" => Bench::evaluate,
-                "conditions" => Bench::walk,
-                "ruling" => Bench::rule,
-                "window" => Bench::rule_by_window,
+            let (event, mut lane) = (Event::new(), Lane::new());
+            let mut work: Box<dyn FnMut()> = match *part {
+                "clauses" => Box::new(|| bench.evaluate()),
+                "conditions" => Box::new(|| bench.walk()),
+                "ruling" => Box::new(|| bench.rule()),
+                "window" => Box::new(|| bench.rule_by_window()),
+                "parse" => Box::new(|| event.parse()),
+                "map" => Box::new(|| event.map()),
+                "record" => Box::new(|| lane.rule(&bench.policy, &bench.inputs())),
                 other => panic!("no part is called {other}"),
             };
-            (0..times.parse::<u32>().expect("a number")).for_each(|_| work(&bench));
+            (0..times.parse::<u32>().expect("a number")).for_each(|_| work());
         }
         _ => panic!("use: clauses [count PART TIMES]"),
     }
