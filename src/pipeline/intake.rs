@@ -337,7 +337,11 @@ impl Stage for Intake {
         let headers = batch.messages.iter().map(|message| message.headers.iter());
         self.traced = self.traces.batch(Work::Intake, &self.topics.alerts, headers);
         let pipelines = self.pipelines.get();
-        for message in batch.messages.iter().enumerate() {
+        let mut messages: Vec<_> = batch.messages.iter().enumerate().collect();
+        // One detector's after another's: by turns, each pipeline drives the others out of the
+        // processor's caches, and mapping takes twice as long.
+        messages.sort_by_key(|(_, message)| message.topic);
+        for message in messages {
             self.take(&pipelines, message, out);
         }
         out.traced(None);
