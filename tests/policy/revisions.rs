@@ -282,3 +282,40 @@ fn what_was_suppressed_is_ruled_by_what_is_true_when_its_time_is_over() {
     let held = again(&facts_of(1, 0, 3));
     assert_eq!(held, ("route", to("data-repair"), Reason::UnknownFact));
 }
+
+/// INV-4: never later, never less urgent, and to another queue only from a hold or where it is more
+/// urgent.
+#[test]
+fn what_people_have_keeps_its_deadline_its_priority_and_its_queue() {
+    const HOUR: i64 = 3_600_000;
+    let playbook = PLAYBOOK
+        .replace("UNKNOWN", "route")
+        .replace("priority: critical}", "priority: low}")
+        .replace("{queue: people, priority: low,", "{queue: people, priority: medium,");
+    let policy = policy(&[&playbook], &[BOUNDARY]).unwrap();
+    let (arrival, counters) = (arrival(plain_alert()), counters(1));
+    let (held, people) = (true, false);
+    let (escalates, routes) = (0, 1);
+    let (low, medium, high) = (Priority::Low, Priority::Medium, Priority::High);
+    for (vault, (is_held, priority, due), expected) in [
+        (escalates, (people, high, Some(5)), ("response", high, Some(5))),
+        (escalates, (people, low, Some(HOUR)), ("response", low, Some(HOUR))),
+        (escalates, (people, low, None), ("response", low, None)),
+        (escalates, (held, low, Some(5)), ("response", low, None)),
+        (routes, (people, medium, Some(5)), ("theirs", medium, Some(5))),
+        (routes, (people, high, None), ("theirs", high, Some(HOUR))),
+        (routes, (people, low, Some(HOUR + 1)), ("people", medium, Some(HOUR))),
+        (routes, (held, high, Some(5)), ("people", high, Some(HOUR))),
+    ] {
+        let due = due.map(|ms| NOW.plus(ms));
+        let standing = Standing { is_held, queue: "theirs".into(), priority, due, released: None };
+        let revised =
+            Revised { why: Again::LateFact, facts: vec![], standing: Some(standing.clone()) };
+        let rows = facts_of(1, 0, vault);
+        let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+        let fate = revise(&policy, &inputs, &revised).fate;
+        assert_eq!(matches!(fate, Ruling::Escalate(_)), vault == escalates);
+        let found = (fate.queue(), fate.priority(), fate.ack_by().map(|at| at.since(NOW)));
+        assert_eq!(found, (Some(expected.0), Some(expected.1), expected.2), "{standing:?}");
+    }
+}

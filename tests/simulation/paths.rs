@@ -107,6 +107,8 @@ fn expiry() -> String {
     story.state.apply(&timer, Hash::NONE);
     assert!(story.state.silences().is_empty());
     assert_eq!((told.count, told.changed.as_slice()), (2, &[Change::SuppressionOver][..]));
+    let case = story.state.cases().get(&silence.case_id).unwrap();
+    assert!(case.may_be_of("p") && !case.may_be_of("q"), "whose playbook suppressed it");
     let (_, changed) = story.rule(200, (Some("k"), "r"), routed());
     assert_eq!(changed, [Change::Priority, Change::Rule], "what people have of it goes on");
     format!("2 alerts suppressed, told as {:?}, then as {changed:?}", told.changed)
