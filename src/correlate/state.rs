@@ -385,12 +385,19 @@ mod tests {
             state.remember(&format!("alert {n}"));
         }
         assert!(!state.was_ruled("alert 9") && state.was_ruled("alert 10"));
+        let is_due = |records_since_snapshot| {
+            State { records_since_snapshot, ..State::default() }.is_snapshot_due()
+        };
+        assert!(is_due(SNAPSHOT_EVERY) && !is_due(SNAPSHOT_EVERY - 1));
         let counters = state.counters("a", None, group("g", 10), Millis(0));
         state.count(&counters, None, Millis(0));
         let parts = state.snapshot(Millis(5));
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
+        assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
+        let newer = parts[1].replacen("\"v\":3", "\"v\":4", 1);
+        assert_eq!(State::restore(&[parts[0], &newer]), None, "nor of another version");
     }
 
     #[test]

@@ -77,7 +77,7 @@ proptest! {
         first in (0_usize..5, 0_usize..5, 0_usize..5),
         later in (0_usize..5, 0_usize..5, 0_usize..5),
         on_unknown in prop::sample::select(vec!["next", "route", "hold"]),
-        is_over in any::<bool>(),
+        why in prop::sample::select(vec![Again::HoldOver, Again::Released, Again::Repaired]),
     ) {
         let policy = keys(on_unknown);
         let arrival = arrival(plain_alert());
@@ -86,7 +86,7 @@ proptest! {
         let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
         let ruled = decide(&policy, &inputs).decision;
         let Some(standing) = Standing::of(&ruled.fate) else { return Ok(()) };
-        let why = if is_over { Again::HoldOver } else { Again::Repaired };
+        let is_over = why != Again::Repaired;
         let revised = Revised { why, facts: vec![], standing: Some(standing.clone()) };
         let rows = facts_of(later.0, later.1, later.2);
         let inputs = Inputs { facts: &rows, ..inputs };
@@ -166,9 +166,21 @@ fn a_hold_names_the_repair_queue_and_what_it_waits_for() {
     let rows = facts_of(1, 0, 3);
     let held = ruled(&policy, &rows, &arrival);
     let Ruling::Hold(hold) = &held.fate else { panic!("{:?}", held.fate) };
-    assert_eq!(hold.queue, "data-repair");
+    assert_eq!((&*hold.queue, hold.until), ("data-repair", NOW.plus(3_600_000)));
+    let patient = PLAYBOOK.replace("UNKNOWN", "hold").replace(", ack_within: 1h", "");
+    let patient = super::support::policy(&[&patient], &[BOUNDARY]).unwrap();
+    let Ruling::Hold(hold) = ruled(&patient, &rows, &arrival).fate else { panic!("not held") };
+    assert_eq!(hold.until, NOW.plus(86_400_000), "a day, where nobody says how long");
     let waiting = waits(&policy, &rows, &held, NOW);
     assert_eq!(waiting, [Wait { enricher: "vault".into(), why: Why::Conflict }]);
+    // One field of it, too, unless nothing could be asked for.
+    for (why, expected) in [(Why::NoKey, None), (Why::Error, Some(Why::Error))] {
+        let mut rows = facts_of(1, 0, 3);
+        rows[OWNER] = known(OWNER, [Value::Unknown(why), text("2")]);
+        let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);
+        let owner = waiting.iter().find(|wait| wait.enricher == "owner").map(|wait| wait.why);
+        assert_eq!(owner, expected);
+    }
     // Too old counts as unknown for what is held.
     let rows = facts_of(4, 0, 3);
     let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);

@@ -230,7 +230,7 @@ fn a_place_that_is_not_the_next_one_is_found() {
         ),
         (
             12,
-            |r| drop(r.next_in.remove(INPUT)),
+            |r| r.next_in.retain(|topic, _| topic != INPUT),
             &["12: its place in `tipstaff.alerts` falls behind 4"],
         ),
         (

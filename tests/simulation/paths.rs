@@ -95,6 +95,8 @@ fn expiry() -> String {
         let (_, changed) = story.rule(at, (Some("k"), "r"), suppressed(100));
         assert!(changed.is_empty());
     }
+    let next = story.state.counters("next", Some(&Alert::default()), None, Millis(10));
+    assert_eq!(next.suppressed, 2, "both are of the hour's budget");
     assert_eq!(story.state.silences().over(Millis(99)).count(), 0);
     let silence = story.state.silences().over(Millis(100)).next().unwrap().clone();
     let told = story.state.cases().told_released(&silence, ("q", Priority::Low, None));
