@@ -37,3 +37,21 @@ pub(super) fn accepted(record: &Record<'_>) -> Option<Statement> {
     let order = record.order.as_ref().filter(|order| order.refused.is_none())?;
     Statement::read(order.statement.as_deref()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_good_once_until_its_end() {
+        let mut orders = Orders::of(BTreeMap::from([("a".to_owned(), Millis(10))]));
+        for at in [0, 9] {
+            orders.prune(Millis(at));
+            assert!(orders.was_used("a", Millis(at)) && !orders.was_used("b", Millis(at)));
+        }
+        assert!(!orders.was_used("a", Millis(10)) && !orders.was_used("a", Millis(11)));
+        assert_eq!(Orders::of(orders.written().clone()), orders);
+        orders.prune(Millis(10));
+        assert_eq!(orders, Orders::default());
+    }
+}

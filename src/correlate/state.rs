@@ -385,11 +385,36 @@ mod tests {
             state.remember(&format!("alert {n}"));
         }
         assert!(!state.was_ruled("alert 9") && state.was_ruled("alert 10"));
+        let is_due = |records_since_snapshot| {
+            State { records_since_snapshot, ..State::default() }.is_snapshot_due()
+        };
+        assert!(is_due(SNAPSHOT_EVERY) && !is_due(SNAPSHOT_EVERY - 1));
         let counters = state.counters("a", None, group("g", 10), Millis(0));
         state.count(&counters, None, Millis(0));
         let parts = state.snapshot(Millis(5));
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
+        assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
+        let newer = parts[1].replacen("\"v\":3", "\"v\":4", 1);
+        assert_eq!(State::restore(&[parts[0], &newer]), None, "nor of another version");
+    }
+
+    #[test]
+    fn what_people_ordered_and_what_is_spent_outlives_a_snapshot() {
+        let stopped = r#"{"stopped":{"since":"2026-01-01T00:00:00.000Z","why":"a drill"}}"#;
+        let state = State {
+            control: serde_json::from_str(stopped).unwrap(),
+            orders: Orders::of(BTreeMap::from([("an order".to_owned(), Millis(10))])),
+            budgets: Budgets::of(BTreeMap::from([("detector".into(), (0, 3))])),
+            policy: Some(("p".to_owned(), 1)),
+            ..State::default()
+        };
+        let parts = state.clone().snapshot(Millis(5));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let restored = State::restore(&parts).unwrap();
+        assert_eq!(restored, state);
+        assert!(restored.control().stopped().is_some() && restored.policy() == Some(("p", 1)));
+        assert!(restored.orders().was_used("an order", Millis(9)));
     }
 }

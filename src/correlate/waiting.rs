@@ -189,3 +189,160 @@ impl Waits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::audit::{Actor, Engine, Input, Kind};
+    use crate::case::{Decision, Hold, Priority, Reason, Route, STATEMENT, Wait};
+
+    const DAY: i64 = 86_400_000;
+
+    fn routed() -> Ruling<'static> {
+        Ruling::Route(Route { queue: "q".into(), priority: Priority::Low, ack_by: None })
+    }
+
+    fn held() -> Ruling<'static> {
+        Ruling::Hold(Hold { queue: "q".into(), priority: Priority::Low, until: Millis(DAY) })
+    }
+
+    /// The ruling of alert `n`, by record `n` and at that time, of a case of every other alert.
+    fn ruling(n: i64, fate: Ruling<'static>, asks: bool) -> Record<'static> {
+        let engine = Engine { version: "1".into(), build: "test".into() };
+        let actor = Actor { service: "t".into(), instance: "t".into() };
+        let wait = Wait { enricher: "owner".into(), why: Why::Timeout };
+        let counters = Counters {
+            case_id: format!("case {}", n % 2),
+            group: None,
+            also: None,
+            suppressed: 0,
+            breadth: None,
+            stopped: None,
+            windows: Vec::new(),
+            seen: 1,
+            first_seen: Millis(n),
+            window_ms: 0,
+        };
+        let topic = "alerts".into();
+        Record {
+            seq: n.unsigned_abs(),
+            alert_id: Some(format!("alert {n}")),
+            input: Some(Input { topic, partition: 0, offset: n, received_at: None }),
+            counters: Some(counters),
+            waits: if asks { vec![wait] } else { Vec::new() },
+            ruling: Some(Cow::Owned(Decision::new(fate, Reason::NoRule, "p", "r"))),
+            ..Record::new(Kind::Ruling, Millis(n), engine, actor)
+        }
+    }
+
+    fn again(n: i64, revision: u32, fate: Ruling<'static>) -> Record<'static> {
+        let first = ruling(n, fate, true);
+        Record { kind: Kind::Revision, revision: Some(revision), seq: 1000, input: None, ..first }
+    }
+
+    fn folded(records: &[Record<'_>]) -> Waits {
+        let mut waits = Waits::default();
+        records.iter().for_each(|record| waits.apply(record, Hash::NONE));
+        waits
+    }
+
+    fn alerts(waits: &Waits) -> Vec<&str> {
+        waits.iter().map(|waiting| waiting.alert_id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_hold_waits_for_its_revision_and_what_people_have_for_a_day() {
+        let mut waits = folded(&[
+            ruling(1, routed(), true),
+            ruling(2, held(), false),
+            ruling(3, routed(), false),
+        ]);
+        assert_eq!(alerts(&waits), ["alert 1", "alert 2"]);
+        assert_eq!((waits.len(), waits.held(), waits.is_empty()), (2, 1, false));
+        waits.prune(Millis(1 + DAY));
+        assert_eq!(alerts(&waits), ["alert 1", "alert 2"]);
+        waits.prune(Millis(2 + DAY));
+        assert_eq!(alerts(&waits), ["alert 2"]);
+        waits.prune(Millis(1000 * DAY));
+        assert_eq!(alerts(&waits), ["alert 2"], "no time ends a hold");
+        assert_eq!(Waits::of(waits.iter().cloned().collect()), waits);
+        waits.apply(&Record { waits: Vec::new(), ..again(2, 1, routed()) }, Hash::NONE);
+        assert_eq!((waits.len(), waits.held(), waits.is_empty()), (0, 0, true));
+    }
+
+    #[test]
+    fn a_fact_is_awaited_through_so_many_revisions_and_a_hold_through_any() {
+        let mut waits = folded(&[ruling(1, routed(), true), ruling(2, held(), true)]);
+        let last = REVISIONS_MAX - 1;
+        for n in [1, 2] {
+            waits.apply(&again(n, last, if n == 1 { routed() } else { held() }), Hash::NONE);
+            let waiting = waits.get(&format!("alert {n}")).unwrap();
+            assert_eq!((waiting.revisions, waiting.offset, waiting.ruled_at), (last, n, Millis(n)));
+            assert_eq!(waiting.cause.seq, n.unsigned_abs(), "the first ruling");
+        }
+        waits.apply(&again(1, REVISIONS_MAX, routed()), Hash::NONE);
+        waits.apply(&again(2, REVISIONS_MAX, held()), Hash::NONE);
+        assert_eq!(alerts(&waits), ["alert 2"]);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_what_people_have() {
+        let mut waits = folded(&[ruling(0, held(), false)]);
+        let many = i64::try_from(ROUTED_MAX).unwrap();
+        (1..=many).for_each(|n| waits.apply(&ruling(n, routed(), true), Hash::NONE));
+        assert_eq!((waits.len(), alerts(&waits)[1]), (1 + ROUTED_MAX, "alert 1"));
+        waits.apply(&ruling(many + 1, routed(), true), Hash::NONE);
+        assert_eq!((waits.len(), waits.held()), (1 + ROUTED_MAX, 1));
+        assert_eq!(alerts(&waits)[..2], ["alert 0", "alert 2"]);
+    }
+
+    fn release(order: Verb) -> Statement {
+        Statement {
+            statement: STATEMENT.to_owned(),
+            v: 1,
+            order,
+            id: "an order".to_owned(),
+            subject: Some(Subject {
+                case_id: "case 0".to_owned(),
+                nhi: "n".to_owned(),
+                credential: None,
+            }),
+            issued_at: Millis(0),
+            expires_at: Millis(DAY),
+            by: "sam".to_owned(),
+            via: None,
+            to: None,
+            close: None,
+            except: None,
+            why: None,
+        }
+    }
+
+    #[test]
+    fn a_release_is_of_what_is_held_of_its_case() {
+        let mut waits = folded(&[
+            ruling(1, held(), false),
+            ruling(2, held(), false),
+            ruling(4, routed(), true),
+        ]);
+        let above = |max| waits.held_above(max).map(|it| &*it.alert_id).collect::<Vec<_>>();
+        assert_eq!(
+            (above(0), above(1), above(2)),
+            (vec!["alert 1", "alert 2"], vec!["alert 1"], vec![])
+        );
+        let released = |waits: &Waits| -> Vec<String> {
+            let of = waits.iter().filter(|waiting| waiting.standing.released.is_some());
+            of.map(|waiting| waiting.alert_id.clone()).collect()
+        };
+        waits.release(&release(Verb::Ack), 9);
+        assert_eq!(released(&waits), Vec::<String>::new());
+        assert!(waits.holds("case 0") && waits.holds("case 1") && !waits.holds("case 2"));
+        waits.release(&release(Verb::Release), 9);
+        assert_eq!(released(&waits), ["alert 2"]);
+        assert!(!waits.holds("case 0") && waits.holds("case 1"));
+        waits.end(&ruling(1, held(), false));
+        assert_eq!((alerts(&waits), waits.held()), (vec!["alert 2", "alert 4"], 1));
+    }
+}

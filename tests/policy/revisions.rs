@@ -77,7 +77,7 @@ proptest! {
         first in (0_usize..5, 0_usize..5, 0_usize..5),
         later in (0_usize..5, 0_usize..5, 0_usize..5),
         on_unknown in prop::sample::select(vec!["next", "route", "hold"]),
-        is_over in any::<bool>(),
+        why in prop::sample::select(vec![Again::HoldOver, Again::Released, Again::Repaired]),
     ) {
         let policy = keys(on_unknown);
         let arrival = arrival(plain_alert());
@@ -86,7 +86,7 @@ proptest! {
         let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
         let ruled = decide(&policy, &inputs).decision;
         let Some(standing) = Standing::of(&ruled.fate) else { return Ok(()) };
-        let why = if is_over { Again::HoldOver } else { Again::Repaired };
+        let is_over = why != Again::Repaired;
         let revised = Revised { why, facts: vec![], standing: Some(standing.clone()) };
         let rows = facts_of(later.0, later.1, later.2);
         let inputs = Inputs { facts: &rows, ..inputs };
@@ -166,9 +166,21 @@ fn a_hold_names_the_repair_queue_and_what_it_waits_for() {
     let rows = facts_of(1, 0, 3);
     let held = ruled(&policy, &rows, &arrival);
     let Ruling::Hold(hold) = &held.fate else { panic!("{:?}", held.fate) };
-    assert_eq!(hold.queue, "data-repair");
+    assert_eq!((&*hold.queue, hold.until), ("data-repair", NOW.plus(3_600_000)));
+    let patient = PLAYBOOK.replace("UNKNOWN", "hold").replace(", ack_within: 1h", "");
+    let patient = super::support::policy(&[&patient], &[BOUNDARY]).unwrap();
+    let Ruling::Hold(hold) = ruled(&patient, &rows, &arrival).fate else { panic!("not held") };
+    assert_eq!(hold.until, NOW.plus(86_400_000), "a day, where nobody says how long");
     let waiting = waits(&policy, &rows, &held, NOW);
     assert_eq!(waiting, [Wait { enricher: "vault".into(), why: Why::Conflict }]);
+    // One field of it, too, unless nothing could be asked for.
+    for (why, expected) in [(Why::NoKey, None), (Why::Error, Some(Why::Error))] {
+        let mut rows = facts_of(1, 0, 3);
+        rows[OWNER] = known(OWNER, [Value::Unknown(why), text("2")]);
+        let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);
+        let owner = waiting.iter().find(|wait| wait.enricher == "owner").map(|wait| wait.why);
+        assert_eq!(owner, expected);
+    }
     // Too old counts as unknown for what is held.
     let rows = facts_of(4, 0, 3);
     let waiting = waits(&policy, &rows, &ruled(&policy, &rows, &arrival), NOW);
@@ -281,4 +293,41 @@ fn what_was_suppressed_is_ruled_by_what_is_true_when_its_time_is_over() {
     assert_eq!(again(&facts_of(1, 0, 1)), ("route", to("people"), Reason::RuleMatched));
     let held = again(&facts_of(1, 0, 3));
     assert_eq!(held, ("route", to("data-repair"), Reason::UnknownFact));
+}
+
+/// INV-4: never later, never less urgent, and to another queue only from a hold or where it is more
+/// urgent.
+#[test]
+fn what_people_have_keeps_its_deadline_its_priority_and_its_queue() {
+    const HOUR: i64 = 3_600_000;
+    let playbook = PLAYBOOK
+        .replace("UNKNOWN", "route")
+        .replace("priority: critical}", "priority: low}")
+        .replace("{queue: people, priority: low,", "{queue: people, priority: medium,");
+    let policy = policy(&[&playbook], &[BOUNDARY]).unwrap();
+    let (arrival, counters) = (arrival(plain_alert()), counters(1));
+    let (held, people) = (true, false);
+    let (escalates, routes) = (0, 1);
+    let (low, medium, high) = (Priority::Low, Priority::Medium, Priority::High);
+    for (vault, (is_held, priority, due), expected) in [
+        (escalates, (people, high, Some(5)), ("response", high, Some(5))),
+        (escalates, (people, low, Some(HOUR)), ("response", low, Some(HOUR))),
+        (escalates, (people, low, None), ("response", low, None)),
+        (escalates, (held, low, Some(5)), ("response", low, None)),
+        (routes, (people, medium, Some(5)), ("theirs", medium, Some(5))),
+        (routes, (people, high, None), ("theirs", high, Some(HOUR))),
+        (routes, (people, low, Some(HOUR + 1)), ("people", medium, Some(HOUR))),
+        (routes, (held, high, Some(5)), ("people", high, Some(HOUR))),
+    ] {
+        let due = due.map(|ms| NOW.plus(ms));
+        let standing = Standing { is_held, queue: "theirs".into(), priority, due, released: None };
+        let revised =
+            Revised { why: Again::LateFact, facts: vec![], standing: Some(standing.clone()) };
+        let rows = facts_of(1, 0, vault);
+        let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+        let fate = revise(&policy, &inputs, &revised).fate;
+        assert_eq!(matches!(fate, Ruling::Escalate(_)), vault == escalates);
+        let found = (fate.queue(), fate.priority(), fate.ack_by().map(|at| at.since(NOW)));
+        assert_eq!(found, (Some(expected.0), Some(expected.1), expected.2), "{standing:?}");
+    }
 }

@@ -55,7 +55,7 @@ pub struct Model {
     window: usize,
 }
 
-fn record(kind: Kind) -> Record<'static> {
+pub fn record(kind: Kind) -> Record<'static> {
     let engine = Engine { version: "1".into(), build: "test".into() };
     Record::new(
         kind,
@@ -65,7 +65,7 @@ fn record(kind: Kind) -> Record<'static> {
     )
 }
 
-fn ruling(offset: i64) -> Record<'static> {
+pub fn ruling(offset: i64) -> Record<'static> {
     let origin = Origin {
         topic: "alerts.x".into(),
         incarnation: "i".into(),

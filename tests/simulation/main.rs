@@ -11,6 +11,7 @@
 
 mod cases;
 mod chain_model;
+mod forged;
 mod paths;
 mod windows;
 

@@ -95,6 +95,8 @@ fn expiry() -> String {
         let (_, changed) = story.rule(at, (Some("k"), "r"), suppressed(100));
         assert!(changed.is_empty());
     }
+    let next = story.state.counters("next", Some(&Alert::default()), None, Millis(10));
+    assert_eq!(next.suppressed, 2, "both are of the hour's budget");
     assert_eq!(story.state.silences().over(Millis(99)).count(), 0);
     let silence = story.state.silences().over(Millis(100)).next().unwrap().clone();
     let told = story.state.cases().told_released(&silence, ("q", Priority::Low, None));
@@ -107,6 +109,8 @@ fn expiry() -> String {
     story.state.apply(&timer, Hash::NONE);
     assert!(story.state.silences().is_empty());
     assert_eq!((told.count, told.changed.as_slice()), (2, &[Change::SuppressionOver][..]));
+    let case = story.state.cases().get(&silence.case_id).unwrap();
+    assert!(case.may_be_of("p") && !case.may_be_of("q"), "whose playbook suppressed it");
     let (_, changed) = story.rule(200, (Some("k"), "r"), routed());
     assert_eq!(changed, [Change::Priority, Change::Rule], "what people have of it goes on");
     format!("2 alerts suppressed, told as {:?}, then as {changed:?}", told.changed)
