@@ -15,7 +15,6 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
-mod allocator;
 mod cached;
 mod cpu;
 mod growth;

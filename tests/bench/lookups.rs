@@ -19,7 +19,6 @@
 #[allow(dead_code, reason = "each user uses a part of it")]
 mod support;
 
-mod allocator;
 mod cached;
 
 use std::sync::Arc;

@@ -14,7 +14,6 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
-mod allocator;
 mod cpu;
 
 use std::hint::black_box;

@@ -13,7 +13,6 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
-mod allocator;
 #[path = "../support/kafka.rs"]
 mod kafka;
 mod latency;
