@@ -233,8 +233,8 @@ impl Consumer {
         }
     }
 
-    /// The next batch; empty after an idle tick or as soon as `stop` says so. Once there is a message
-    /// it waits no longer than `linger` for more, and takes what is there.
+    /// The next batch; empty after an idle tick or as soon as `stop` says so. Once there is a
+    /// message it waits no longer than `linger` for more, and takes what is there.
     ///
     /// Errors: what needs a recovery. Lost connections are the client's own business.
     pub fn gather(
