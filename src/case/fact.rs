@@ -117,6 +117,24 @@ pub struct Counters {
     pub windows: Vec<Reading>,
 }
 
+impl Counters {
+    /// Of an alert that is counted with no other, and that nothing is known of.
+    pub fn alone(case_id: Id, at: Millis) -> Self {
+        Self {
+            case_id,
+            group: None,
+            also: None,
+            seen: 1,
+            first_seen: at,
+            window_ms: 0,
+            suppressed: 0,
+            breadth: None,
+            stopped: None,
+            windows: Vec::new(),
+        }
+    }
+}
+
 /// Why nothing automatic is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -378,16 +378,9 @@ mod tests {
 
     fn counters(n: usize, window_ms: i64) -> Counters {
         Counters {
-            case_id: format!("case {n:05}"),
             group: Some(format!("g{n}")),
-            also: None,
-            suppressed: 0,
-            breadth: None,
-            stopped: None,
-            windows: Vec::new(),
-            seen: 1,
-            first_seen: Millis(i64::try_from(n).unwrap_or(0)),
             window_ms,
+            ..Counters::alone(format!("case {n:05}"), Millis(i64::try_from(n).unwrap_or(0)))
         }
     }
 

@@ -156,18 +156,7 @@ mod tests {
             authorized_by: "o".into(),
         };
         let decision = Decision::new(Ruling::Suppress(suppress), reason, "p", "r");
-        let counters = Counters {
-            case_id: case.to_owned(),
-            group: None,
-            also: None,
-            suppressed: 0,
-            breadth: None,
-            stopped: None,
-            windows: vec![],
-            seen: 1,
-            first_seen: Millis(at),
-            window_ms: 0,
-        };
+        let counters = Counters::alone(case.to_owned(), Millis(at));
         Record {
             alert_id: Some(format!("alert {at}")),
             input: Some(Input {

@@ -213,18 +213,7 @@ mod tests {
         let engine = Engine { version: "1".into(), build: "test".into() };
         let actor = Actor { service: "t".into(), instance: "t".into() };
         let wait = Wait { enricher: "owner".into(), why: Why::Timeout };
-        let counters = Counters {
-            case_id: format!("case {}", n % 2),
-            group: None,
-            also: None,
-            suppressed: 0,
-            breadth: None,
-            stopped: None,
-            windows: Vec::new(),
-            seen: 1,
-            first_seen: Millis(n),
-            window_ms: 0,
-        };
+        let counters = Counters::alone(format!("case {}", n % 2), Millis(n));
         let topic = "alerts".into();
         Record {
             seq: n.unsigned_abs(),

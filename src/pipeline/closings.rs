@@ -155,17 +155,11 @@ fn subject<'a>(
 
 fn counters(case: &Case) -> Counters {
     Counters {
-        case_id: case.id.to_string(),
         // The case stands for itself, whether or not its alerts had a key.
         group: Some(case.id.to_string()),
-        also: None,
         seen: case.seen,
-        first_seen: case.first_seen,
         window_ms: case.window_ms,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        windows: Vec::new(),
+        ..Counters::alone(case.id.to_string(), case.first_seen)
     }
 }
 

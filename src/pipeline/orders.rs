@@ -348,18 +348,7 @@ fn review<'t>(terms: &'t Terms, state: &State, told: &Told<'_>, at: Millis) -> O
     let ack_by = to.ack_within_ms.map(|within| at.plus(within));
     let place = (&*to.queue, to.priority, ack_by);
     let case = state.cases().get(&told.case_id)?;
-    let counters = Counters {
-        case_id: case_id.clone(),
-        group: None,
-        also: None,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        windows: Vec::new(),
-        seen: 1,
-        first_seen: at,
-        window_ms: 0,
-    };
+    let counters = Counters::alone(case_id.clone(), at);
     let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
     Some(Record {
         timer: Some(Timer { due: excepted.ends_at, what: "review".into() }),

@@ -293,16 +293,10 @@ fn counters_of(
 ) -> Counters {
     let grouping = playbook.grouping(alert);
     let mut counters = Counters {
-        case_id: id_of("case", &[b"test"]),
         window_ms: grouping.as_ref().map_or(0, |grouping| grouping.window_ms),
         also: grouping.as_ref().and_then(|grouping| grouping.also.clone()),
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
         group: grouping.map(|grouping| grouping.id),
-        seen: 1,
-        first_seen: now,
-        windows: Vec::new(),
+        ..Counters::alone(id_of("case", &[b"test"]), now)
     };
     if let Some(mut fields) = node.and_then(|node| Fields::of(node, "`counters`", problems)) {
         counters.seen = fields.int("seen", problems).unwrap_or(counters.seen);

@@ -160,16 +160,9 @@ impl<'l> Micro<'l> {
         });
         let cases = self.looked_up();
         let counters = Counters {
-            case_id: Id::default(),
             group: Some("x".to_owned()),
-            also: None,
-            suppressed: 0,
-            breadth: None,
-            stopped: None,
-            seen: 1,
-            first_seen: now,
             window_ms: 1000,
-            windows: vec![],
+            ..Counters::alone(Id::default(), now)
         };
         let decided = timed(&mut || {
             let began = Instant::now();

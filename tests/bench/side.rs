@@ -13,6 +13,7 @@ use tipstaff::pipeline::{
     Triage, WorkerConfig, worker,
 };
 
+use crate::cpu::cpu;
 use crate::load::{Load, PARTITIONS};
 use crate::micro::{Shape, terms};
 
@@ -83,9 +84,9 @@ impl Stage for Gated {
         while self.shared.assigned.load(SeqCst) < THREADS {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let began = thread_cpu_ns();
+        let began = cpu();
         let wanted = self.stage.process(batch, log, out);
-        self.shared.busy_ns.fetch_add(thread_cpu_ns() - began, SeqCst);
+        self.shared.busy_ns.fetch_add((cpu() - began).as_nanos() as u64, SeqCst);
         self.batch = batch.messages.len() as u64;
         wanted
     }
@@ -302,12 +303,6 @@ fn cpu_s() -> f64 {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(|t| t.parse().unwrap()).collect();
     (ticks[0] + ticks[1]) / 100.0
-}
-
-/// Of this thread.
-fn thread_cpu_ns() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 fn peak_rss_mib() -> f64 {

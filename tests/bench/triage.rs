@@ -13,6 +13,7 @@
     reason = "a measurement that cannot go on has failed"
 )]
 
+mod cpu;
 #[path = "../support/kafka.rs"]
 mod kafka;
 mod latency;

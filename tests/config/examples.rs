@@ -30,16 +30,10 @@ fn ruled(checked: &Checked, enrichers: &Enrichers, arrival: &Arrival<'_>) -> Str
     let group = checked.policy.group(alert);
     let (windows, _) = State::default().windows().look(checked.policy.looks(alert, now(), None));
     let counters = Counters {
-        case_id: id_of("case", &[b"example"]),
         window_ms: group.as_ref().map_or(0, |group| group.window_ms),
         windows,
         group: group.map(|group| group.id),
-        also: None,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        seen: 1,
-        first_seen: now(),
+        ..Counters::alone(id_of("case", &[b"example"]), now())
     };
     let inputs = Inputs { arrival, facts: &facts, counters: &counters, now: now() };
     let decided = decide(&checked.policy, &inputs);

@@ -232,16 +232,10 @@ fn what_is_on_record_gives_the_same_again() {
     let order = record.order.as_ref().unwrap();
     let counted = rig.lane.state().cases().get(&case).unwrap();
     let counters = tipstaff::case::Counters {
-        case_id: case.clone(),
         group: Some(case.clone()),
-        also: None,
         seen: counted.seen,
-        first_seen: counted.first_seen,
         window_ms: counted.window_ms,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        windows: Vec::new(),
+        ..tipstaff::case::Counters::alone(case.clone(), counted.first_seen)
     };
     assert_eq!(order.verified.len(), 3);
     for (requirement, verified) in rules.requirements.iter().zip(&order.verified) {

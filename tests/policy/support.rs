@@ -116,16 +116,10 @@ pub fn arrived(body: Body<'static>) -> Arrival<'static> {
 
 pub fn counters(seen: i64) -> Counters {
     Counters {
-        case_id: id_of("case", &[b"1"]),
         group: Some(id_of("group", &[b"1"])),
-        also: None,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
         seen,
-        first_seen: NOW,
         window_ms: 60_000,
-        windows: vec![],
+        ..Counters::alone(id_of("case", &[b"1"]), NOW)
     }
 }
 

@@ -79,16 +79,9 @@ pub fn ruling(offset: i64) -> Record<'static> {
     let fate = Ruling::Route(Route { queue: "q".into(), priority: Priority::Low, ack_by: None });
     let decision = Decision::new(fate, Reason::NoRule, "none", "none");
     let counters = Counters {
-        case_id: id.clone(),
         group: Some(format!("g{}", offset % 3)),
-        also: None,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        seen: 1,
-        first_seen: Millis(0),
         window_ms: 5,
-        windows: vec![],
+        ..Counters::alone(id.clone(), Millis(0))
     };
     Record {
         alert_id: Some(id),

@@ -187,16 +187,9 @@ impl Bench {
             body: Body::Alert(Box::new(alert())),
         };
         let counters = Counters {
-            case_id: id_of("case", &[b"1"]),
             group: Some(id_of("group", &[b"1"])),
-            also: None,
-            suppressed: 0,
-            breadth: None,
-            stopped: None,
-            seen: 1,
-            first_seen: NOW,
             window_ms: 60_000,
-            windows: vec![],
+            ..Counters::alone(id_of("case", &[b"1"]), NOW)
         };
         let bench = Self {
             arrival,

@@ -86,18 +86,7 @@ fuzz_target!(|input: &str| {
     let arrival = arrival();
     let facts = vec![None; checked.enrichers.len()];
     let now = Millis(1_767_225_600_000);
-    let counters = Counters {
-        case_id: id_of("case", &[b"1"]),
-        group: None,
-        also: None,
-        suppressed: 0,
-        breadth: None,
-        stopped: None,
-        seen: 1,
-        first_seen: now,
-        window_ms: 60_000,
-        windows: vec![],
-    };
+    let counters = Counters { window_ms: 60_000, ..Counters::alone(id_of("case", &[b"1"]), now) };
     let inputs = Inputs { arrival: &arrival, facts: &facts, counters: &counters, now };
     std::hint::black_box(decide(&checked.policy, &inputs));
 });
