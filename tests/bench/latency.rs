@@ -25,6 +25,8 @@ use crate::side::{BATCH_BYTES_MAX, begin, real, starts};
 const SECONDS: u64 = 20;
 /// What is sent before every worker has had its first batches is not counted.
 const WARM_UP: Duration = Duration::from_secs(5);
+/// Clients stay this long with one partition for messages without a key, by default.
+const STICKY: Duration = Duration::from_millis(10);
 
 /// Passes each record on as it is, and where it first stood as its key.
 struct Copy {
@@ -169,7 +171,8 @@ fn send(load: &Load, cluster: &Cluster, mut ends: Ends, rate: u64) -> HashMap<Pl
     for (n, event) in events.iter().enumerate() {
         let due = began + Duration::from_secs_f64(n as f64 / rate as f64);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let partition = (n % PARTITIONS as usize) as i32;
+        let batch = due.duration_since(began).as_millis() / STICKY.as_millis();
+        let partition = (batch % PARTITIONS as u128) as i32;
         let end = ends.get_mut(&(event.topic.to_owned(), partition)).unwrap();
         sent.insert((event.topic.to_owned(), partition, *end), Instant::now());
         *end += 1;
