@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::case::{
     Alert, Because, Counters, Decision, Id, Millis, Origin, Refusal, Revised, Sighting, Told,
-    Verdict, Wait, is_zero,
+    Verdict, Wait, is_zero, put_hex,
 };
 
 pub const VERSION: u32 = 1;
@@ -34,13 +34,8 @@ impl Hash {
     }
 
     fn digits(&self) -> [u8; 64] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0_u8; 64];
-        for (pair, byte) in text.chunks_mut(2).zip(self.0) {
-            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-                *digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-            }
-        }
+        let mut text = [0; 64];
+        put_hex(&self.0, &mut text);
         text
     }
 

@@ -1,13 +1,17 @@
 //! Bytes written in text.
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
     let mut text = vec![0; bytes.len() * 2];
-    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-    }
+    put_hex(bytes, &mut text);
     String::from_utf8(text).unwrap_or_default()
+}
+
+/// `text` has room for two digits a byte. Without a table, so that many are made at once.
+pub(crate) fn put_hex(bytes: &[u8], text: &mut [u8]) {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    for (digits, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *digits = [digit(byte >> 4), digit(byte & 15)];
+    }
 }
 
 /// Nothing but hexadecimal digits is taken as hexadecimal.

@@ -23,7 +23,7 @@ mod window;
 
 pub use alert::{Alert, Arrival, Body, Unreadable};
 pub use decimal::Decimal;
-pub(crate) use digits::{from_base64, from_hex, hex};
+pub(crate) use digits::{from_base64, from_hex, hex, put_hex};
 pub(crate) use fact::is_zero;
 pub use fact::{
     Breadth, BreakOut, CacheState, Counters, EnricherShape, FactRow, FactState, Facts, Grouping,

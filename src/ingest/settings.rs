@@ -108,13 +108,19 @@ const WRITING: &[(&str, &str)] = &[
     ("message.timeout.ms", "8000"),
     ("socket.timeout.ms", "6000"),
     ("delivery.report.only.error", "true"),
-    ("linger.ms", "5"),
     ("batch.size", "1000000"),
     ("batch.num.messages", "20000"),
     ("message.max.bytes", "9437184"),
     ("queue.buffering.max.messages", "500000"),
     ("queue.buffering.max.kbytes", "262144"),
 ];
+
+/// Each partition's records are a request of its own, and before a commit all that is left is sent
+/// at once: what went out earlier in smaller parts would only be more requests.
+const IN_TRANSACTIONS: &[(&str, &str)] = &[("linger.ms", "50")];
+
+/// Somebody waits for the acknowledgement.
+const AT_ONCE: &[(&str, &str)] = &[("linger.ms", "5")];
 
 /// Client settings that were checked against the user's properties.
 #[derive(Clone)]
@@ -183,7 +189,7 @@ impl Settings {
 
     /// For records outside a transaction whose outcome somebody waits for, this long.
     pub(super) fn publisher(&self, name: &str, wait: Duration) -> ClientConfig {
-        let mut config = self.with(WRITING);
+        let mut config = self.with(&[WRITING, AT_ONCE]);
         config.remove("transaction.timeout.ms");
         config.set("message.timeout.ms", wait.as_millis().to_string());
         config.set("delivery.report.only.error", "false").set("client.id", name);
@@ -191,22 +197,21 @@ impl Settings {
     }
 
     pub(super) fn reader(&self, group: &str, isolation: &str) -> ClientConfig {
-        let mut config = self.with(READING);
+        let mut config = self.with(&[READING]);
         config.set("group.id", group).set("isolation.level", isolation);
         config.set("enable.partition.eof", "true");
         config
     }
 
     pub(super) fn member(&self, group: &str, instance: &str) -> ClientConfig {
-        let mut config = self.with(READING);
-        set(&mut config, JOINING);
+        let mut config = self.with(&[READING, JOINING]);
         config.set("group.id", group).set("group.instance.id", instance);
         config.set("client.id", instance);
         config
     }
 
     pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
-        let mut config = self.with(WRITING);
+        let mut config = self.with(&[WRITING, IN_TRANSACTIONS]);
         config.set("transactional.id", transactional_id).set("client.id", transactional_id);
         if !self.default_retries {
             // A retry that the client hides then takes at least 800 ms, and so shows in the commit
@@ -216,21 +221,17 @@ impl Settings {
         config
     }
 
-    fn with(&self, more: &[(&str, &str)]) -> ClientConfig {
+    fn with(&self, ours: &[&[(&str, &str)]]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
-        set(&mut config, more);
+        for (name, value) in ours.iter().copied().flatten() {
+            config.set(*name, *value);
+        }
         // The user's wishes come last: what must not change was refused by name.
         for (name, value) in self.base.config_map() {
             config.set(name, value);
         }
         config
-    }
-}
-
-fn set(config: &mut ClientConfig, more: &[(&str, &str)]) {
-    for (name, value) in more {
-        config.set(*name, *value);
     }
 }
 

@@ -9,13 +9,11 @@ use tipstaff::pipeline::{COMMIT_BOUNDS_MS, Drain, Progress, RecoveryRules, Worke
 
 use crate::kafka::Kafka;
 use crate::toy::Toy;
-use crate::{create_topics, seats, settings};
+use crate::{create_topics, settings};
 
 /// The safe wrapper's flush waits in slices of 100 ms, and every commit with it. And a batch that
 /// may take a second does not, where a commit takes less.
-#[test]
-fn a_commit_takes_less_than_half_a_flush_slice_and_a_batch_waits_no_longer_for_more() {
-    let _machine = seats::alone();
+pub fn commits_and_batches() {
     let Some(kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
     create_topics(&bootstrap, &["idle.in", "idle.chain", "idle.out"], 2);

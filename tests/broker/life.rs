@@ -55,9 +55,7 @@ fn the_same_worker_runs_on_the_mock_cluster() {
     assert_eq!(ids, Err(TopicIdError::NotSupported));
 }
 
-#[test]
-fn workers_share_survive_a_broker_restart_and_notice_a_double() {
-    let _machine = seats::alone();
+pub fn shares_restart_and_double() {
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
 

@@ -26,6 +26,7 @@ mod server;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod alone;
 mod fire;
 mod latency;
 mod life;

@@ -5,7 +5,7 @@ mod chains;
 mod control;
 mod input;
 pub mod late;
-mod lifecycle;
+pub mod lifecycle;
 pub mod orders;
 mod policy;
 pub mod reload;

@@ -10,7 +10,6 @@ use crate::checker::Report;
 use crate::kafka::Kafka;
 use crate::proxy::{Plan, Proxy};
 use crate::rig::{Feed, create_lane, report, start, wait_until};
-use crate::seats;
 
 const CHILD: &str = "TIPSTAFF_TEAR_CHILD";
 /// Also holds requests for 90 s.
@@ -138,9 +137,7 @@ fn child() {
     start(what[0], what[1], "0", rules).thread.join().unwrap();
 }
 
-#[test]
-fn a_late_commit_harms_nothing_with_the_rules_and_something_without() {
-    let _machine = seats::alone();
+pub fn late_commits() {
     // One lane for each way of being late, with and without the rules, at the same time.
     let lanes = [
         (false, RecoveryRules::ALL),

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::super::seats;
 use super::{PATIENCE, Process, Site, by_origin, drains, findings, says};
 
 /// Many transactions, so that one is open when something happens.
@@ -10,9 +9,7 @@ const SMALL: &str = "batch: {max_ms: 5, max_alerts: 20}\n";
 /// Between a signal and the end of the process, whatever hangs.
 const GRACE: Duration = Duration::from_secs(10);
 
-#[test]
-fn a_process_outlives_its_broker_and_always_ends_when_asked() {
-    let _machine = seats::alone();
+pub fn broker_lost_and_drains() {
     let Some(mut kafka) = Kafka::start(&[]) else { return };
     let site = Site::new(&kafka.bootstrap(), "life", 2);
     site.create("");
