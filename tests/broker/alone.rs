@@ -1,5 +1,5 @@
 //! Tests that time what they see, or load the machine. Tests begin in the order of their names:
-//! these come first, one after the other, and what runs beside others never waits for one of them.
+//! these come first, one after the other, and when they are done nothing waits for the machine.
 
 use crate::{fire, latency, life, product, seats, tear, traces};
 
