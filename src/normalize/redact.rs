@@ -1,11 +1,12 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::FingerprintKeys;
 use super::scan;
 use super::secret::{Class, canonical, class_of};
-use super::views::{Filter, Forms, Views};
+use super::views::Search;
 use crate::json::Raw;
 
 /// LIMIT: searching for more values than this would let one message hold a worker up.
@@ -16,17 +17,16 @@ pub(super) const REDACTED: &str = "redacted";
 
 /// The secrets of one alert, and what to put in their place.
 pub(super) struct Redactor<'a, 'k> {
+    /// As they are in `search`.
     secrets: Vec<Secret>,
     dropped: Vec<Raw<'a>>,
     keys: &'k FingerprintKeys,
-    filter: Filter,
+    search: Search,
 }
 
 struct Secret {
-    value: String,
     class: Class,
     label: OnceCell<String>,
-    forms: OnceCell<Forms>,
 }
 
 /// More values to redact than are searched for.
@@ -35,7 +35,7 @@ pub(super) struct TooManySecrets;
 
 impl<'a, 'k> Redactor<'a, 'k> {
     pub(super) fn new(keys: &'k FingerprintKeys) -> Self {
-        Self { secrets: Vec::new(), dropped: Vec::new(), keys, filter: Filter::default() }
+        Self { secrets: Vec::new(), dropped: Vec::new(), keys, search: Search::default() }
     }
 
     /// Every string and number in the value is a secret.
@@ -47,8 +47,8 @@ impl<'a, 'k> Redactor<'a, 'k> {
                 Class::Placeholder | Class::Public => {}
                 Class::Short => self.dropped.push(raw),
                 class => {
-                    self.search(value, class);
-                    self.search(&canonical(value), class);
+                    self.look_for(value, class);
+                    self.look_for(&canonical(value), class);
                 }
             }
         });
@@ -58,11 +58,10 @@ impl<'a, 'k> Redactor<'a, 'k> {
         Ok(())
     }
 
-    fn search(&mut self, value: &str, class: Class) {
-        if !self.secrets.iter().any(|secret| secret.value == value) {
-            self.filter.add(value);
-            let (label, forms) = (OnceCell::new(), OnceCell::new());
-            self.secrets.push(Secret { value: value.to_owned(), class, label, forms });
+    fn look_for(&mut self, value: &str, class: Class) {
+        if self.search.position(value).is_none() {
+            self.search.add(value);
+            self.secrets.push(Secret { class, label: OnceCell::new() });
         }
     }
 
@@ -77,51 +76,36 @@ impl<'a, 'k> Redactor<'a, 'k> {
     }
 
     fn without_known<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
-        if self.secrets.is_empty() || !self.filter.may_hold(&text) {
+        if self.search.is_empty() {
             return text;
         }
-        let views = OnceCell::new();
-        let mut hits: Vec<(Range<usize>, &Secret)> = Vec::new();
-        for secret in &self.secrets {
-            if secret.value == text {
-                // No other find covers more, and of finds that cover the same the first is taken.
-                hits.push((0..text.len(), secret));
-                break;
-            }
-            let views = views.get_or_init(|| Views::of(&text));
-            hits.extend(views.find(secret.forms()).into_iter().map(|range| (range, secret)));
-        }
+        let mut hits = self.search.find(&text);
         if hits.is_empty() {
             return text;
         }
-        hits.sort_by_key(|(range, _)| (range.start, usize::MAX - range.end));
+        hits.sort_by_key(|(range, secret)| (range.start, Reverse(range.end), *secret));
         Cow::Owned(self.replaced(&text, &hits))
     }
 
     /// Overlapping finds are one: it takes the label of the one that starts first.
-    fn replaced(&self, text: &str, hits: &[(Range<usize>, &Secret)]) -> String {
+    fn replaced(&self, text: &str, hits: &[(Range<usize>, usize)]) -> String {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         for (range, secret) in hits {
             if range.start >= done {
                 out.push_str(text.get(done..range.start).unwrap_or_default());
-                out.push_str(secret.label(self.keys));
+                out.push_str(self.label(*secret));
             }
             done = done.max(range.end);
         }
         out.push_str(text.get(done..).unwrap_or_default());
         out
     }
-}
 
-impl Secret {
-    fn forms(&self) -> &Forms {
-        self.forms.get_or_init(|| Forms::of(&self.value))
-    }
-
-    fn label(&self, keys: &FingerprintKeys) -> &str {
-        self.label.get_or_init(|| match self.class {
-            Class::Secret => keys.fingerprint(canonical(&self.value).as_bytes()),
+    fn label(&self, at: usize) -> &str {
+        let Some(secret) = self.secrets.get(at) else { return REDACTED };
+        secret.label.get_or_init(|| match secret.class {
+            Class::Secret => self.keys.fingerprint(canonical(self.search.secret(at)).as_bytes()),
             _ => REDACTED.to_owned(),
         })
     }

@@ -17,7 +17,7 @@ use super::FingerprintKeys;
 use super::redact::REDACTED;
 use super::secret::{Class, canonical, class_of};
 use super::shapes::{Needs, SHAPES, Shape, Value};
-use super::views::{Unit, undone};
+use super::views::{source, undone};
 
 /// Shorter runs of base64's characters are names and ids.
 const BLOB_LEN_MIN: usize = 40;
@@ -342,12 +342,6 @@ fn spelled(anchor: [u8; 4]) -> Vec<[u8; 4]> {
         _ => &[last],
     };
     characters.iter().map(|last| [first, second, third, *last]).collect()
-}
-
-/// The bytes of the text that a place in a view stands for.
-fn source(units: &[Unit], range: &Range<usize>) -> Option<Range<usize>> {
-    let last = range.end.checked_sub(1)?;
-    Some(units.get(range.start)?.start..units.get(last)?.end)
 }
 
 /// The fingerprints that stand in the text already.

@@ -4,6 +4,7 @@
 //! compared without the characters in which encodings and line breaks differ. That finds more than
 //! exact copies; a match too many costs a word of a title, a match too few costs the secret.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use memchr::memmem::Finder;
@@ -13,85 +14,170 @@ const FORM_LEN_MIN: usize = 6;
 /// LIMIT: escapes of two kinds are undone twice in every order, of one kind more often.
 const LAYERS_MAX: usize = 6;
 
-/// What a secret looks like: as it is, once characters that vary are left out, and in base64.
-pub(super) struct Forms {
-    exact: Finder<'static>,
-    squeezed: Vec<Finder<'static>>,
-}
-
-impl Forms {
-    pub(super) fn of(secret: &str) -> Self {
-        let plain = squeezed(secret.bytes());
-        let encoded = (0..3).map(|shift| squeezed(base64_inside(secret.as_bytes(), shift)));
-        let forms = std::iter::once(plain).chain(encoded);
-        let long_enough = forms.filter(|form| form.len() >= FORM_LEN_MIN);
-        let squeezed = long_enough.map(|form| Finder::new(&form).into_owned()).collect();
-        Self { exact: Finder::new(secret).into_owned(), squeezed }
-    }
-}
-
-/// Says of most texts, at a glance, that none of the secrets is in them in any form: nowhere in
-/// the squeezed text does a form end. Knows nothing of escapes.
+/// Secrets that are looked for together, however each is written.
 #[derive(Default)]
-pub(super) struct Filter {
+pub(super) struct Search {
+    secrets: Vec<String>,
+    forms: Vec<Form>,
+    /// How each form ends once it is squeezed, sorted; and which it is.
+    ends: Vec<(u64, usize)>,
+    /// A bit for the hash of each end: nearly all places of most texts are passed over by it.
     bits: [u64; 32],
-    ends: Vec<u64>,
-    /// Secrets that are nearly nothing when squeezed; they are only searched for as they are.
-    short: Vec<String>,
+    /// Forms that are nearly nothing when squeezed: they have no end.
+    short: Vec<usize>,
 }
 
-impl Filter {
-    pub(super) fn add(&mut self, secret: &str) {
-        let [plain, encoded @ ..] = ends(secret);
-        if plain.is_none() {
-            self.short.push(secret.to_owned());
-        }
-        for end in plain.into_iter().chain(encoded.into_iter().flatten()) {
-            let (word, bit) = Self::place(end);
-            if let Some(word) = self.bits.get_mut(word) {
-                *word |= bit;
-            }
-            self.ends.push(end);
-        }
+/// What one of the secrets looks like.
+struct Form {
+    secret: usize,
+    coding: Coding,
+    /// Made for the first text that has its end.
+    finder: OnceCell<Finder<'static>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Exact,
+    /// Without the characters that vary.
+    Squeezed,
+    /// As that; at which place in a group of three it begins.
+    Base64(usize),
+}
+
+impl Search {
+    pub(super) fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
     }
 
-    pub(super) fn may_hold(&self, text: &str) -> bool {
-        let (mut last, mut count) = (0, 0);
-        for byte in text.bytes() {
-            if matches!(byte, b'%' | b'\\') {
-                return true;
+    pub(super) fn position(&self, secret: &str) -> Option<usize> {
+        self.secrets.iter().position(|known| known == secret)
+    }
+
+    pub(super) fn secret(&self, at: usize) -> &str {
+        self.secrets.get(at).map(String::as_str).unwrap_or_default()
+    }
+
+    pub(super) fn add(&mut self, secret: &str) {
+        let plain = end_of(secret.bytes());
+        self.add_form(Coding::Exact, plain);
+        if plain.is_some() {
+            self.add_form(Coding::Squeezed, plain);
+        }
+        for shift in 0..3 {
+            let end = end_of(base64_inside(secret.as_bytes(), shift));
+            if end.is_some() {
+                self.add_form(Coding::Base64(shift), end);
             }
-            if varies(byte) {
+        }
+        self.secrets.push(secret.to_owned());
+    }
+
+    fn add_form(&mut self, coding: Coding, end: Option<u64>) {
+        let form = self.forms.len();
+        if let Some(end) = end {
+            let (word, bit) = place(end);
+            self.bits.get_mut(word).into_iter().for_each(|word| *word |= bit);
+            let at = self.ends.partition_point(|(known, _)| *known < end);
+            self.ends.insert(at, (end, form));
+        } else {
+            self.short.push(form);
+        }
+        self.forms.push(Form { secret: self.secrets.len(), coding, finder: OnceCell::new() });
+    }
+
+    /// The places of secrets in the text, and which each is, in no order; they may overlap.
+    pub(super) fn find(&self, text: &str) -> Vec<(Range<usize>, usize)> {
+        let mut found = Vec::new();
+        let whole = self.position(text);
+        found.extend(whole.map(|secret| (0..text.len(), secret)));
+        // No other find covers more, and of finds that cover the same the first is taken.
+        let before = whole.unwrap_or(self.secrets.len());
+        self.find_in(text.as_bytes(), before, &mut |range, secret| found.push((range, secret)));
+        for units in undone(text) {
+            let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
+            self.find_in(&bytes, before, &mut |range, secret| {
+                found.extend(source(&units, &range).map(|range| (range, secret)));
+            });
+        }
+        found
+    }
+
+    /// The places of those secrets that were added before one.
+    fn find_in(&self, bytes: &[u8], before: usize, give: &mut dyn FnMut(Range<usize>, usize)) {
+        let mut likely = self.likely(bytes);
+        likely.retain(|form| form.secret < before);
+        if likely.is_empty() {
+            return;
+        }
+        let plain = bytes.iter().copied().enumerate().filter(|(_, byte)| !varies(*byte));
+        let (places, squeezed): (Vec<usize>, Vec<u8>) = plain.unzip();
+        for form in likely {
+            let finder = self.finder(form);
+            let length = finder.needle().len();
+            if form.coding == Coding::Exact {
+                finder.find_iter(bytes).for_each(|at| give(at..at + length, form.secret));
                 continue;
             }
-            last = window(last, byte);
-            count += 1;
-            let (word, bit) = Self::place(last);
-            let is_likely = self.bits.get(word).is_some_and(|word| word & bit != 0);
-            if is_likely && count >= FORM_LEN_MIN && self.ends.contains(&last) {
-                return true;
+            for at in finder.find_iter(&squeezed) {
+                if let (Some(first), Some(last)) = (places.get(at), places.get(at + length - 1)) {
+                    give(*first..last + 1, form.secret);
+                }
             }
         }
-        self.short.iter().any(|secret| text.contains(secret.as_str()))
     }
 
-    /// A word of the filter and a bit in it: eleven bits of a product that mixes the whole window.
-    fn place(window: u64) -> (usize, u64) {
-        let mixed = window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
-        (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
+    /// All forms that are there, and few others.
+    fn likely(&self, bytes: &[u8]) -> Vec<&Form> {
+        let is_there = |form: &&Form| self.finder(form).find(bytes).is_some();
+        let short = self.short.iter().filter_map(|form| self.forms.get(*form));
+        let mut likely: Vec<&Form> = short.filter(is_there).collect();
+        let (mut last, mut count) = (0, 0);
+        for byte in bytes.iter().filter(|byte| !varies(**byte)) {
+            last = window(last, *byte);
+            count += 1;
+            let (word, bit) = place(last);
+            let may_be_end = self.bits.get(word).is_some_and(|word| word & bit != 0);
+            if may_be_end && count >= FORM_LEN_MIN {
+                self.add_ending(last, &mut likely);
+            }
+        }
+        likely
     }
+
+    #[cold]
+    fn add_ending<'s>(&'s self, end: u64, likely: &mut Vec<&'s Form>) {
+        let from = self.ends.partition_point(|(known, _)| *known < end);
+        let same = self.ends.iter().skip(from).take_while(|(known, _)| *known == end);
+        for form in same.filter_map(|(_, form)| self.forms.get(*form)) {
+            if likely.iter().any(|known| std::ptr::eq(*known, form)) {
+                return;
+            }
+            likely.push(form);
+        }
+    }
+
+    fn finder<'s>(&'s self, form: &'s Form) -> &'s Finder<'static> {
+        form.finder.get_or_init(|| {
+            let secret = self.secret(form.secret).as_bytes();
+            let looks = match form.coding {
+                Coding::Exact => secret.to_vec(),
+                Coding::Squeezed => squeezed(secret.iter().copied()),
+                Coding::Base64(shift) => squeezed(base64_inside(secret, shift)),
+            };
+            Finder::new(&looks).into_owned()
+        })
+    }
+}
+
+/// A word of the bits and a bit in it: eleven bits of a product that mixes the whole window.
+fn place(window: u64) -> (usize, u64) {
+    let mixed = window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
+    (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
 }
 
 /// The last [`FORM_LEN_MIN`] bytes, one further.
 fn window(last: u64, byte: u8) -> u64 {
     ((last << 8) | u64::from(byte)) & 0xffff_ffff_ffff
-}
-
-/// The last bytes of each form: as it is, and in base64 at each shift.
-fn ends(secret: &str) -> [Option<u64>; 4] {
-    let bytes = secret.as_bytes();
-    let encoded = |shift| end_of(base64_inside(bytes, shift));
-    [end_of(secret.bytes()), encoded(0), encoded(1), encoded(2)]
 }
 
 /// Nothing of a form that is shorter than [`FORM_LEN_MIN`].
@@ -104,14 +190,6 @@ fn end_of(form: impl DoubleEndedIterator<Item = u8>) -> Option<u64> {
     (count == FORM_LEN_MIN).then_some(last)
 }
 
-/// A text to search, in all the ways it can be read.
-pub(super) struct Views<'t> {
-    text: &'t str,
-    squeezed: Vec<u8>,
-    /// One for each layer of escapes.
-    undone: Vec<Vec<Unit>>,
-}
-
 /// One byte of a view and the bytes of the text that it stands for.
 #[derive(Clone, Copy)]
 pub(super) struct Unit {
@@ -120,33 +198,10 @@ pub(super) struct Unit {
     pub(super) end: usize,
 }
 
-impl<'t> Views<'t> {
-    pub(super) fn of(text: &'t str) -> Self {
-        Self { text, squeezed: squeezed(text.bytes()), undone: undone(text) }
-    }
-
-    /// The places of a secret in the text, in no order; they may overlap.
-    pub(super) fn find(&self, forms: &Forms) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        for at in forms.exact.find_iter(self.text.as_bytes()) {
-            found.push(at..at + forms.exact.needle().len());
-        }
-        for form in &forms.squeezed {
-            // Where a byte of the squeezed text came from is worked out only when something is
-            // there.
-            if form.find(&self.squeezed).is_some() {
-                places(form, &squeezed_units(&units_of(self.text)), &mut found);
-            }
-        }
-        for units in &self.undone {
-            places(&forms.exact, units, &mut found);
-            let units = squeezed_units(units);
-            for form in &forms.squeezed {
-                places(form, &units, &mut found);
-            }
-        }
-        found
-    }
+/// The bytes of the text that a place in a view stands for.
+pub(super) fn source(units: &[Unit], range: &Range<usize>) -> Option<Range<usize>> {
+    let last = range.end.checked_sub(1)?;
+    Some(units.get(range.start)?.start..units.get(last)?.end)
 }
 
 /// The text with its escapes undone, once for each layer of them; nothing when there is none.
@@ -167,20 +222,6 @@ pub(super) fn undone(text: &str) -> Vec<Vec<Unit>> {
         next += 1;
     }
     undone
-}
-
-fn places(form: &Finder<'_>, units: &[Unit], found: &mut Vec<Range<usize>>) {
-    let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
-    for at in form.find_iter(&bytes) {
-        let last = at + form.needle().len().saturating_sub(1);
-        if let (Some(first), Some(last)) = (units.get(at), units.get(last)) {
-            found.push(first.start..last.end);
-        }
-    }
-}
-
-fn squeezed_units(units: &[Unit]) -> Vec<Unit> {
-    units.iter().copied().filter(|unit| !varies(unit.byte)).collect()
 }
 
 /// Whether encodings of one value differ in it: white space, and what base64's alphabets and form
@@ -295,9 +336,15 @@ mod tests {
 
     const SECRET: &str = "s3+cr/et=\"q\"\n-té\\x";
 
+    fn search(secrets: &[&str]) -> Search {
+        let mut search = Search::default();
+        secrets.iter().for_each(|secret| search.add(secret));
+        search
+    }
+
     fn finds(text: &str) -> bool {
-        let found = Views::of(text).find(&Forms::of(SECRET));
-        found.iter().all(|range| text.get(range.clone()).is_some()) && !found.is_empty()
+        let found = search(&[SECRET]).find(text);
+        found.iter().all(|(range, _)| text.get(range.clone()).is_some()) && !found.is_empty()
     }
 
     #[test]
@@ -330,24 +377,25 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_lets_every_find_through() {
-        let mut filter = Filter::default();
-        filter.add(SECRET);
-        filter.add("+a+b+c+");
-        for text in
-            [SECRET, "x czMrY3IvZXQ9InEiCi10w6lceA==", "YXMzK2NyL2V0PSJxIgotdMOpXHg=", "a+b+a+b+c+"]
-        {
-            assert!(filter.may_hold(text), "{text}");
+    fn only_what_a_text_may_hold_is_looked_for() {
+        let search = search(&[SECRET, "+a+b+c+"]);
+        for (text, likely) in [
+            (SECRET, 2),
+            ("x czMrY3IvZXQ9InEiCi10w6lceA==", 1),
+            ("YXMzK2NyL2V0PSJxIgotdMOpXHg=", 1),
+            ("a+b+a+b+c+", 1),
+            ("s3 and cr and et, but not together", 0),
+        ] {
+            assert_eq!(search.likely(text.as_bytes()).len(), likely, "{text}");
         }
-        assert!(!filter.may_hold("s3 and cr and et, but not together"));
     }
 
     #[test]
     fn what_is_found_is_where_it_stands() {
         let text = "é s3cretvalue%21 é";
-        let mut found = Views::of(text).find(&Forms::of("s3cretvalue!"));
+        let mut found = search(&["s3cretvalue!"]).find(text);
         found.dedup();
-        assert_eq!(found.as_slice(), std::slice::from_ref(&(3..17)));
+        assert_eq!(found, [(3..17, 0)]);
         assert_eq!(&text[3..17], "s3cretvalue%21");
     }
 }
