@@ -40,43 +40,19 @@ struct Keys {
 /// apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
-    /// Most paths of most texts find nothing, and that is soon seen.
-    there: Vec<Word>,
-    /// In the order of their slots, the place of each in `first`.
-    places: Vec<u32>,
+    /// For each slot the number of its value in `first`, from 1; most paths of most texts find
+    /// nothing.
+    numbers: Vec<u32>,
     first: Vec<Raw<'a>>,
     more: Vec<(usize, Raw<'a>)>,
     keys: Vec<(usize, Raw<'a>)>,
 }
 
-/// Of 64 slots.
-#[derive(Debug, Clone, Copy, Default)]
-struct Word {
-    /// Those that found something.
-    bits: u64,
-    /// How many slots before these did.
-    before: u32,
-}
-
-impl Word {
-    fn of(slot: usize) -> (usize, u64) {
-        (slot / 64, 1 << (slot % 64))
-    }
-}
-
 impl<'a> Slots<'a> {
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
-        let place = *self.places.get(self.rank(slot)?)?;
-        self.first.get(place as usize).copied()
-    }
-
-    /// How many slots before this one found something, if it did.
-    #[inline]
-    fn rank(&self, slot: usize) -> Option<usize> {
-        let (word, bit) = Word::of(slot);
-        let word = self.there.get(word).filter(|word| word.bits & bit != 0)?;
-        Some((word.before + (word.bits & (bit - 1)).count_ones()) as usize)
+        let number = *self.numbers.get(slot)?;
+        self.first.get((number as usize).checked_sub(1)?).copied()
     }
 
     pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
@@ -149,16 +125,15 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
-        let there = vec![Word::default(); self.slots.div_ceil(64)];
+        let numbers = vec![0; self.slots];
         let first = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
-        let slots = Slots { there, first, ..Slots::default() };
-        let found = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
+        let slots = Slots { numbers, first, ..Slots::default() };
         let scanner = Scanner::new(text);
         let seen = Vec::with_capacity(ASKED_USUALLY);
-        let mut walk = Walk { of: self, scanner, slots, found, seen };
+        let mut walk = Walk { of: self, scanner, slots, seen };
         walk.value(0, 0)?;
         walk.scanner.end()?;
-        Ok(walk.finish())
+        Ok(walk.slots)
     }
 }
 
@@ -166,8 +141,6 @@ struct Walk<'a, 'e> {
     of: &'e Extractor,
     scanner: Scanner<'a>,
     slots: Slots<'a>,
-    /// The slot of each of `slots.first`.
-    found: Vec<usize>,
     /// For each object that is open, innermost last, and each key asked of it: where it was met,
     /// or 0.
     seen: Vec<usize>,
@@ -175,30 +148,13 @@ struct Walk<'a, 'e> {
 
 impl<'a> Walk<'a, '_> {
     fn put(&mut self, slot: usize, raw: Raw<'a>) {
-        let (word, bit) = Word::of(slot);
-        match self.slots.there.get_mut(word) {
-            Some(word) if word.bits & bit == 0 => {
-                word.bits |= bit;
-                self.found.push(slot);
+        match self.slots.numbers.get_mut(slot) {
+            Some(number @ 0) => {
                 self.slots.first.push(raw);
+                *number = u32::try_from(self.slots.first.len()).unwrap_or(u32::MAX);
             }
             _ => self.slots.more.push((slot, raw)),
         }
-    }
-
-    fn finish(mut self) -> Slots<'a> {
-        let mut before = 0;
-        for word in &mut self.slots.there {
-            word.before = before;
-            before += word.bits.count_ones();
-        }
-        let mut places = vec![0; self.found.len()];
-        for (place, slot) in (0..).zip(&self.found) {
-            let rank = self.slots.rank(*slot).and_then(|rank| places.get_mut(rank));
-            rank.into_iter().for_each(|rank| *rank = place);
-        }
-        self.slots.places = places;
-        self.slots
     }
 
     fn value(&mut self, node: usize, depth: usize) -> Result<(), Malformed> {
