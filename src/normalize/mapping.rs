@@ -50,8 +50,9 @@ impl Pipelines {
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
-        let (redactor, clean) = (&redactor, RefCell::new(Vec::with_capacity(pipeline.map.len())));
-        let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, clean };
+        let cleaned = RefCell::new(Vec::with_capacity(pipeline.map.len()));
+        let redactor = &redactor;
+        let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, cleaned };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
         let mut alert = Box::new(Alert::default());

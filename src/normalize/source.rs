@@ -10,6 +10,9 @@ use super::times::TimeFormat;
 use super::when::{Seen, Used, When, header};
 use crate::case::{Type, Value};
 
+/// Bytes: room for an identity.
+const JOINED_USUALLY: usize = 64;
+
 /// Where a field's value comes from, and what is done to it on the way.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
@@ -69,8 +72,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) is_too_long: Cell<bool>,
     /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
-    /// Addresses of the document's texts without a secret: many are read more than once.
-    pub(super) clean: RefCell<Vec<usize>>,
+    /// The document's texts by their addresses: many are read more than once.
+    pub(super) cleaned: RefCell<Vec<(usize, Cow<'a, str>)>>,
 }
 
 impl Source {
@@ -137,12 +140,11 @@ impl Source {
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
             From::Join(join) => {
                 let before = reader.trace.borrow().len();
-                let parts: Option<Vec<_>> =
-                    join.parts.iter().map(|part| part.text(reader)).collect();
-                if parts.is_none() {
+                let joined = join.text(reader);
+                if joined.is_none() {
                     reader.trace.borrow_mut().truncate(before);
                 }
-                parts.map(|parts| Cow::Owned(parts.join(&join.with)))
+                joined.map(Cow::Owned)
             }
             From::Cases(cases) => {
                 let seen = reader.seen();
@@ -174,6 +176,18 @@ impl Source {
                 From::Cases(cases) => cases.sources.iter().all(Source::is_closed),
                 From::Path(_) | From::Header(_) | From::Join(_) => false,
             }
+    }
+}
+
+impl Join {
+    fn text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<String> {
+        let mut joined = String::with_capacity(JOINED_USUALLY);
+        for (at, part) in self.parts.iter().enumerate() {
+            let text = part.text(reader)?;
+            joined.push_str(if at == 0 { "" } else { &self.with });
+            joined.push_str(&text);
+        }
+        Some(joined)
     }
 }
 
@@ -240,16 +254,18 @@ impl<'a> Reader<'a, '_> {
             self.is_too_long.set(true);
             return None;
         }
-        let text = raw.scalar()?;
-        self.trace.borrow_mut().push(Used::Place(place));
         let address = raw.text.as_ptr().addr();
-        if self.clean.borrow().contains(&address) {
-            return Some(text);
-        }
-        let text = self.redactor.clean(text);
-        if matches!(text, Cow::Borrowed(_)) {
-            self.clean.borrow_mut().push(address);
-        }
+        let mut cleaned = self.cleaned.borrow_mut();
+        let known = cleaned.iter().find(|(known, _)| *known == address);
+        let text = match known {
+            Some((_, text)) => text.clone(),
+            None => {
+                let text = self.redactor.clean(raw.scalar()?);
+                cleaned.push((address, text.clone()));
+                text
+            }
+        };
+        self.trace.borrow_mut().push(Used::Place(place));
         Some(text)
     }
 
