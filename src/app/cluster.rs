@@ -37,7 +37,8 @@ impl Place {
     pub fn of(loaded: &Loaded) -> Result<Self, Failure> {
         let service = loaded.service()?;
         let settings = loaded.settings(&loaded.secrets()?)?;
-        let topics = Topics::new(&service.topics.prefix, service.topics.partitions);
+        let mut topics = Topics::new(&service.topics.prefix, service.topics.partitions);
+        topics.case_partitions = service.topics.case_partitions;
         let fingerprint_key = service.fingerprint.id.clone();
         Ok(Self { settings, topics, fingerprint_key, findings: service.findings })
     }
@@ -72,13 +73,14 @@ impl Cluster {
         self.topics.output(name)
     }
 
-    /// Every topic that rulings under this policy can write to.
-    pub fn output_topics(&self, policy: &Policy) -> Vec<String> {
+    /// Every topic that rulings under this policy can write to, with its number of partitions.
+    pub fn output_topics(&self, policy: &Policy) -> Vec<(String, i32)> {
         let queues = policy.queues();
         let cases = queues.iter().map(|queue| format!("{CASES_PREFIX}{queue}"));
         let findings = self.findings.then_some(FINDINGS);
         let fixed = [ACTIONS, DEAD_LETTERS].into_iter().chain(findings).map(str::to_owned);
-        cases.chain(fixed).map(|name| self.topics.output(&name)).collect()
+        let count = |name: &str| self.topics.output_partitions(name);
+        cases.chain(fixed).map(|name| (self.topics.output(&name), count(&name))).collect()
     }
 
     pub fn detector_topics(pipelines: &Pipelines) -> Vec<String> {
@@ -88,10 +90,10 @@ impl Cluster {
     /// Errors: the topics that rulings under this policy go to and that do not exist, all at once.
     pub fn check_outputs(&self, admin: &Admin, policy: &Policy) -> Result<(), Failure> {
         let mut missing = Vec::new();
-        for topic in self.output_topics(policy) {
+        for (topic, wanted) in self.output_topics(policy) {
             match admin.partitions(&topic)? {
                 None => missing.push(format!("`{topic}`")),
-                Some(found) => check_count(&topic, found, self.topics.partitions)?,
+                Some(found) => check_count(&topic, found, wanted)?,
             }
         }
         if missing.is_empty() {
@@ -160,7 +162,8 @@ pub(super) fn check_count(topic: &str, found: i32, wanted: i32) -> Result<(), Fa
     }
     Err(Failure::Ended(format!(
         "topic `{topic}` has {found} partitions, the configuration says {wanted}: \
-         correct `topics.partitions`, which can't change once chains have begun"
+         correct `topics.partitions`, which can't change once chains have begun, or \
+         `topics.case_partitions`"
     )))
 }
 

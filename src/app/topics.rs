@@ -30,7 +30,8 @@ const MEMBERSHIP_MAX: Duration = Duration::from_secs(40);
 /// What `topics create` makes and `topics check` compares.
 pub struct Plan {
     pub detectors: Vec<String>,
-    pub outputs: Vec<String>,
+    /// With their numbers of partitions.
+    pub outputs: Vec<(String, i32)>,
     /// Groups of sinks, what each reads, and where it begins.
     pub sinks: Vec<(String, Vec<String>, Option<Start>)>,
     pub replication: i32,
@@ -88,7 +89,7 @@ impl Plan {
         specs.push(spec(&cluster.topics.control, 1, &control));
         specs.push(spec(&cluster.topics.policies, 1, &[("cleanup.policy", "compact")]));
         specs.push(spec(&cluster.topics.parked, 1, &[("cleanup.policy", "compact")]));
-        specs.extend(self.outputs.iter().map(|name| spec(name, count, &forever)));
+        specs.extend(self.outputs.iter().map(|(name, count)| spec(name, *count, &forever)));
         specs
     }
 }

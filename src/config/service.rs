@@ -55,6 +55,8 @@ pub enum Property {
 pub struct TopicsConfig {
     pub prefix: String,
     pub partitions: i32,
+    /// Of each topic of cases, and of dead letters.
+    pub case_partitions: i32,
     pub replication: i32,
     /// Of detector topics, which hold what detectors send.
     pub retention_ms: i64,
@@ -256,6 +258,7 @@ fn topics(node: Option<&Node>, problems: &mut Problems) -> TopicsConfig {
     let mut topics = TopicsConfig {
         prefix: "tipstaff".to_owned(),
         partitions: 12,
+        case_partitions: 1,
         replication: 3,
         retention_ms: 7 * DAY_MS,
     };
@@ -265,6 +268,8 @@ fn topics(node: Option<&Node>, problems: &mut Problems) -> TopicsConfig {
     }
     let partitions = number(&mut fields, "partitions", (1, 1000), problems);
     topics.partitions = partitions.unwrap_or(topics.partitions);
+    let of_cases = number(&mut fields, "case_partitions", (1, 1000), problems);
+    topics.case_partitions = of_cases.unwrap_or(topics.case_partitions);
     let replication = number(&mut fields, "replication", (1, 9), problems);
     topics.replication = replication.unwrap_or(topics.replication);
     let retention = duration(&mut fields, "retention", (3_600_000, 365 * DAY_MS), problems);

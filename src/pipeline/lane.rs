@@ -409,7 +409,7 @@ impl Lane {
 fn follow(terms: &Terms, record: &Record<'_>, appended: Appended, out: &mut Outbox<'_>) {
     let mut send = |output: Output| {
         let topic = terms.topics.output(&output.topic);
-        let partition = partition_of(&output.key, terms.topics.partitions);
+        let partition = partition_of(&output.key, terms.topics.output_partitions(&output.topic));
         out.pass_on(&topic, partition, output.key.as_bytes(), &output.value);
     };
     outputs(record, appended, &mut send);

@@ -1,4 +1,4 @@
-use crate::audit::{Actor, Engine};
+use crate::audit::{Actor, CASES_PREFIX, DEAD_LETTERS, Engine};
 
 /// The names of our topics. Detector topics are named in the pipelines' files.
 #[derive(Debug, Clone)]
@@ -13,8 +13,11 @@ pub struct Topics {
     pub orders: String,
     /// What people sign about everything: one partition, which every worker reads.
     pub control: String,
-    /// One count for all of them: an alert's partition is its decision's partition.
+    /// An alert's partition is its decision's partition.
     pub partitions: i32,
+    /// Of what people read. Few: every partition that a transaction writes to is a request of its
+    /// own, one after the other, and each worker writes to all of these.
+    pub case_partitions: i32,
 }
 
 impl Topics {
@@ -29,12 +32,21 @@ impl Topics {
             control: named("control"),
             prefix: prefix.to_owned(),
             partitions,
+            case_partitions: 1,
         }
     }
 
     /// A topic that rulings write to: `cases.<queue>`, `actions`, `dead-letters`, `findings`.
     pub fn output(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
+    }
+
+    /// Of a topic that rulings write to, without the prefix.
+    pub fn output_partitions(&self, name: &str) -> i32 {
+        match name.starts_with(CASES_PREFIX) || name == DEAD_LETTERS {
+            true => self.case_partitions,
+            false => self.partitions,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tipstaff::ingest::{Admin, BatchLimits, Doubt, LogReader};
 use tipstaff::observe::{Metrics, Traces};
 use tipstaff::pipeline::{
     AlertEnds, Batch, Current, Drain, Hint, Intake, Outbox, Progress, RecoveryRules, Stage, Start,
-    Triage, WorkerConfig, worker,
+    Topics, Triage, WorkerConfig, worker,
 };
 
 use crate::cpu::cpu;
@@ -98,9 +98,17 @@ impl Stage for Gated {
     }
 }
 
+/// Records of one topic.
+struct Written {
+    topic: String,
+    partitions: i32,
+    per_message: f64,
+    value: Vec<u8>,
+}
+
 /// Writes as many records of as many bytes as the real stage does, and nothing else.
 struct Bare {
-    outputs: Vec<(String, f64, Vec<u8>)>,
+    outputs: Vec<Written>,
     owed: Vec<f64>,
     next: Vec<(String, i32, i64)>,
 }
@@ -118,11 +126,12 @@ impl Stage for Bare {
     fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         for message in batch.messages {
             let key = message.key.unwrap_or(b"no key of its own");
-            for ((topic, per_message, value), owed) in self.outputs.iter().zip(&mut self.owed) {
-                *owed += per_message;
+            for (written, owed) in self.outputs.iter().zip(&mut self.owed) {
+                *owed += written.per_message;
                 while *owed >= 1.0 {
                     *owed -= 1.0;
-                    out.send(topic, message.partition, Some(key), Some(value));
+                    let partition = message.partition % written.partitions;
+                    out.send(&written.topic, partition, Some(key), Some(&written.value));
                 }
             }
             let place = (message.topic, message.partition);
@@ -219,21 +228,27 @@ pub fn run(load: &Load, cluster: &Cluster, told: &Told) -> Measured {
 
 fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<dyn Stage + Send> {
     let shape = &told.shape;
-    let bytes = |count: f64| vec![b'x'; (count as usize).saturating_sub(32)];
-    let bare = |outputs: Vec<(String, f64, Vec<u8>)>| {
+    let Topics { alerts, decisions, case_partitions, .. } = &cluster.topics;
+    let written = |topic: String, partitions: i32, per_message: f64, bytes: f64| {
+        let value = vec![b'x'; (bytes as usize).saturating_sub(32)];
+        Written { topic, partitions, per_message, value }
+    };
+    let bare = |outputs: Vec<Written>| {
         let owed = vec![0.0; outputs.len()];
         Box::new(Bare { outputs, owed, next: Vec::new() })
     };
     match told.side.as_str() {
-        "bare" => bare(vec![
-            (cluster.topics.decisions.clone(), 1.0, bytes(shape.decision_bytes)),
-            (cluster.topics.output("cases.cloud-response"), shape.others, bytes(shape.other_bytes)),
-        ]),
-        "bare-intake" => bare(vec![(
-            cluster.topics.alerts.clone(),
-            shape.alerts_per_message,
-            bytes(shape.alert_bytes),
-        )]),
+        "bare" => {
+            let cases = cluster.topics.output("cases.cloud-response");
+            bare(vec![
+                written(decisions.clone(), PARTITIONS, 1.0, shape.decision_bytes),
+                written(cases, *case_partitions, shape.others, shape.other_bytes),
+            ])
+        }
+        "bare-intake" => {
+            let (count, bytes) = (shape.alerts_per_message, shape.alert_bytes);
+            bare(vec![written(alerts.clone(), PARTITIONS, count, bytes)])
+        }
         side => real(load, cluster, side == "intake", metrics),
     }
 }

@@ -253,7 +253,7 @@ fn forget(cluster: &Cluster, plan: &Plan) {
         .set("bootstrap.servers", cluster.settings.bootstrap())
         .create()
         .unwrap();
-    let mut names = plan.outputs.clone();
+    let mut names: Vec<String> = plan.outputs.iter().map(|(name, _)| name.clone()).collect();
     names.push(cluster.topics.decisions.clone());
     if cluster.topics.alerts != ALERTS_TOPIC {
         names.push(cluster.topics.alerts.clone());

@@ -5,37 +5,45 @@ use std::time::{Duration, Instant};
 use crate::deliver::Case;
 use crate::service::jittered;
 
-/// One partition of a queue, as one sink works through it: in order, one case at a time.
+/// One partition of a queue, as one sink works through it: several cases at a time, and of each
+/// case one revision after the other.
 pub(super) struct Lane {
     pub topic: String,
     pub partition: i32,
     /// Tells what comes back for this lane from what comes back for one before it.
     pub number: u64,
-    waiting: VecDeque<Letter>,
+    /// From the first that is not done to the last that was read.
+    letters: VecDeque<Letter>,
     bytes: usize,
-    /// Everything before it is done.
-    pub next: i64,
     pub committed: i64,
     /// Behind what was read.
     pub read_to: i64,
-    pub is_in_flight: bool,
     pub is_held: bool,
-    tries: u32,
-    due: Option<Instant>,
 }
 
 pub(super) struct Letter {
     pub offset: i64,
     pub timestamp_ms: i64,
-    pub value: Vec<u8>,
-    /// Read once, at the first try.
+    pub bytes: usize,
+    /// None once it is done.
     pub case: Option<Arc<Case>>,
+    pub state: Waits,
+}
+
+#[derive(Default)]
+pub(super) struct Waits {
+    tries: u32,
+    due: Option<Instant>,
+    is_in_flight: bool,
 }
 
 const BACK_OFF: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
-// LIMIT: of each partition; the broker keeps the rest.
-const LETTERS_MAX: usize = 32;
+/// Of each partition.
+const AT_ONCE: usize = 8;
+// LIMIT: of each partition, those behind one that is tried again included; the broker keeps the
+// rest. As many are told again at most when a process is killed meanwhile.
+const LETTERS_MAX: usize = 64;
 const BYTES_MAX: usize = 1024 * 1024;
 
 impl Lane {
@@ -44,68 +52,108 @@ impl Lane {
             topic: topic.to_owned(),
             partition,
             number,
-            waiting: VecDeque::new(),
+            letters: VecDeque::new(),
             bytes: 0,
-            next: from,
             committed: from,
             read_to: from,
-            is_in_flight: false,
             is_held: false,
-            tries: 0,
-            due: None,
         }
     }
 
     pub fn push(&mut self, letter: Letter) {
-        self.bytes += letter.value.len();
+        self.bytes += letter.bytes;
         self.read_to = letter.offset + 1;
-        self.waiting.push_back(letter);
+        self.letters.push_back(letter);
+        self.trim();
     }
 
-    pub fn front(&mut self) -> Option<&mut Letter> {
-        self.waiting.front_mut()
+    /// Everything before it is done.
+    pub fn next(&self) -> i64 {
+        self.letters.front().map_or(self.read_to, |letter| letter.offset)
     }
 
     pub fn oldest_ms(&self) -> Option<i64> {
-        self.waiting.front().map(|letter| letter.timestamp_ms)
+        self.letters.front().map(|letter| letter.timestamp_ms)
     }
 
     pub fn is_full(&self) -> bool {
-        self.waiting.len() >= LETTERS_MAX || self.bytes >= BYTES_MAX
+        self.letters.len() >= LETTERS_MAX || self.bytes >= BYTES_MAX
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting.len() <= LETTERS_MAX / 4 && self.bytes < BYTES_MAX / 2
+        self.letters.len() <= LETTERS_MAX / 4 && self.bytes < BYTES_MAX / 2
     }
 
-    pub fn is_due(&self, now: Instant) -> bool {
-        !self.is_in_flight && self.due.is_none_or(|due| due <= now) && !self.waiting.is_empty()
+    pub fn is_in_flight(&self) -> bool {
+        self.letters.iter().any(|letter| letter.state.is_in_flight)
     }
 
     pub fn is_retrying(&self) -> bool {
-        self.tries > 0
+        self.letters.iter().any(|letter| letter.case.is_some() && letter.state.tries > 0)
     }
 
-    /// The one in front is done with.
-    pub fn done(&mut self) {
-        if let Some(letter) = self.waiting.pop_front() {
-            self.bytes = self.bytes.saturating_sub(letter.value.len());
-            self.next = letter.offset + 1;
+    pub fn case(&self, offset: i64) -> Option<&Arc<Case>> {
+        self.letters.iter().find(|letter| letter.offset == offset)?.case.as_ref()
+    }
+
+    /// Takes the first case that may be tried now: nothing of the same case is before it.
+    pub fn start(&mut self, now: Instant) -> Option<(i64, Arc<Case>)> {
+        let mut room = AT_ONCE;
+        for at in 0..self.letters.len() {
+            let letter = self.letters.get(at)?;
+            let Some(case) = &letter.case else { continue };
+            if letter.state.is_in_flight {
+                room -= 1;
+                if room == 0 {
+                    return None;
+                }
+                continue;
+            }
+            let is_same = |other: &Letter| other.case.as_ref().is_some_and(|o| o.id() == case.id());
+            let is_due = letter.state.due.is_none_or(|due| due <= now);
+            if is_due && !self.letters.iter().take(at).any(is_same) {
+                let started = (letter.offset, Arc::clone(case));
+                self.letters.get_mut(at)?.state.is_in_flight = true;
+                return Some(started);
+            }
         }
-        (self.tries, self.due, self.is_in_flight) = (0, None, false);
+        None
     }
 
-    /// The one in front is tried again, no earlier than `after`.
-    pub fn again(&mut self, now: Instant, after: Option<Duration>) {
-        let pause = jittered(doubled(BACK_OFF, self.tries, BACK_OFF_MAX), 50);
-        self.due = Some(now + pause.max(after.unwrap_or_default()));
-        self.tries = self.tries.saturating_add(1);
-        self.is_in_flight = false;
+    /// It is done with.
+    pub fn done(&mut self, offset: i64) {
+        if let Some(letter) = self.find(offset) {
+            letter.case = None;
+            letter.state = Waits::default();
+            self.trim();
+        }
     }
 
-    /// The one in front is tried again as soon as the sink may.
-    pub fn wait(&mut self) {
-        self.is_in_flight = false;
+    /// It is tried again, no earlier than `after`.
+    pub fn again(&mut self, offset: i64, now: Instant, after: Option<Duration>) {
+        let Some(Letter { state, .. }) = self.find(offset) else { return };
+        let pause = jittered(doubled(BACK_OFF, state.tries, BACK_OFF_MAX), 50);
+        let due = Some(now + pause.max(after.unwrap_or_default()));
+        *state = Waits { tries: state.tries.saturating_add(1), due, is_in_flight: false };
+    }
+
+    /// It is tried again as soon as the sink may.
+    pub fn wait(&mut self, offset: i64) {
+        if let Some(letter) = self.find(offset) {
+            letter.state.is_in_flight = false;
+        }
+    }
+
+    fn find(&mut self, offset: i64) -> Option<&mut Letter> {
+        self.letters.iter_mut().find(|letter| letter.offset == offset)
+    }
+
+    fn trim(&mut self) {
+        while self.letters.front().is_some_and(|letter| letter.case.is_none())
+            && let Some(letter) = self.letters.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(letter.bytes);
+        }
     }
 }
 
@@ -118,38 +166,81 @@ pub(super) fn doubled(first: Duration, tries: u32, most: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn letter(offset: i64, bytes: usize) -> Letter {
-        Letter { offset, timestamp_ms: offset * 10, value: vec![0; bytes], case: None }
+    fn letter(offset: i64, case: &str, bytes: usize) -> Letter {
+        let json = format!(
+            r#"{{"v":1,"case_id":"{case}","case_revision":{offset},
+                "record":{{"chain":"c/d/0","seq":1,"hash":"{}"}}}}"#,
+            "0".repeat(64)
+        );
+        let case = Some(Arc::new(Case::read(json.as_bytes()).unwrap()));
+        Letter { offset, timestamp_ms: offset * 10, bytes, case, state: Waits::default() }
+    }
+
+    fn started(lane: &mut Lane, now: Instant) -> Vec<i64> {
+        std::iter::from_fn(|| lane.start(now)).map(|(offset, _)| offset).collect()
     }
 
     #[test]
-    fn only_what_is_done_moves_the_place_to_begin_again_at() {
+    fn only_what_is_done_from_the_front_moves_the_place_to_begin_again_at() {
         let now = Instant::now();
         let mut lane = Lane::new("t", 0, 5, 1);
-        lane.push(letter(7, 10));
-        lane.push(letter(8, 10));
-        assert_eq!((lane.next, lane.read_to, lane.oldest_ms()), (5, 9, Some(70)));
-        lane.is_in_flight = true;
-        assert!(!lane.is_due(now));
-        lane.again(now, Some(Duration::from_secs(60)));
-        assert!(!lane.is_due(now + Duration::from_secs(59)), "as long as the service asked for");
-        assert!(lane.is_due(now + Duration::from_secs(61)) && lane.is_retrying());
-        assert_eq!(lane.next, 5);
-        lane.done();
-        assert_eq!((lane.next, lane.oldest_ms(), lane.is_retrying()), (8, Some(80), false));
-        lane.done();
-        lane.done();
-        assert_eq!((lane.next, lane.oldest_ms()), (9, None));
+        assert_eq!(lane.next(), 5);
+        for (offset, case) in [(7, "a"), (8, "b"), (9, "c")] {
+            lane.push(letter(offset, case, 10));
+        }
+        assert_eq!((lane.next(), lane.read_to, lane.oldest_ms()), (7, 10, Some(70)));
+        assert_eq!(started(&mut lane, now), [7, 8, 9]);
+        lane.done(9);
+        lane.again(7, now, Some(Duration::from_secs(60)));
+        assert_eq!(lane.next(), 7, "what is behind it is done, and it is not");
+        assert!(
+            started(&mut lane, now + Duration::from_secs(59)).is_empty(),
+            "as long as asked for"
+        );
+        assert_eq!(started(&mut lane, now + Duration::from_secs(61)), [7]);
+        assert!(lane.is_retrying());
+        lane.done(7);
+        assert_eq!((lane.next(), lane.oldest_ms(), lane.is_retrying()), (8, Some(80), false));
+        lane.wait(8);
+        assert_eq!(started(&mut lane, now), [8]);
+        lane.done(8);
+        assert_eq!((lane.next(), lane.oldest_ms(), lane.is_in_flight()), (10, None, false));
     }
 
     #[test]
-    fn what_waits_is_bounded_in_number_and_in_bytes() {
+    fn a_case_is_told_in_order_and_keeps_no_other_waiting() {
+        let now = Instant::now();
         let mut lane = Lane::new("t", 0, 0, 1);
-        (0..32).for_each(|offset| lane.push(letter(offset, 1)));
+        for (offset, case) in [(0, "a"), (1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+            lane.push(letter(offset, case, 1));
+        }
+        assert_eq!(started(&mut lane, now), [0, 2]);
+        lane.again(0, now, None);
+        lane.done(2);
+        assert_eq!(started(&mut lane, now), [4], "the first of `a` is not told yet");
+        let later = now + BACK_OFF_MAX;
+        assert_eq!(started(&mut lane, later), [0]);
+        lane.done(0);
+        assert_eq!(started(&mut lane, later), [1]);
+        lane.done(1);
+        assert_eq!(started(&mut lane, later), [3]);
+    }
+
+    #[test]
+    fn what_is_on_its_way_and_what_waits_is_bounded_in_number_and_in_bytes() {
+        let mut lane = Lane::new("t", 0, 0, 1);
+        for offset in 0..64 {
+            lane.push(letter(offset, &format!("c{offset}"), 1));
+        }
         assert!(lane.is_full() && !lane.is_empty());
-        (0..24).for_each(|_| lane.done());
+        assert_eq!(started(&mut lane, Instant::now()), [0, 1, 2, 3, 4, 5, 6, 7]);
+        lane.done(3);
+        assert_eq!(started(&mut lane, Instant::now()), [8]);
+        (1..48).for_each(|offset| lane.done(offset));
+        assert!(lane.is_full(), "done, but behind one that is not");
+        lane.done(0);
         assert!(lane.is_empty());
-        lane.push(letter(40, 2 * 1024 * 1024));
+        lane.push(letter(80, "large", 2 * 1024 * 1024));
         assert!(lane.is_full() && !lane.is_empty());
     }
 }

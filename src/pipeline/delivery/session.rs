@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::lane::{Lane, Letter, doubled};
+use super::lane::{Lane, Letter, Waits, doubled};
 use super::{Delivery, Parked, SinkState};
 use crate::deliver::{Case, Outcome};
-use crate::ingest::{BatchLimits, Consumer, Doubt, LogReader, Starts};
+use crate::ingest::{BatchLimits, Consumer, Doubt, LogReader, Message, Starts};
 use crate::pipeline::worker::Drain;
 use crate::service::jittered;
 
@@ -42,6 +42,7 @@ struct Landed {
 struct Done {
     place: (String, i32),
     number: u64,
+    offset: i64,
     outcome: Outcome,
 }
 
@@ -129,7 +130,7 @@ impl<'d> Session<'d> {
             self.tell();
         }
         let until = Instant::now() + DRAIN;
-        while self.lanes.values().any(|lane| lane.is_in_flight) && Instant::now() < until {
+        while self.lanes.values().any(Lane::is_in_flight) && Instant::now() < until {
             self.consumer.serve(Duration::from_millis(20))?;
             self.land();
         }
@@ -202,8 +203,9 @@ impl<'d> Session<'d> {
             lane.push(Letter {
                 offset: message.offset,
                 timestamp_ms: message.timestamp_ms,
-                value: message.value.unwrap_or_default().to_vec(),
-                case: None,
+                bytes: message.value.map_or(0, <[u8]>::len),
+                case: case(self.delivery, &message).map(Arc::new),
+                state: Waits::default(),
             });
         }
         Ok(())
@@ -216,30 +218,30 @@ impl<'d> Session<'d> {
             let Some(lane) = lane else { continue };
             let (sink, metrics) = (&*self.delivery.sink.config.name, &self.delivery.metrics);
             let is_paused = matches!(done.outcome, Outcome::Pause { .. });
-            let key = lane.front().and_then(|letter| letter.case.clone());
-            let key = key.as_ref().map_or("", |case| case.key());
+            let case = lane.case(done.offset).cloned();
+            let key = case.as_ref().map_or("", |case| case.key());
             match done.outcome {
                 Outcome::Delivered { link } => {
                     metrics.case(sink, "delivered");
                     let link = link.unwrap_or_default();
                     debug!(sink, key, link, "case `{key}` is delivered");
-                    lane.done();
+                    lane.done(done.offset);
                 }
                 Outcome::Park { status, why } => {
                     metrics.case(sink, "parked");
                     warn!(sink, key, status, reason = %why, "case `{key}` is parked: {why}");
-                    lane.done();
+                    lane.done(done.offset);
                 }
                 Outcome::Again { class, why, after } => {
                     metrics.retried(sink, class);
                     debug!(sink, key, class, reason = %why, "case `{key}` is tried again");
                     self.why = why;
-                    lane.again(Instant::now(), after);
+                    lane.again(done.offset, Instant::now(), after);
                 }
                 Outcome::Pause { why } => {
                     metrics.retried(sink, "refused");
                     self.why = why;
-                    lane.wait();
+                    lane.wait(done.offset);
                     let times = self.pause.as_ref().map_or(0, |pause| pause.times + 1);
                     // Those that were on their way already say nothing new.
                     if self.pause.as_ref().is_none_or(|pause| pause.is_probed) {
@@ -259,17 +261,16 @@ impl<'d> Session<'d> {
     fn step(&mut self, now: Instant) {
         let Self { lanes, delivery, landed, pause, .. } = self;
         for lane in lanes.values_mut() {
-            leave_out(lane, delivery);
-            if !lane.is_due(now) {
-                continue;
-            }
-            if let Some(pause) = pause {
-                if pause.is_probed || now < pause.until {
-                    continue;
+            loop {
+                if pause.as_ref().is_some_and(|pause| pause.is_probed || now < pause.until) {
+                    return;
                 }
-                pause.is_probed = true;
+                let Some(case) = lane.start(now) else { break };
+                if let Some(pause) = pause {
+                    pause.is_probed = true;
+                }
+                start(lane, case, delivery, landed);
             }
-            start(lane, delivery, landed);
         }
     }
 
@@ -292,9 +293,9 @@ impl<'d> Session<'d> {
         if self.committed.elapsed() < every {
             return Ok(());
         }
-        let moved = self.lanes.values().filter(|lane| lane.next != lane.committed);
+        let moved = self.lanes.values().filter(|lane| lane.next() != lane.committed);
         let next: Vec<(String, i32, i64)> =
-            moved.map(|lane| (lane.topic.clone(), lane.partition, lane.next)).collect();
+            moved.map(|lane| (lane.topic.clone(), lane.partition, lane.next())).collect();
         if next.is_empty() {
             return Ok(());
         }
@@ -302,7 +303,7 @@ impl<'d> Session<'d> {
         match self.consumer.commit(&next) {
             Ok(()) => {
                 for lane in self.lanes.values_mut() {
-                    lane.committed = lane.next;
+                    lane.committed = lane.next();
                 }
                 Ok(())
             }
@@ -354,57 +355,44 @@ fn has_begun(topics: &[&str], log: &LogReader, starts: &Starts) -> Result<bool, 
     Ok(has_begun)
 }
 
-/// Passes over what is not for this sink, and over what nothing stands behind.
-fn leave_out(lane: &mut Lane, delivery: &Delivery) {
+/// The case, unless it is not for this sink, or nothing stands behind it.
+fn case(delivery: &Delivery, message: &Message<'_>) -> Option<Case> {
     let (sink, metrics) = (&delivery.sink.config, &delivery.metrics);
-    let (topic, partition) = (lane.topic.clone(), lane.partition);
-    while !lane.is_in_flight {
-        let Some(letter) = lane.front().filter(|letter| letter.case.is_none()) else { return };
-        let read = Case::read(&letter.value).and_then(|case| {
-            let chains = format!("{}/{}/", delivery.cluster, delivery.topics.decisions);
-            let is_ours = case.chain().starts_with(&chains);
-            is_ours.then_some(case).ok_or("the record it names is on no chain of this cluster")
-        });
-        match read {
-            Err(why) => {
-                let offset = letter.offset;
-                metrics.case(&sink.name, "void");
-                let name = &*sink.name;
-                warn!(
-                    sink = name,
-                    topic,
-                    partition,
-                    offset,
-                    "{topic}/{partition}@{offset} is void and not delivered: {why}"
-                );
-                lane.done();
+    let (topic, partition, offset) = (message.topic, message.partition, message.offset);
+    let read = Case::read(message.value.unwrap_or_default()).and_then(|case| {
+        let chains = format!("{}/{}/", delivery.cluster, delivery.topics.decisions);
+        let is_ours = case.chain().starts_with(&chains);
+        is_ours.then_some(case).ok_or("the record it names is on no chain of this cluster")
+    });
+    match read {
+        Err(why) => {
+            metrics.case(&sink.name, "void");
+            let name = &*sink.name;
+            warn!(
+                sink = name,
+                topic,
+                partition,
+                offset,
+                "{topic}/{partition}@{offset} is void and not delivered: {why}"
+            );
+            None
+        }
+        Ok(case) => {
+            // It is told once, where it went to.
+            let queue = format!("{}{}", crate::audit::CASES_PREFIX, case.queue());
+            let has_left = delivery.topics.output(&queue) != topic
+                && delivery.queues.iter().any(|queue| queue == case.queue());
+            if case.is_of(&sink.only) && !has_left {
+                return Some(case);
             }
-            Ok(case) => {
-                // It is told once, where it went to.
-                let own = delivery.topics.output(&format!(
-                    "{}{}",
-                    crate::audit::CASES_PREFIX,
-                    case.queue()
-                ));
-                let has_left =
-                    own != topic && delivery.queues.iter().any(|queue| queue == case.queue());
-                if case.is_of(&sink.only) && !has_left {
-                    letter.case = Some(Arc::new(case));
-                    return;
-                }
-                metrics.case(&sink.name, "left_out");
-                lane.done();
-            }
+            metrics.case(&sink.name, "left_out");
+            None
         }
     }
 }
 
-fn start(lane: &mut Lane, delivery: &Delivery, landed: &Landed) {
+fn start(lane: &Lane, (offset, case): (i64, Arc<Case>), delivery: &Delivery, landed: &Landed) {
     let (place, number) = ((lane.topic.clone(), lane.partition), lane.number);
-    let Some(letter) = lane.front() else { return };
-    let Some(case) = letter.case.clone() else { return };
-    let offset = letter.offset;
-    lane.is_in_flight = true;
     let (sink, publisher) = (Arc::clone(&delivery.sink), Arc::clone(&delivery.publisher));
     let (parked, at) = (delivery.topics.parked.clone(), (delivery.clock)());
     let (count, sender) = (Arc::clone(&landed.count), landed.sender.clone());
@@ -434,6 +422,6 @@ fn start(lane: &mut Lane, delivery: &Delivery, landed: &Landed) {
         }
         count.fetch_add(1, Ordering::AcqRel);
         // Nobody waits any more when the session has ended.
-        drop(sender.send(Done { place, number, outcome }));
+        drop(sender.send(Done { place, number, offset, outcome }));
     });
 }
