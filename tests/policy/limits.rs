@@ -263,7 +263,9 @@ fn a_test_is_as_large_as_it_is_written() {
     facts: {registry.fixture: true}
     alerts: [{times: 998, every: 1m, expect: {route: q}}, {at: 1m, expect: {route: q}}]
 ";
-    let policy = policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]).unwrap();
+    let with = |tests: &str| policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]);
+    assert!(with(&tests.replace("{at: 1m,", "{at: 1m, times: 3,")).is_err(), "1001 alerts");
+    let policy = with(tests).unwrap();
     let steps = &policy.tests()[0].steps;
     assert_eq!(steps.len(), 2);
     let turns: Vec<_> = steps.iter().flat_map(|step| step.turns(policy.schema())).collect();
