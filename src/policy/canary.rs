@@ -70,6 +70,9 @@ mod tests {
         }
         assert!((175..325).contains(&small) && (850..1150).contains(&large), "{small} {large}");
         assert!(other < small / 4, "{other} of {small} go first for another playbook, too");
+        let nhi = alert("nhi-7".to_owned());
+        let own = share(&id_of("canary", &[b"p", b"nhi-7"]));
+        assert!(!of(own).has("p", &nhi) && of(own + 1).has("p", &nhi), "the first {own} of 100");
         assert!(of(1).has("p", &alert("named".to_owned())));
         assert!(!of(99).has("p", &Alert::default()) && !of(99).has("p", &alert(String::new())));
         for (known_by, is_in) in [("native", 1), ("credential_id", 1), ("origin", 0)] {

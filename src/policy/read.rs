@@ -111,7 +111,6 @@ pub(super) fn strings(
     fields.texts(key, problems).into_iter().map(|(text, _)| text.to_owned()).collect()
 }
 
-/// One item, or a list of them. A restriction that is there is no empty one (INV-5).
 /// Fields of an alert, one or a list.
 pub(super) fn alert_fields(
     fields: &mut Fields<'_>,
@@ -134,6 +133,7 @@ pub(super) fn no_field(path: &str) -> String {
     format!("no field of an alert is called `{path}`{hint}")
 }
 
+/// One item, or a list of them. A restriction that is there is no empty one (INV-5).
 pub(super) fn one_or_more<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> &'n [Node] {
     let Data::List(items) = &node.data else { return std::slice::from_ref(node) };
     if items.is_empty() {

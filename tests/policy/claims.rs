@@ -398,6 +398,11 @@ fn an_enricher_that_the_boundary_reads_is_used() {
     assert_eq!(told(&playbook, deny, Code::Unused), Vec::<String>::new());
     let [idle] = &told(&playbook, "", Code::Unused)[..] else { panic!("one finding") };
     assert!(idle.starts_with("`owner` is declared, and neither a rule nor the boundary reads it"));
+    let evidence = playbook_of(
+        "  - id: r\n    when: [has(nhi.id)]\n    on_unknown: next\n    suppress: {reason: test_fixture, \
+         evidence: [owner.tier], expires: 1d, on_expiry: recheck}\n",
+    );
+    assert_eq!(told(&evidence, "", Code::Unused), Vec::<String>::new(), "its evidence reads it");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tipstaff::case::{Body, Field, Millis, Ruling, Value};
+use tipstaff::case::{Alert, Body, Field, Millis, Ruling, Value};
 use tipstaff::decide::Decided;
 
 use crate::support::{
-    NOW, OWNER, REGISTRY, Rows, Situation, VAULT, known, plain_alert, policy, text,
+    NOW, OWNER, REGISTRY, Rows, Situation, THREAT, VAULT, known, plain_alert, policy, text,
 };
 
 const PLAYBOOK: &str = r#"
@@ -164,6 +164,24 @@ fn a_permit_obliges_to_the_strictest_of_every_layer_and_of_its_row() {
 }
 
 #[test]
+fn an_answer_is_as_old_as_the_strictest_of_playbook_and_boundary_lets_it_be() {
+    let layer = "boundary: more\nowner: o\nfacts: {owner: {max_age: 30m}, vault: {max_age: 2h}}\n\
+                 require: {escalate: {facts: {vault.live: 10m}}}\n";
+    let policy = policy(&[PLAYBOOK], &[BASE, layer]).unwrap();
+    let minutes = |ages: &mut dyn Iterator<Item = Option<i64>>| -> Vec<Option<i64>> {
+        ages.map(|age| age.map(|age| age / 60_000)).collect()
+    };
+    let of = |alert| minutes(&mut policy.ages(&alert).iter().copied());
+    assert_eq!(of(plain_alert()), [Some(60), Some(30), Some(120), None, None]);
+    assert_eq!(
+        of(Alert::default()),
+        [None, Some(30), Some(120), None, None],
+        "no playbook is for it"
+    );
+    assert_eq!(minutes(&mut policy.least_ages_ms()), [Some(60), Some(30), Some(10), None, None]);
+}
+
+#[test]
 fn mistakes_in_limits_stand_at_their_place() {
     let base = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: medium}\n";
     for (text, expected) in [
@@ -221,9 +239,17 @@ fn mistakes_in_limits_stand_at_their_place() {
             "allow: [{id: a, actions: [disable-key], obligations: {share_percent: 101}}]",
             "boundary1.yaml:4:54: `share_percent` is out of range",
         ),
+        (
+            "suppress: {max_expires: 0h}",
+            "boundary1.yaml:4:25: `max_expires` must be a duration such as 15m, 24h or 30d",
+        ),
     ] {
         let wrong = policy(&[], &[&format!("{base}{text}\n")]).unwrap_err();
         assert_eq!(wrong, [expected], "{text}");
+    }
+    for text in ["obligations: {share_percent: 100}", "obligations: {per_hour: 0, per_owner: 101}"]
+    {
+        assert!(policy(&[], &[&format!("{base}{text}\n")]).is_ok(), "{text}");
     }
 }
 
@@ -237,7 +263,9 @@ fn a_test_is_as_large_as_it_is_written() {
     facts: {registry.fixture: true}
     alerts: [{times: 998, every: 1m, expect: {route: q}}, {at: 1m, expect: {route: q}}]
 ";
-    let policy = policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]).unwrap();
+    let with = |tests: &str| policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]);
+    assert!(with(&tests.replace("{at: 1m,", "{at: 1m, times: 3,")).is_err(), "1001 alerts");
+    let policy = with(tests).unwrap();
     let steps = &policy.tests()[0].steps;
     assert_eq!(steps.len(), 2);
     let turns: Vec<_> = steps.iter().flat_map(|step| step.turns(policy.schema())).collect();
@@ -252,4 +280,58 @@ fn a_test_is_as_large_as_it_is_written() {
         assert_eq!(alert.get(Field::ReceivedAt), &Value::Time(turn.now));
         assert_eq!(turn.facts[REGISTRY].as_ref().unwrap().as_of, Some(turn.now));
     }
+}
+
+#[test]
+fn a_playbook_rules_the_alerts_of_its_detector_alone() {
+    let of = |name: &str, on: &str| {
+        let text = PLAYBOOK.replace("playbook: p", &format!("playbook: {name}"));
+        text.replace("on: {kind: exposed_key}", on)
+    };
+    let mine = of("mine", "on: {kind: exposed_key, detector: gitleaks}\norder: 1");
+    let others = of("others", "on: {kind: exposed_key}\norder: 2");
+    let policy = policy(&[&mine, &others], &[BASE]).unwrap();
+    for (detector, expected) in [("gitleaks", "mine"), ("trufflehog", "others")] {
+        let mut alert = plain_alert();
+        alert.set(Field::Detector, text(detector));
+        assert_eq!(policy.live(&alert).map(|playbook| &*playbook.name), Some(expected));
+    }
+    assert!(policy.live(&Alert::default()).is_none());
+}
+
+#[test]
+fn a_denial_is_told_as_it_is_written() {
+    for (when, expected) in [
+        ("'has(nhi.id)'", "has(nhi.id)"),
+        ("[has(nhi.id), has(kind)]", "has(nhi.id) and has(kind)"),
+        ("{any: [has(nhi.id), has(kind)]}", "(has(nhi.id) or has(kind))"),
+        ("{not: has(nhi.id)}", "not (has(nhi.id))"),
+        ("['has(nhi.id) || has(kind)']", "has(nhi.id) || has(kind)"),
+        (
+            "['has(nhi.id) || has(kind)', 'has(kind) && has(severity)', has(title)]",
+            "(has(nhi.id) || has(kind)) and (has(kind) && has(severity)) and has(title)",
+        ),
+    ] {
+        let deny = format!("{BASE}deny: [{{id: d, of: any, when: {when}, why: w}}]\n");
+        let policy = policy(&[], &[&deny]).unwrap();
+        assert_eq!(policy.boundary().layers[0].deny[0].text, expected, "{when}");
+    }
+}
+
+#[test]
+fn a_test_says_facts_of_every_type_as_yaml_writes_them() {
+    let tests = "tests:
+  - name: typed
+    now: 2026-01-01T00:00:00Z
+    alert: {nhi.id: x}
+    facts: {threat.score: 7, threat.every: 15m, vault.roles: [a, b], registry.count: 3}
+    expect: {route: q}
+";
+    let policy = policy(&[&format!("{PLAYBOOK}{tests}")], &[BASE]).unwrap();
+    let turns: Vec<_> = policy.tests()[0].steps[0].turns(policy.schema()).collect();
+    let values = |enricher: usize| &turns[0].facts[enricher].as_ref().unwrap().values;
+    assert_eq!(values(REGISTRY)[1], Value::Int(3));
+    let roles: [Box<str>; 2] = ["a".into(), "b".into()];
+    assert_eq!(values(VAULT)[2], Value::List(roles.to_vec().into()));
+    assert_eq!(values(THREAT).to_vec(), [Value::Decimal(7.into()), Value::Duration(900_000)]);
 }

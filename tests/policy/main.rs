@@ -25,6 +25,7 @@ mod revisions;
 mod replayed;
 mod proved;
 mod proof;
+mod reached;
 mod limits;
 mod claims;
 mod windows;

@@ -311,6 +311,37 @@ fn each_mistake_in_a_playbook_is_told() {
 }
 
 #[test]
+fn every_playbook_ends_with_people() {
+    let suppress =
+        "suppress: {reason: test_fixture, evidence: [nhi.id], expires: 1d, on_expiry: recheck}";
+    for last in [
+        "when: [has(nhi.id)]\n    route: {queue: q, priority: low}".to_owned(),
+        format!("on_unknown: next\n    {suppress}"),
+        format!("when: [has(nhi.id)]\n    on_unknown: next\n    {suppress}"),
+        "hold: {queue: q, priority: low, for: 1h}".to_owned(),
+    ] {
+        let text = playbook("p", "").replace(LAST, &format!("  - id: last\n    {last}\n"));
+        let problems = policy(&[&text], &[BASE]).map(|_| ()).unwrap_err();
+        let expected = "the last rule must be a `route` without `when`: where everything else goes";
+        assert_eq!(problems, [format!("playbook1.yaml:8:5: {expected}")], "{last}");
+    }
+}
+
+#[test]
+fn a_queue_that_nobody_reads_is_refused_wherever_it_is_named() {
+    let listed = |queues: &str, more: &str| {
+        let base = format!("{BASE}queues: {{{queues}}}\n{more}");
+        policy(&[&playbook("p", "")], &[&base]).map(|_| ()).unwrap_err().join("\n")
+    };
+    let (all, repair) = ("q: a, triage: b", "repair_queue: broken\n");
+    assert!(policy(&[&playbook("p", "")], &[&format!("{BASE}queues: {{{all}}}\n")]).is_ok());
+    assert!(listed("triage: b", "").contains("no boundary lists a queue `q`"));
+    assert!(listed("q: a", "").contains("no boundary lists a queue `triage`"));
+    assert!(listed(all, repair).contains("no boundary lists a queue `broken`"));
+    assert!(listed("q: a, triage: ''", "").contains("must say who reads this queue"));
+}
+
+#[test]
 fn two_live_playbooks_for_one_alert_need_an_order() {
     let with = |name: &str, extra: &str| {
         playbook(name, "").replace(&format!("on: {{kind: {name}}}"), extra)

@@ -291,9 +291,61 @@ fn several_playbooks_share_a_window_that_says_the_same() {
             .unwrap();
     let alert = crate::support::plain_alert();
     assert_eq!(policy.looks(&alert, NOW, None).len(), 1);
-    let changed = of(&SEEN.replacen("15m", "16m", 1), "has(nhi.id)").unwrap();
-    let id = |policy: &Policy| policy.playbooks()[0].windows()[0].id;
-    assert_ne!(id(&policy), id(&changed), "a changed definition begins anew");
+}
+
+#[test]
+fn a_window_whose_definition_changes_begins_anew() {
+    let id = |windows: &str| of(windows, "has(nhi.id)").unwrap().playbooks()[0].windows()[0].id;
+    let mut ids = vec![id(SEEN)];
+    for (from, to) in [
+        ("15m", "16m"),
+        ("has(kind)", "has(severity)"),
+        ("has(kind)", "[has(kind), has(severity)]"),
+        ("has(kind)", "{any: [has(kind), has(severity)]}"),
+        ("[nhi.id]", "[nhi.id, kind]"),
+        ("source.ip", "source.network"),
+        ("severity == \"high\"", "severity == \"low\""),
+        ("over: 7d", "over: 8d"),
+        (", baseline", ", lateness: 1m, baseline"),
+    ] {
+        let changed = SEEN.replacen(from, to, 1);
+        assert_ne!(changed, SEEN, "{from}");
+        ids.push(id(&changed));
+    }
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+}
+
+#[test]
+fn a_window_may_be_as_large_as_its_limits_and_no_larger() {
+    let then = |count: usize| -> String {
+        let each = (0..count).map(|n| format!("t{n}: {{where: has(kind)}}"));
+        format!("then: {{{}}}", each.collect::<Vec<_>>().join(", "))
+    };
+    let fields = "source.ip, source.network, source.country, severity";
+    let of_two = |within: &str, rest: &str| -> Result<(), Vec<String>> {
+        let text = format!("where: has(kind), by: [nhi.id], within: {within}, {rest}");
+        of(&text, "has(nhi.id)").map(|_| ())
+    };
+    for (within, most, more) in [
+        ("7d", "lateness: 7d".to_owned(), "lateness: 8d".to_owned()),
+        ("15m", "baseline: {over: 30m}".to_owned(), "baseline: {over: 29m}".to_owned()),
+        ("15m", "baseline: {over: 90d}".to_owned(), "baseline: {over: 91d}".to_owned()),
+        ("15m", format!("distinct: [{fields}]"), format!("distinct: [{fields}, kind]")),
+        ("15m", format!("distinct: [{fields}]"), format!("distinct: [{fields}, kind, nhi.id]")),
+        ("15m", then(4), then(5)),
+        ("15m", then(4), then(6)),
+        (
+            "15m",
+            then(1).replace("kind)", "kind), within: 16s"),
+            then(1).replace("kind)", "kind), within: 15s"),
+        ),
+    ] {
+        assert_eq!(of_two(within, &most), Ok(()), "{most}");
+        assert!(of_two(within, &more).is_err(), "{more}");
+    }
 }
 
 #[test]
@@ -304,6 +356,25 @@ fn what_ends_as_no_alert_is_counted_all_the_same_and_read_by_nobody() {
     let looks = policy.looks(&alert, NOW, None);
     assert_eq!((looks.len(), looks[0].is_read), (1, false));
     assert!(looks[0].sighting.as_ref().unwrap().counts);
+}
+
+#[test]
+fn a_window_is_read_by_an_alert_that_it_does_not_count_and_by_none_that_nothing_asks_about() {
+    let counts_low = SEEN.replacen("has(kind)", "severity == \"low\"", 1);
+    let policy = of(&counts_low.replace("\"high\"", "\"medium\""), "seen.count > 1").unwrap();
+    let look = |kind: &str, severity: &str| {
+        let mut alert = crate::support::plain_alert();
+        alert.set(Field::Kind, text(kind));
+        alert.set(Field::Severity, text(severity));
+        let looks = policy.looks(&alert, NOW, None);
+        let first = looks.first().cloned();
+        first.map(|look| (look.is_read, look.sighting.is_some_and(|sighting| sighting.counts)))
+    };
+    assert_eq!(look("exposed_key", "high"), Some((true, false)));
+    assert_eq!(look("exposed_key", "low"), Some((true, true)));
+    assert_eq!(look("activity", "low"), Some((false, true)));
+    assert_eq!(look("activity", "medium"), Some((false, false)), "what may come after");
+    assert_eq!(look("activity", "high"), None);
 }
 
 #[test]
