@@ -215,7 +215,11 @@ impl<'d> Session<'d> {
         while let Ok(done) = self.landed.receiver.try_recv() {
             self.landed.count.fetch_sub(1, Ordering::AcqRel);
             let lane = self.lanes.get_mut(&done.place).filter(|lane| lane.number == done.number);
-            let Some(lane) = lane else { continue };
+            let Some(lane) = lane else {
+                // Perhaps the one that was to say whether the pause is over.
+                self.pause.iter_mut().for_each(|pause| pause.is_probed = false);
+                continue;
+            };
             let (sink, metrics) = (&*self.delivery.sink.config.name, &self.delivery.metrics);
             let is_paused = matches!(done.outcome, Outcome::Pause { .. });
             let case = lane.case(done.offset).cloned();
