@@ -74,4 +74,6 @@ fn what_names_nobody_is_a_mistake_at_its_place() {
         let found = wrong(more);
         assert!(found.contains(expected), "{more}: {found}");
     }
+    let as_long = "except: {requester: a, approver: a, max: 2h, emergency_max: 2h}";
+    assert_eq!(wrong(&format!("roles: {{a: [x]}}\norders: {{{as_long}}}\n")), "");
 }

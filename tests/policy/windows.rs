@@ -189,6 +189,8 @@ fn what_a_window_does_not_hold_any_more_suppresses_nothing() {
     ruled(&policy, &mut situations);
     let fate = |situation: &Situation| situation.decide(&policy).decision.fate.name();
     assert_eq!(fate(&situations[0]), "suppress");
+    let Ruling::Suppress(found) = situations[0].decide(&policy).decision.fate else { panic!() };
+    assert_eq!((&*found.evidence[0].name, &*found.evidence[0].source), ("seen.count", "window"));
     let seen = situations[0].counters.windows[0].seen.as_mut().unwrap();
     seen.count = Count::AtLeast { at_least: 1 };
     assert_eq!(fate(&situations[0]), "route", "it may be more than five");
