@@ -72,8 +72,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) is_too_long: Cell<bool>,
     /// What the value that was read last was made of.
     pub(super) trace: RefCell<Vec<Used>>,
-    /// The document's texts by their addresses: many are read more than once.
-    pub(super) cleaned: RefCell<Vec<(usize, Cow<'a, str>)>>,
+    /// The document's texts by their places: many are read more than once.
+    pub(super) cleaned: RefCell<Vec<(&'a str, Cow<'a, str>)>>,
 }
 
 impl Source {
@@ -254,14 +254,13 @@ impl<'a> Reader<'a, '_> {
             self.is_too_long.set(true);
             return None;
         }
-        let address = raw.text.as_ptr().addr();
         let mut cleaned = self.cleaned.borrow_mut();
-        let known = cleaned.iter().find(|(known, _)| *known == address);
+        let known = cleaned.iter().find(|(known, _)| std::ptr::eq(*known, raw.text));
         let text = match known {
             Some((_, text)) => text.clone(),
             None => {
                 let text = self.redactor.clean(raw.scalar()?);
-                cleaned.push((address, text.clone()));
+                cleaned.push((raw.text, text.clone()));
                 text
             }
         };

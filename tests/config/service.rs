@@ -13,7 +13,7 @@ kafka:
     sasl.password: {env: KAFKA_PASSWORD}
     socket.keepalive.enable: true
     statistics.interval.ms: 1000
-topics: {prefix: soc, partitions: 6, replication: 1, retention: 3d}
+topics: {prefix: soc, partitions: 6, replication: 1, retention: 3d, case_partitions: 2}
 instance: soc-a
 workers: {intake: 2, triage: 4}
 batch: {max_ms: 50, max_alerts: 10, lookup_ms: 20}
@@ -54,12 +54,14 @@ fn resolve(service: &ServiceConfig, key: &str) -> Result<String, Vec<String>> {
 fn everything_can_be_set_and_little_must_be() {
     let full = service(FULL);
     assert_eq!((full.topics.partitions, full.topics.retention_ms), (6, 259_200_000));
+    assert_eq!(full.topics.case_partitions, 2);
     assert_eq!((full.workers.triage, full.batch.lookup_ms), (4, 20));
     assert_eq!(full.start, Start::Time(Millis(1_767_225_600_000)));
     assert_eq!((full.log.level, full.log.json, full.findings), ("debug", true, true));
     let least =
         service("kafka: {bootstrap.servers: k:9092}\nfingerprint: {id: k1, key: {env: K}}\n");
     assert_eq!((least.instance.as_str(), least.topics.partitions), ("tipstaff-1", 12));
+    assert_eq!(least.topics.case_partitions, 1);
     assert_eq!(least.listen.to_string(), "127.0.0.1:9464");
     assert_eq!((least.start, least.findings), (Start::Earliest, false));
 }

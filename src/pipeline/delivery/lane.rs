@@ -14,7 +14,6 @@ pub(super) struct Lane {
     pub number: u64,
     /// From the first that is not done to the last that was read.
     letters: VecDeque<Letter>,
-    bytes: usize,
     pub committed: i64,
     /// Behind what was read.
     pub read_to: i64,
@@ -41,8 +40,8 @@ const BACK_OFF: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// Of each partition.
 const AT_ONCE: usize = 8;
-// LIMIT: of each partition, those behind one that is tried again included; the broker keeps the
-// rest. As many are told again at most when a process is killed meanwhile.
+// LIMIT: of each partition, those that are done behind one that is tried again included, with one
+// read above it; the broker keeps the rest. As many are told again at most after a kill.
 const LETTERS_MAX: usize = 64;
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -53,7 +52,6 @@ impl Lane {
             partition,
             number,
             letters: VecDeque::new(),
-            bytes: 0,
             committed: from,
             read_to: from,
             is_held: false,
@@ -61,7 +59,6 @@ impl Lane {
     }
 
     pub fn push(&mut self, letter: Letter) {
-        self.bytes += letter.bytes;
         self.read_to = letter.offset + 1;
         self.letters.push_back(letter);
         self.trim();
@@ -77,11 +74,16 @@ impl Lane {
     }
 
     pub fn is_full(&self) -> bool {
-        self.letters.len() >= LETTERS_MAX || self.bytes >= BYTES_MAX
+        self.letters.len() >= LETTERS_MAX || self.bytes() >= BYTES_MAX
     }
 
     pub fn is_empty(&self) -> bool {
-        self.letters.len() <= LETTERS_MAX / 4 && self.bytes < BYTES_MAX / 2
+        self.letters.len() <= LETTERS_MAX / 4 && self.bytes() < BYTES_MAX / 2
+    }
+
+    /// Of what is kept: nothing of what is done.
+    fn bytes(&self) -> usize {
+        self.letters.iter().filter(|letter| letter.case.is_some()).map(|letter| letter.bytes).sum()
     }
 
     pub fn is_in_flight(&self) -> bool {
@@ -96,28 +98,25 @@ impl Lane {
         self.letters.iter().find(|letter| letter.offset == offset)?.case.as_ref()
     }
 
-    /// Takes the first case that may be tried now: nothing of the same case is before it.
+    /// Takes the first case that may be tried now.
     pub fn start(&mut self, now: Instant) -> Option<(i64, Arc<Case>)> {
-        let mut room = AT_ONCE;
-        for at in 0..self.letters.len() {
-            let letter = self.letters.get(at)?;
-            let Some(case) = &letter.case else { continue };
-            if letter.state.is_in_flight {
-                room -= 1;
-                if room == 0 {
-                    return None;
-                }
-                continue;
-            }
-            let is_same = |other: &Letter| other.case.as_ref().is_some_and(|o| o.id() == case.id());
-            let is_due = letter.state.due.is_none_or(|due| due <= now);
-            if is_due && !self.letters.iter().take(at).any(is_same) {
-                let started = (letter.offset, Arc::clone(case));
-                self.letters.get_mut(at)?.state.is_in_flight = true;
-                return Some(started);
-            }
+        if self.letters.iter().filter(|letter| letter.state.is_in_flight).count() >= AT_ONCE {
+            return None;
         }
-        None
+        let at = (0..self.letters.len()).find(|at| self.may_start(*at, now))?;
+        let letter = self.letters.get_mut(at)?;
+        letter.state.is_in_flight = true;
+        Some((letter.offset, Arc::clone(letter.case.as_ref()?)))
+    }
+
+    /// It is due, and nothing of the same case is before it.
+    fn may_start(&self, at: usize, now: Instant) -> bool {
+        let Some(Letter { case: Some(case), state, .. }) = self.letters.get(at) else {
+            return false;
+        };
+        let is_same = |other: &Letter| other.case.as_ref().is_some_and(|o| o.id() == case.id());
+        let is_due = !state.is_in_flight && state.due.is_none_or(|due| due <= now);
+        is_due && !self.letters.iter().take(at).any(is_same)
     }
 
     /// It is done with.
@@ -149,10 +148,8 @@ impl Lane {
     }
 
     fn trim(&mut self) {
-        while self.letters.front().is_some_and(|letter| letter.case.is_none())
-            && let Some(letter) = self.letters.pop_front()
-        {
-            self.bytes = self.bytes.saturating_sub(letter.bytes);
+        while self.letters.front().is_some_and(|letter| letter.case.is_none()) {
+            self.letters.pop_front();
         }
     }
 }
@@ -236,11 +233,19 @@ mod tests {
         assert_eq!(started(&mut lane, Instant::now()), [0, 1, 2, 3, 4, 5, 6, 7]);
         lane.done(3);
         assert_eq!(started(&mut lane, Instant::now()), [8]);
+        lane.again(0, Instant::now(), None);
+        let later = Instant::now() + BACK_OFF_MAX;
+        assert_eq!(started(&mut lane, later), [0], "and no ninth");
+        lane.again(0, Instant::now(), None);
+        assert_eq!(started(&mut lane, Instant::now()), [9]);
+        assert!(started(&mut lane, later).is_empty(), "the room is taken by those behind it");
         (1..48).for_each(|offset| lane.done(offset));
         assert!(lane.is_full(), "done, but behind one that is not");
         lane.done(0);
         assert!(lane.is_empty());
         lane.push(letter(80, "large", 2 * 1024 * 1024));
         assert!(lane.is_full() && !lane.is_empty());
+        lane.done(80);
+        assert!(!lane.is_full(), "what is done is not kept, though others are before it");
     }
 }

@@ -47,6 +47,10 @@ fn nothing_runs_before_its_topics(site: &Site) {
 fn topics_create_can_be_repeated(site: &Site) {
     let first = site.create("");
     assert!(first.out.contains("wrote genesis of 2 chains"), "{first:?}");
+    for (name, count) in [("cases.soc-triage", 1), ("dead-letters", 1), ("actions", 2)] {
+        let made = format!("created topic setup.{name} ({count} partitions)");
+        assert!(first.out.contains(&made), "{made}: {first:?}");
+    }
     let partitions = 2 * first.out.matches("created topic alerts.").count();
     assert!(partitions > 60, "{first:?}");
     let start = format!("set the start of {partitions} detector partitions to earliest");
@@ -68,7 +72,11 @@ fn topics_create_can_be_repeated(site: &Site) {
 fn another_partition_count_is_refused(site: &Site) {
     delete_topic(&site.bootstrap, "setup.actions");
     let (directory, port) = site.config("wider", "");
-    site.edit("wider", "partitions: 2", "partitions: 3");
+    site.edit("wider", "partitions: 2", "partitions: 2, case_partitions: 2");
+    let found = differences(site, "wider");
+    let of_cases = "topic setup.cases.soc-triage has 1 partitions, not 2".to_owned();
+    assert!(found.contains(&of_cases), "{found:#?}");
+    site.edit("wider", "partitions: 2, case_partitions: 2", "partitions: 3");
     let found = differences(site, "wider");
     assert!(found.contains(&"topic setup.alerts has 2 partitions, not 3".to_owned()), "{found:#?}");
     assert!(found.contains(&"topic setup.decisions has 2 partitions, not 3".to_owned()));
