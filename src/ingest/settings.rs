@@ -115,9 +115,9 @@ const WRITING: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "262144"),
 ];
 
-/// Each partition's records are a request of its own, and before a commit all that is left is sent
-/// at once: what went out earlier in smaller parts would only be more requests.
-const IN_TRANSACTIONS: &[(&str, &str)] = &[("linger.ms", "50")];
+/// A partition's records come right after each other, and what comes within a millisecond of the first
+/// is one request.
+const IN_TRANSACTIONS: &[(&str, &str)] = &[("linger.ms", "1")];
 
 /// Somebody waits for the acknowledgement.
 const AT_ONCE: &[(&str, &str)] = &[("linger.ms", "5")];

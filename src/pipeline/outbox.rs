@@ -3,10 +3,17 @@ use std::collections::BTreeMap;
 use crate::ingest::{Doubt, NextOffset, NextOffsets, Producer, Txn};
 use crate::observe::AlertTrace;
 
+/// The client's `batch.size`.
+const REQUEST_BYTES: usize = 1_000_000;
+
 /// Where a stage puts what a batch leads to. The transaction begins with the first record. Failures
 /// are kept, not returned: after the first one nothing more is sent and nothing is committed.
+///
+/// The records of a partition wait here until they fill a request or no more are to come: a broker
+/// answers a producer's requests one after another, and takes about a millisecond for each.
 pub struct Outbox<'p> {
     sink: Sink<'p>,
+    waiting: Vec<Waiting>,
     next: BTreeMap<(String, i32), (i64, String)>,
     sent: u64,
     doubt: Option<Doubt>,
@@ -19,6 +26,20 @@ enum Sink<'p> {
     Open(Txn<'p>),
     Memory(&'p mut Vec<Sent>),
     Failed,
+}
+
+/// What goes to one partition, in its order.
+struct Waiting {
+    topic: String,
+    partition: i32,
+    records: Vec<Unsent>,
+    bytes: usize,
+}
+
+struct Unsent {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
 }
 
 /// A record as an in-memory [`Outbox`] keeps it.
@@ -42,7 +63,14 @@ impl<'p> Outbox<'p> {
     }
 
     fn with(sink: Sink<'p>) -> Outbox<'p> {
-        Outbox { sink, next: BTreeMap::new(), sent: 0, doubt: None, trace: None }
+        Outbox {
+            sink,
+            waiting: Vec::new(),
+            next: BTreeMap::new(),
+            sent: 0,
+            doubt: None,
+            trace: None,
+        }
     }
 
     pub fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
@@ -60,24 +88,49 @@ impl<'p> Outbox<'p> {
         if self.doubt.is_some() {
             return;
         }
+        let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect();
+        self.sent += 1;
+        if let Sink::Memory(records) = &mut self.sink {
+            records.push(Sent { topic: topic.to_owned(), partition, key, value, headers });
+            return;
+        }
+        let bytes = key.as_ref().map_or(0, Vec::len) + value.as_ref().map_or(0, Vec::len);
+        let at = self.waiting(topic, partition).unwrap_or_else(|| {
+            let records = Vec::new();
+            self.waiting.push(Waiting { topic: topic.to_owned(), partition, records, bytes: 0 });
+            self.waiting.len() - 1
+        });
+        let Some(waiting) = self.waiting.get_mut(at) else { return };
+        waiting.records.push(Unsent { key, value, headers });
+        waiting.bytes += bytes;
+        if waiting.bytes >= REQUEST_BYTES {
+            self.go(at);
+        }
+    }
+
+    fn waiting(&self, topic: &str, partition: i32) -> Option<usize> {
+        self.waiting.iter().position(|to| to.partition == partition && to.topic == topic)
+    }
+
+    /// Nothing more goes to this partition, as far as the stage knows: what waits is sent, and on its
+    /// way while the stage goes on with others.
+    pub fn is_whole(&mut self, topic: &str, partition: i32) {
+        if let Some(at) = self.waiting(topic, partition) {
+            self.go(at);
+        }
+    }
+
+    fn go(&mut self, at: usize) {
         self.begin();
-        let result = match &mut self.sink {
-            Sink::Open(txn) => txn.send(topic, partition, key, value, headers),
-            Sink::Memory(records) => {
-                records.push(Sent {
-                    topic: topic.to_owned(),
-                    partition,
-                    key: key.map(<[u8]>::to_vec),
-                    value: value.map(<[u8]>::to_vec),
-                    headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
-                });
-                Ok(())
+        let Waiting { topic, partition, records, .. } = self.waiting.swap_remove(at);
+        let Sink::Open(txn) = &mut self.sink else { return };
+        for Unsent { key, value, headers } in records {
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), &**v)).collect();
+            let sent = txn.send(&topic, partition, key.as_deref(), value.as_deref(), &headers);
+            if let Err(doubt) = sent {
+                return self.fail(doubt);
             }
-            Sink::Idle(_) | Sink::Failed => Ok(()),
-        };
-        match result {
-            Ok(()) => self.sent += 1,
-            Err(doubt) => self.fail(doubt),
         }
     }
 
@@ -152,6 +205,9 @@ impl<'p> Outbox<'p> {
     /// The open transaction and what it must carry.
     pub(super) fn close(mut self) -> Result<Option<(Txn<'p>, NextOffsets)>, Doubt> {
         let next = NextOffsets::new(self.next_offsets());
+        while self.doubt.is_none() && !self.waiting.is_empty() {
+            self.go(0);
+        }
         if next.is_some() && self.doubt.is_none() {
             self.begin();
         }

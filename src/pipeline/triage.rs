@@ -305,8 +305,9 @@ impl Stage for Triage {
             return false;
         }
         let orders = &self.terms.topics.orders;
-        let (orders, alerts): (Vec<_>, Vec<_>) =
+        let (orders, mut alerts): (Vec<_>, Vec<_>) =
             batch.messages.iter().copied().partition(|message| message.topic == orders);
+        alerts.sort_by_key(|message| message.partition);
         let batch = &Batch { messages: &alerts };
         let started = Instant::now();
         let headers = batch.messages.iter().map(|message| message.headers.iter());
@@ -318,7 +319,13 @@ impl Stage for Triage {
         self.metrics.lookup_seconds.observe(started.elapsed().as_secs_f64());
         self.traced.looked_up(started.elapsed());
         let now = (self.clock)();
+        let mut before = None;
         for (place, (message, case)) in batch.messages.iter().zip(&cases).enumerate() {
+            if let Some(whole) = before.replace(message.partition)
+                && whole != message.partition
+            {
+                out.is_whole(&self.terms.topics.decisions, whole);
+            }
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
                 out.fail(Doubt::Unsure(format!("a message of {place}, which is not assigned")));
