@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use crate::ingest::{Doubt, NextOffset, NextOffsets, Producer, Txn};
 use crate::observe::AlertTrace;
 
-/// The client's `batch.size`.
-const REQUEST_BYTES: usize = 1_000_000;
+/// With what a request adds to each record it stays below the client's `batch.size`.
+const REQUEST_BYTES: usize = 900_000;
 
 /// Where a stage puts what a batch leads to. The transaction begins with the first record. Failures
 /// are kept, not returned: after the first one nothing more is sent and nothing is committed.
