@@ -105,7 +105,7 @@ impl<'p> Outbox<'p> {
         waiting.records.push(Unsent { key, value, headers });
         waiting.bytes += bytes;
         if waiting.bytes >= REQUEST_BYTES {
-            self.go(at);
+            self.send_waiting(at);
         }
     }
 
@@ -115,15 +115,18 @@ impl<'p> Outbox<'p> {
 
     /// Nothing more goes to this partition, as far as the stage knows: what waits is sent, and on its
     /// way while the stage goes on with others.
-    pub fn is_whole(&mut self, topic: &str, partition: i32) {
+    pub fn complete(&mut self, topic: &str, partition: i32) {
         if let Some(at) = self.waiting(topic, partition) {
-            self.go(at);
+            self.send_waiting(at);
         }
     }
 
-    fn go(&mut self, at: usize) {
-        self.begin();
+    fn send_waiting(&mut self, at: usize) {
         let Waiting { topic, partition, records, .. } = self.waiting.swap_remove(at);
+        if self.doubt.is_some() {
+            return;
+        }
+        self.begin();
         let Sink::Open(txn) = &mut self.sink else { return };
         for Unsent { key, value, headers } in records {
             let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), &**v)).collect();
@@ -205,8 +208,8 @@ impl<'p> Outbox<'p> {
     /// The open transaction and what it must carry.
     pub(super) fn close(mut self) -> Result<Option<(Txn<'p>, NextOffsets)>, Doubt> {
         let next = NextOffsets::new(self.next_offsets());
-        while self.doubt.is_none() && !self.waiting.is_empty() {
-            self.go(0);
+        while !self.waiting.is_empty() {
+            self.send_waiting(0);
         }
         if next.is_some() && self.doubt.is_none() {
             self.begin();

@@ -324,7 +324,7 @@ impl Stage for Triage {
             if let Some(whole) = before.replace(message.partition)
                 && whole != message.partition
             {
-                out.is_whole(&self.terms.topics.decisions, whole);
+                out.complete(&self.terms.topics.decisions, whole);
             }
             let Some(open) = self.lanes.get_mut(&message.partition) else {
                 let place = format!("{}/{}", message.topic, message.partition);
