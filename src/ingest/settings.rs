@@ -115,8 +115,8 @@ const WRITING: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "262144"),
 ];
 
-/// A partition's records come right after each other, and what comes within a millisecond of the first
-/// is one request.
+/// A partition's records come right after each other, and what comes within a millisecond of the
+/// first is one request.
 const IN_TRANSACTIONS: &[(&str, &str)] = &[("linger.ms", "1")];
 
 /// Somebody waits for the acknowledgement.

@@ -113,8 +113,8 @@ impl<'p> Outbox<'p> {
         self.waiting.iter().position(|to| to.partition == partition && to.topic == topic)
     }
 
-    /// Nothing more goes to this partition, as far as the stage knows: what waits is sent, and on its
-    /// way while the stage goes on with others.
+    /// Nothing more goes to this partition, as far as the stage knows: what waits is sent, and on
+    /// its way while the stage goes on with others.
     pub fn complete(&mut self, topic: &str, partition: i32) {
         if let Some(at) = self.waiting(topic, partition) {
             self.send_waiting(at);
