@@ -6,8 +6,8 @@ use crate::observe::AlertTrace;
 /// With what a request adds to each record it stays below the client's `batch.size`.
 const REQUEST_BYTES: usize = 900_000;
 
-/// Where a stage puts what a batch leads to. The transaction begins with the first record. Failures
-/// are kept, not returned: after the first one nothing more is sent and nothing is committed.
+/// Where a stage puts what a batch leads to. The transaction begins when the first of it goes out.
+/// Failures are kept, not returned: after one nothing more is sent and nothing is committed.
 ///
 /// The records of a partition wait here until they fill a request or no more are to come: a broker
 /// answers a producer's requests one after another, and takes about a millisecond for each.
@@ -40,6 +40,14 @@ struct Unsent {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Unsent {
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let parts = [&self.key, &self.value].into_iter().flatten().map(Vec::len);
+        parts.chain(headers).sum()
+    }
 }
 
 /// A record as an in-memory [`Outbox`] keeps it.
@@ -95,15 +103,15 @@ impl<'p> Outbox<'p> {
             records.push(Sent { topic: topic.to_owned(), partition, key, value, headers });
             return;
         }
-        let bytes = key.as_ref().map_or(0, Vec::len) + value.as_ref().map_or(0, Vec::len);
+        let unsent = Unsent { key, value, headers };
         let at = self.waiting(topic, partition).unwrap_or_else(|| {
             let records = Vec::new();
             self.waiting.push(Waiting { topic: topic.to_owned(), partition, records, bytes: 0 });
             self.waiting.len() - 1
         });
         let Some(waiting) = self.waiting.get_mut(at) else { return };
-        waiting.records.push(Unsent { key, value, headers });
-        waiting.bytes += bytes;
+        waiting.bytes += unsent.bytes();
+        waiting.records.push(unsent);
         if waiting.bytes >= REQUEST_BYTES {
             self.send_waiting(at);
         }
@@ -229,7 +237,44 @@ impl<'p> Outbox<'p> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::ingest::{Brokers, Embedded, LogReader, Settings};
+
+    #[test]
+    fn a_partition_goes_out_once_it_fills_a_request_or_is_complete_and_keeps_its_order() {
+        let embedded = Embedded::start().unwrap();
+        embedded.create_topic("t", 3).unwrap();
+        let properties = [("bootstrap.servers".to_owned(), embedded.bootstrap())].into();
+        let settings = Settings::new(&Brokers { properties }).unwrap();
+        let log = LogReader::connect(&settings, "checker").unwrap();
+        let arrive = |counts: [i64; 3]| {
+            let until = Instant::now() + Duration::from_secs(20);
+            let now = || [0, 1, 2].map(|partition| log.high("t", partition).unwrap());
+            while now() != counts && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(now(), counts);
+        };
+        let mut producer = Producer::connect(&settings, "outbox").unwrap();
+        producer.init(|| false).unwrap();
+        let mut out = Outbox::new(&mut producer);
+        for number in 0..100 {
+            out.send("t", 0, Some(&[number]), Some(&[b'x'; 10_000]));
+        }
+        out.send("t", 1, None, Some(b"small"));
+        out.send("t", 2, None, Some(b"small"));
+        out.complete("t", 1);
+        arrive([90, 1, 0]);
+        out.next("in", 0, 1, "");
+        let open = out.close().unwrap();
+        assert!(open.is_some());
+        arrive([100, 1, 1]);
+        let mut keys = Vec::new();
+        log.read("t", 0, 0..100, |message| keys.extend_from_slice(message.key.unwrap())).unwrap();
+        assert!(keys.iter().copied().eq(0..100));
+    }
 
     #[test]
     fn after_the_first_failure_nothing_is_sent_and_the_failure_is_kept() {
