@@ -190,9 +190,9 @@ impl<'a> Walk<'a, '_> {
         let before = self.seen.len();
         self.seen.resize(before + node.keys.names.len(), 0);
         loop {
-            self.scanner.peek();
-            let start = self.scanner.at;
             let key = self.scanner.key()?;
+            // At its quote.
+            let start = key.at - 1;
             let mut named = self.find(node, &key);
             match named.and_then(|(index, _)| self.seen.get_mut(before + index)) {
                 None => {}

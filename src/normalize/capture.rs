@@ -17,6 +17,8 @@ pub(super) struct Capture {
 enum Way {
     /// It is all of the text.
     Whole,
+    /// It is all of the text, which is something and of these bytes.
+    Run(Bytes),
     /// It is what the text ends with after another character: the bytes that it may have.
     Last(Bytes),
     /// It is all of the text, of these bytes, but what this finds at its end, as it rarely does.
@@ -36,6 +38,10 @@ impl Capture {
     pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
         match &self.way {
             Way::Whole => return self.regex.is_match(text).then_some(0..text.len()),
+            Way::Run(bytes) => {
+                let is_run = !text.is_empty() && text.bytes().all(|byte| has(bytes, byte));
+                return is_run.then_some(0..text.len());
+            }
             Way::Last(bytes) => {
                 let length = text.bytes().rev().take_while(|byte| has(bytes, *byte)).count();
                 return self.regex.is_match(text).then(|| text.len() - length..text.len());
@@ -63,7 +69,9 @@ impl Way {
         let is_start = |part: &Hir| matches!(part.kind(), HirKind::Look(Look::Start));
         let is_whole = parts.first().is_some_and(is_start);
         if is_whole && hir.properties().explicit_captures_len() == 0 {
-            return Some(Self::Whole);
+            let run = if let [_] = before { run_of(last) } else { None };
+            let run = run.filter(|(min, _)| *min == 1);
+            return Some(run.map_or(Self::Whole, |(_, bytes)| Self::Run(bytes)));
         }
         if let Some((1, bytes)) = first_group(last) {
             return ends_outside(before, &bytes).then_some(Self::Last(bytes));
@@ -85,10 +93,13 @@ impl Way {
 /// How long the first group is at least, and of which bytes, if it is a run without another end.
 fn first_group(part: &Hir) -> Option<(u32, Bytes)> {
     let HirKind::Capture(group) = part.kind() else { return None };
-    let HirKind::Repetition(run) = group.sub.kind() else { return None };
+    if group.index == 1 { run_of(&group.sub) } else { None }
+}
+
+fn run_of(part: &Hir) -> Option<(u32, Bytes)> {
+    let HirKind::Repetition(run) = part.kind() else { return None };
     let HirKind::Class(class) = run.sub.kind() else { return None };
-    let is_run = run.max.is_none() && group.index == 1;
-    is_run.then_some((run.min, bytes_of(class)?))
+    if run.max.is_none() { Some((run.min, bytes_of(class)?)) } else { None }
 }
 
 /// Of characters beyond ASCII it must have all or none: their bytes are not told apart.
@@ -145,7 +156,8 @@ mod tests {
             (":user/(?:.*/)?([^/]+)$", "Last"),
             (":(?:user/(?:.*/)?|federated-user/)([^/]+)$", "Last"),
             ("^arn:([0-9]+)$", "Last"),
-            ("^[0-9]+$", "Whole"),
+            ("^[0-9]+$", "Run"),
+            ("^[0-9]*$", "Whole"),
             (r"^(.*?)(?:20\d{6}(?:v\d+)?)?$", "AllBut"),
             (":federated-user/(.+)$", "Search"),
             (":role/(?:.*)?([^/]+)$", "Search"),
@@ -172,6 +184,9 @@ mod tests {
         "(.*)(?:b/)?",
         "([ab]*?)/?",
         "[ab/]*",
+        "[ab/]+",
+        "[^/é]+",
+        ".+",
     ];
 
     proptest! {

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
-use memchr::{memchr_iter, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memmem};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::FingerprintKeys;
@@ -21,6 +21,8 @@ use super::views::{source, undone};
 
 /// Shorter runs of base64's characters are names and ids.
 const BLOB_LEN_MIN: usize = 40;
+/// No shape fits anything shorter.
+const MATCH_LEN_MIN: usize = 9;
 /// LIMIT: what was put in the place of one secret could, with its surroundings, look like another.
 const PASSES_MAX: usize = 4;
 
@@ -49,31 +51,15 @@ pub(super) fn clean<'t>(text: Cow<'t, str>, keys: &FingerprintKeys) -> Cow<'t, s
 /// Which shapes, by their places in [`SHAPES`].
 type Set = u128;
 
-const DOT: u8 = 1;
-const ESCAPE: u8 = 2;
-const AT: u8 = 4;
-const SIGN: u8 = 8;
-
-/// What a byte may be the beginning of.
-fn mark(byte: u8) -> u8 {
-    match byte {
-        b'.' => DOT,
-        b'%' | b'\\' => ESCAPE,
-        b'@' => AT,
-        b'=' | b':' => SIGN,
-        _ => 0,
-    }
-}
-
 struct Scanner {
-    /// One bit for the hash of each anchor: most places of most texts are passed over by it.
+    /// One bit for the hash of each three characters of an anchor that may begin at an even place:
+    /// nearly all places of most texts are passed over by it.
     bits: Box<[u64; 1024]>,
-    /// [`mark`] of each byte: as a table nothing has to be guessed.
-    marks: [u8; 256],
     /// Sorted by anchor.
     anchors: Vec<(u32, Set)>,
     at: Set,
     sign: Set,
+    dashes: Set,
     dot_before_24: Set,
     dots_around_6: Set,
     regexes: Vec<OnceLock<Option<Regex>>>,
@@ -103,10 +89,10 @@ impl Scanner {
         };
         let mut scanner = Self {
             bits: Box::new([0; 1024]),
-            marks: std::array::from_fn(|byte| u8::try_from(byte).map_or(0, mark)),
             anchors: Vec::new(),
             at: set_of(Needs::At),
             sign: set_of(Needs::Sign),
+            dashes: set_of(Needs::Dashes),
             dot_before_24: set_of(Needs::DotBefore24),
             dots_around_6: set_of(Needs::DotsAround6),
             regexes: SHAPES.iter().map(|_| OnceLock::new()).collect(),
@@ -120,9 +106,9 @@ impl Scanner {
     }
 
     fn add(&mut self, anchor: u32, shape: Set) {
-        let (word, bit) = place(anchor);
-        if let Some(word) = self.bits.get_mut(word) {
-            *word |= bit;
+        for three in [anchor, anchor >> 8] {
+            let (word, bit) = place(u64::from(three));
+            self.bits.get_mut(word).into_iter().for_each(|word| *word |= bit);
         }
         match self.anchors.binary_search_by_key(&anchor, |(known, _)| *known) {
             Ok(at) => self.anchors.iter_mut().skip(at).take(1).for_each(|(_, set)| *set |= shape),
@@ -132,36 +118,64 @@ impl Scanner {
 
     fn may_hold(&self, text: &str) -> bool {
         let bytes = text.as_bytes();
-        let (shapes, marks) = self.glance(bytes);
-        let may_have_escape = marks & ESCAPE != 0;
-        shapes != 0 || (may_have_escape && has_escape(bytes)) || next_blob(bytes, 0).is_some()
+        bytes.len() >= MATCH_LEN_MIN
+            && (self.glance(bytes) != 0 || has_escape(bytes) || next_blob(bytes, 0).is_some())
     }
 
-    /// The shapes that have an anchor in the text, and which marks stand in it.
-    fn glance(&self, bytes: &[u8]) -> (Set, u8) {
-        let (mut found, mut marks, mut anchor) = (0, 0, 0);
-        for byte in bytes {
-            marks |= self.marks.get(usize::from(*byte)).copied().unwrap_or_default();
-            // As `folded`, one byte further; before the fourth byte it is no anchor's.
-            anchor = (anchor >> 8) | u32::from(*byte | b' ') << 24;
-            let (word, bit) = place(anchor);
-            if self.bits.get(word).is_some_and(|word| word & bit != 0) {
-                found |= self.shapes_of(anchor);
-            }
-        }
-        if marks & DOT != 0 {
-            found |= self.dotted(bytes);
-        }
-        if marks & AT == 0 {
+    /// The shapes that have an anchor in the text.
+    fn glance(&self, bytes: &[u8]) -> Set {
+        let mut found = self.anchored(bytes);
+        if found & self.at != 0 && memchr(b'@', bytes).is_none() {
             found &= !self.at;
         }
-        if marks & SIGN == 0 {
+        if found & self.sign != 0 && memchr2(b'=', b':', bytes).is_none() {
             found &= !self.sign;
         }
-        (found, marks)
+        if found & self.dashes != 0 && memmem::find(bytes, b"--").is_none() {
+            found &= !self.dashes;
+        }
+        found | self.dotted(bytes)
     }
 
+    /// Of an anchor's four characters three begin at an even place: the others are passed over.
+    fn anchored(&self, bytes: &[u8]) -> Set {
+        let (mut found, mut at) = (0, 0);
+        let last = bytes.len().saturating_sub(8);
+        loop {
+            let eight = bytes.get(at..).and_then(<[u8]>::first_chunk).copied();
+            let eight = u64::from_le_bytes(eight.unwrap_or_else(|| padded(bytes)));
+            let eight = eight | (u64::MAX / 255 * 0x20);
+            if self.may_begin(eight) {
+                found |= self.anchored_at(bytes, at);
+            }
+            if self.may_begin(eight >> 16) {
+                found |= self.anchored_at(bytes, at + 2);
+            }
+            if self.may_begin(eight >> 32) {
+                found |= self.anchored_at(bytes, at + 4);
+            }
+            if at == last {
+                return found;
+            }
+            at = last.min(at + 6);
+        }
+    }
+
+    #[inline]
+    fn may_begin(&self, folded: u64) -> bool {
+        let (word, bit) = place(folded);
+        self.bits.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether an anchor begins there, or a place before.
     #[cold]
+    fn anchored_at(&self, bytes: &[u8], at: usize) -> Set {
+        let anchor = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk).copied();
+        let (before, here) = (at.checked_sub(1).and_then(anchor), anchor(at));
+        let shapes = |anchor: [u8; 4]| self.shapes_of(folded(anchor));
+        before.map_or(0, shapes) | here.map_or(0, shapes)
+    }
+
     fn shapes_of(&self, anchor: u32) -> Set {
         let at = self.anchors.binary_search_by_key(&anchor, |(known, _)| *known);
         at.ok().and_then(|at| self.anchors.get(at)).map_or(0, |(_, set)| *set)
@@ -240,7 +254,7 @@ impl Scanner {
 
     fn plain_hits(&self, bytes: &[u8], keys: &FingerprintKeys) -> Vec<Hit> {
         let mut hits = Vec::new();
-        let (set, _) = self.glance(bytes);
+        let set = self.glance(bytes);
         if set == 0 {
             return hits;
         }
@@ -327,10 +341,18 @@ fn folded(anchor: [u8; 4]) -> u32 {
     u32::from_le_bytes(anchor) | 0x2020_2020
 }
 
-/// A word of the bits and a bit in it: sixteen bits of a product that mixes the whole anchor.
-fn place(anchor: u32) -> (usize, u64) {
-    let mixed = anchor.wrapping_mul(0x9e37_79b1) >> 16;
+/// A word of the bits and a bit in it: sixteen bits of a product that mixes the first three
+/// characters, which are all that counts.
+fn place(three: u64) -> (usize, u64) {
+    let mixed = (three << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
     (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
+}
+
+/// Of fewer than eight bytes, as `anchored` reads them.
+fn padded(bytes: &[u8]) -> [u8; 8] {
+    let mut eight = [0; 8];
+    eight.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    eight
 }
 
 /// An anchor with its `?` or `!` spelled out.
@@ -463,12 +485,30 @@ mod tests {
         for shape in SHAPES {
             assert!(compiled(shape).is_some(), "{}", shape.pattern);
         }
+        let parser = || regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build();
+        let least = SHAPES
+            .iter()
+            .filter_map(|shape| parser().parse(shape.pattern).unwrap().properties().minimum_len());
+        assert_eq!(least.min(), Some(MATCH_LEN_MIN));
         let scanner = Scanner::new();
-        let shapes_in = |text: &[u8]| scanner.glance(text).0;
+        let shapes_in = |text: &[u8]| scanner.glance(text);
         assert_ne!(shapes_in(b"a sk-X b"), 0);
         assert_ne!(shapes_in(b"PASSWORD=x"), 0);
         assert_eq!(shapes_in(b"https://example.com/"), 0, "no sign of an account");
         assert_eq!(shapes_in(b"arn:aws:iam::123456789012:user/ci-deployer"), 0);
+    }
+
+    #[test]
+    fn an_anchor_is_seen_wherever_it_stands() {
+        let scanner = Scanner::new();
+        for (at, shape) in SHAPES.iter().enumerate() {
+            for anchor in shape.anchors.iter().flat_map(|anchor| spelled(**anchor)) {
+                for (before, after) in (0..9).flat_map(|before| [(before, 0), (before, 5)]) {
+                    let text = [&vec![b'_'; before], &anchor[..], &vec![b'_'; after]].concat();
+                    assert_ne!(scanner.anchored(&text) & 1 << at, 0, "{anchor:?} at {before}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -102,10 +102,13 @@ fn private_key(text: &str) -> Option<String> {
         let is_private = label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK");
         is_private.then(|| rest.split("-----END").next().unwrap_or(rest))
     })?;
-    let lines = body.replace("\\n", "\n").replace("\\r", "\n");
+    let lines = match body.contains('\\') {
+        true => Cow::Owned(body.replace("\\n", "\n").replace("\\r", "\n")),
+        false => Cow::Borrowed(body),
+    };
     // `Proc-Type: 4,ENCRYPTED`, `Version: …`.
     let lines = lines.lines().filter(|line| !line.contains(':'));
-    let is_base64 = |c: &char| c.is_ascii_alphanumeric() || "+/=".contains(*c);
+    let is_base64 = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let body: String = lines.flat_map(str::chars).filter(is_base64).collect();
     (!body.is_empty()).then_some(body)
 }

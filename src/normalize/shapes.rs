@@ -20,6 +20,8 @@ pub(super) enum Needs {
     At,
     /// `=` or `:`.
     Sign,
+    /// `--`.
+    Dashes,
     /// No anchor: a dot in front of 24 characters.
     DotBefore24,
     /// No anchor: two dots, six characters apart.
@@ -210,13 +212,15 @@ pub(super) const SHAPES: &[Shape] = &[
     // A signed or sealed JSON web token.
     token(&[b"eyj?"], r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){2,4}"),
     // Headers.
-    token(
-        &[b"arer", b"asic", b"ken ", b"apik", b"tiat"],
-        concat!(
+    Shape {
+        anchors: &[b"arer", b"asic", b"ken ", b"apik", b"tiat"],
+        pattern: concat!(
             r#"(?i)authorization["'\\]*\s*[:=]\s*["'\\]*"#,
             r"(?:bearer|basic|token|apikey|negotiate)\s+([A-Za-z0-9._~+/=-]{8,})",
         ),
-    ),
+        value: Value::Token,
+        needs: Needs::Sign,
+    },
     mixed(
         &[b"arer", b"asic"],
         r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{16,})",
@@ -238,7 +242,7 @@ pub(super) const SHAPES: &[Shape] = &[
     named(concat!(key!(), r"\s{0,3}:\s{0,3}", quoted!()), Needs::Sign),
     named(
         concat!("--[A-Za-z-]{0,20}", key!(), r"\s+(?:", quoted!(), "|", bare!(), ")"),
-        Needs::Nothing,
+        Needs::Dashes,
     ),
     mixed(
         NAMES,

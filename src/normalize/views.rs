@@ -7,10 +7,13 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
+use memchr::memchr2;
 use memchr::memmem::Finder;
 
 /// Forms shorter than this are everywhere.
 const FORM_LEN_MIN: usize = 6;
+/// Of one secret, at most.
+const FORMS: usize = 5;
 /// LIMIT: escapes of two kinds are undone twice in every order, of one kind more often.
 const LAYERS_MAX: usize = 6;
 
@@ -18,6 +21,9 @@ const LAYERS_MAX: usize = 6;
 #[derive(Default)]
 pub(super) struct Search {
     secrets: Vec<String>,
+    /// Bytes of the shortest once it is squeezed: no text that is shorter holds any of them, and in
+    /// no writing, since every other is longer.
+    shortest: usize,
     forms: Vec<Form>,
     /// How each form ends once it is squeezed, sorted; and which it is.
     ends: Vec<(u64, usize)>,
@@ -32,7 +38,7 @@ struct Form {
     secret: usize,
     coding: Coding,
     /// Made for the first text that has its end.
-    finder: OnceCell<Finder<'static>>,
+    finder: OnceCell<Box<Finder<'static>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,10 @@ impl Search {
     }
 
     pub(super) fn add(&mut self, secret: &str) {
+        let length = secret.bytes().filter(|byte| !varies(*byte)).count();
+        self.shortest = if self.is_empty() { length } else { self.shortest.min(length) };
+        self.forms.reserve(FORMS);
+        self.ends.reserve(FORMS);
         let plain = end_of(secret.bytes());
         self.add_form(Coding::Exact, plain);
         if plain.is_some() {
@@ -88,6 +98,9 @@ impl Search {
     /// The places of secrets in the text, and which each is, in no order; they may overlap.
     pub(super) fn find(&self, text: &str) -> Vec<(Range<usize>, usize)> {
         let mut found = Vec::new();
+        if text.len() < self.shortest {
+            return found;
+        }
         let whole = self.position(text);
         found.extend(whole.map(|secret| (0..text.len(), secret)));
         // No other find covers more, and of finds that cover the same the first is taken.
@@ -164,7 +177,7 @@ impl Search {
                 Coding::Squeezed => squeezed(secret.iter().copied()),
                 Coding::Base64(shift) => squeezed(base64_inside(secret, shift)),
             };
-            Finder::new(&looks).into_owned()
+            Box::new(Finder::new(&looks).into_owned())
         })
     }
 }
@@ -207,7 +220,7 @@ pub(super) fn source(units: &[Unit], range: &Range<usize>) -> Option<Range<usize
 /// The text with its escapes undone, once for each layer of them; nothing when there is none.
 pub(super) fn undone(text: &str) -> Vec<Vec<Unit>> {
     let mut undone: Vec<Vec<Unit>> = Vec::new();
-    if !text.contains(['%', '\\']) {
+    if memchr2(b'%', b'\\', text.as_bytes()).is_none() {
         return undone;
     }
     let raw = units_of(text);
@@ -387,6 +400,16 @@ mod tests {
             ("s3 and cr and et, but not together", 0),
         ] {
             assert_eq!(search.likely(text.as_bytes()).len(), likely, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_is_found_in_the_shortest_text() {
+        let search = search(&["a-longer-secret", "ab cd\nef gh", "a-much-longer-secret"]);
+        for (text, count) in [("abcdefgh", 1), ("abcdefg", 0), ("a-longer-secret", 1)] {
+            let mut found = search.find(text);
+            found.dedup();
+            assert_eq!(found.len(), count, "{text}");
         }
     }
 
