@@ -19,7 +19,7 @@ use super::kafka::{Kafka, free_ports};
 use super::planted::{CANARY, forms};
 use super::planting::Format;
 use super::product::late::{OWNER, WEB};
-use super::product::{PATIENCE, copy};
+use super::product::{PATIENCE, copy, stop_between_commits};
 use super::proxy::{Plan, Proxy};
 use super::rig::wait_until;
 use super::server::{Mode, Server};
@@ -153,19 +153,6 @@ fn random(seed: &mut u64, below: u64) -> u64 {
     (*seed >> 33) % below
 }
 
-/// Not while a commit is on its way: of a single broker the markers can be lost that end its
-/// transaction, even when it stops in order (seen: a commit complete, and no marker in any of its
-/// partitions). What is open then stays open.
-fn restart(kafka: &mut Kafka, proxies: &[Proxy], processes: &[Process]) {
-    processes.iter().for_each(|process| process.freeze(true));
-    let is_quiet = || proxies.iter().all(|proxy| proxy.waiting() == 0);
-    assert!(wait_until(Duration::from_secs(10), is_quiet), "a proxy keeps what it holds");
-    std::thread::sleep(Duration::from_millis(500));
-    kafka.stop();
-    processes.iter().for_each(|process| process.freeze(false));
-    kafka.resume();
-}
-
 pub fn under_fire() {
     let proxies = [Proxy::bind(), Proxy::bind()];
     let Some(mut kafka) = Kafka::start(&[proxies[0].port(), proxies[1].port()]) else { return };
@@ -234,7 +221,10 @@ pub fn under_fire() {
         open += usize::from(is_open(&direct, &format!("{PREFIX}.{output}")));
         processes[victim].resume();
         match round {
-            10 | 20 => restart(&mut kafka, &proxies, &processes),
+            10 | 20 => {
+                stop_between_commits(&mut kafka, &processes.each_ref());
+                kafka.resume();
+            }
             // Late and cut, and nobody killed.
             5 | 15 | 25 => {
                 for proxy in &proxies {

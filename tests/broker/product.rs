@@ -31,12 +31,26 @@ use serde_json::Value;
 
 use super::conservation::{holds, read_topic};
 use super::deployment::{Deployment, PREFIX, Process, tipstaff};
-use super::kafka::free_ports;
+use super::kafka::{Kafka, free_ports};
 use super::rig::wait_until;
 use super::settings;
 
 /// Generous: the machine may be busy. Whatever waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longer than a test's proxy holds a commit.
+const COMMITS_END: Duration = Duration::from_secs(2);
+
+/// Stops a broker in order, and what it would serve stands still before: of a single broker that
+/// stops or is killed in the middle of a commit the markers can be lost that end its transaction,
+/// which then hangs for ever (seen: complete for the coordinator, and open in every partition).
+/// Transactions that nobody commits stay open, and processes go on without their broker.
+pub fn stop_between_commits(kafka: &mut Kafka, processes: &[&Process]) {
+    processes.iter().for_each(|process| process.freeze(true));
+    std::thread::sleep(COMMITS_END);
+    kafka.stop();
+    processes.iter().for_each(|process| process.freeze(false));
+}
 
 /// What the topics of the shipped pipelines begin with.
 const ALERTS: &str = "alerts.";

@@ -170,11 +170,6 @@ impl Kafka {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    pub fn restart(&mut self) {
-        self.stop();
-        self.resume();
-    }
-
     fn java(&self, heap: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("java");
         command

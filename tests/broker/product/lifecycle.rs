@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::super::kafka::Kafka;
 use super::super::rig::wait_until;
-use super::{PATIENCE, Process, Site, by_origin, drains, findings, says};
+use super::{PATIENCE, Process, Site, by_origin, drains, findings, says, stop_between_commits};
 
 /// Many transactions, so that one is open when something happens.
 const SMALL: &str = "batch: {max_ms: 5, max_alerts: 20}\n";
@@ -32,11 +32,10 @@ fn it_waits_for_the_broker(site: &Site, process: &Process) {
     assert_eq!(process.get("/healthz").unwrap().0, 200);
 }
 
-/// It goes while it is being written to; everything acknowledged is ruled once. It is not killed: a
-/// single broker that is may forget to write the end of a transaction, which then hangs for ever.
+/// It goes while it is being written to; everything acknowledged is ruled once.
 fn it_goes_on_when_the_broker_is_back(site: &Site, kafka: &mut Kafka, process: &mut Process) {
     site.publish(&findings(1, 10..300));
-    kafka.stop();
+    stop_between_commits(kafka, &[process]);
     let is_told = || process.get("/readyz").is_some_and(|(status, _)| status == 503);
     assert!(wait_until(PATIENCE, is_told), "ready without a broker: {}", process.log());
     assert_eq!(process.get("/healthz").unwrap().0, 200);
