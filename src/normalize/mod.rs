@@ -15,6 +15,7 @@ mod secret;
 mod address;
 mod views;
 mod shapes;
+mod anchors;
 mod scan;
 mod redact;
 mod layout;
