@@ -72,7 +72,8 @@ impl Anchors {
         found | self.dotted(bytes)
     }
 
-    /// Of an anchor's four characters three begin at an even place: the others are passed over.
+    /// Of an anchor's four characters three begin at an even place: the others are passed over. The
+    /// last eight bytes are looked at together, wherever they begin.
     fn anchored(&self, bytes: &[u8]) -> Set {
         let (mut found, mut at) = (0, 0);
         let last = bytes.len().saturating_sub(8);

@@ -28,9 +28,6 @@ const CUT_BYTES: &[(Field, usize)] = &[
     (Field::Author, 256),
 ];
 
-/// Room for this many texts is made at once; twice as much would not be in the allocator's cache.
-const CLEANED_USUALLY: usize = 24;
-
 const UNKNOWN_KIND: &str = "unknown";
 
 impl Pipelines {
@@ -53,7 +50,7 @@ impl Pipelines {
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
-        let cleaned = RefCell::new(Vec::with_capacity(pipeline.map.len().min(CLEANED_USUALLY)));
+        let cleaned = RefCell::new(Vec::with_capacity(pipeline.map.len()));
         let redactor = &redactor;
         let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, cleaned };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));

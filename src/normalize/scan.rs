@@ -348,6 +348,8 @@ mod tests {
         assert_ne!(shapes_in(b"a sk-X b"), 0);
         assert_ne!(shapes_in(b"PASSWORD=x"), 0);
         assert_eq!(shapes_in(b"https://example.com/"), 0, "no sign of an account");
+        assert_eq!(shapes_in(b"Password in a URL"), 0, "neither a sign nor dashes");
+        assert_ne!(shapes_in(b"--password x"), 0);
         assert_eq!(shapes_in(b"arn:aws:iam::123456789012:user/ci-deployer"), 0);
     }
 

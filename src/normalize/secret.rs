@@ -102,9 +102,10 @@ fn private_key(text: &str) -> Option<String> {
         let is_private = label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK");
         is_private.then(|| rest.split("-----END").next().unwrap_or(rest))
     })?;
-    let lines = match body.contains('\\') {
-        true => Cow::Owned(body.replace("\\n", "\n").replace("\\r", "\n")),
-        false => Cow::Borrowed(body),
+    let lines = if body.contains('\\') {
+        Cow::Owned(body.replace("\\n", "\n").replace("\\r", "\n"))
+    } else {
+        Cow::Borrowed(body)
     };
     // `Proc-Type: 4,ENCRYPTED`, `Version: …`.
     let lines = lines.lines().filter(|line| !line.contains(':'));

@@ -117,7 +117,6 @@ impl Source {
         }
     }
 
-    #[inline(never)]
     fn shaped_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         let before = reader.trace.borrow().len();
         let text = self.raw_text(reader).and_then(|text| {

@@ -43,7 +43,7 @@ const COMMITS_END: Duration = Duration::from_secs(2);
 
 /// Stops a broker in order, and what it would serve stands still before: of a single broker that
 /// stops or is killed in the middle of a commit the markers can be lost that end its transaction,
-/// which then hangs for ever (seen: complete for the coordinator, and open in every partition).
+/// which then hangs for ever (seen: complete for the coordinator, and open where its records are).
 /// Transactions that nobody commits stay open, and processes go on without their broker.
 pub fn stop_between_commits(kafka: &mut Kafka, processes: &[&Process]) {
     processes.iter().for_each(|process| process.freeze(true));
