@@ -7,6 +7,8 @@
 
 /// YAML that knows its line and column; problems are collected.
 pub mod text;
+/// Regular expressions that are asked of every alert.
+pub mod pattern;
 /// A detector's JSON by path, without a tree.
 pub mod json;
 /// The words as types: alert, origin, fact, ruling, reason.

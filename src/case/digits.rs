@@ -1,7 +1,8 @@
 //! Bytes written in text.
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = vec![0; bytes.len() * 2];
+    // Not zeros: memory that is to be zero takes the allocator longer.
+    let mut text = vec![b'0'; bytes.len() * 2];
     put_hex(bytes, &mut text);
     String::from_utf8(text).unwrap_or_default()
 }

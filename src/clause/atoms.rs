@@ -3,13 +3,14 @@ use std::cmp::Ordering;
 use ipnet::IpNet;
 
 use crate::case::Value;
+use crate::pattern::Expression;
 
+use super::Slot;
 use super::address::within;
 use super::eval::{Clause, Op, Test, TextTest};
 use super::operand::Operand;
 use super::table::Relation;
 use super::view::View;
-use super::{Expression, Slot};
 
 /// A condition as a tree, for those who reason about it instead of evaluating it. Negation stands
 /// at the leaves.

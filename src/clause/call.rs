@@ -2,6 +2,7 @@ use ipnet::IpNet;
 use memchr::memmem::Finder;
 
 use crate::case::{Millis, Type, Value, Why, parse_duration};
+use crate::pattern::Expression;
 use crate::text::suggestion;
 
 use super::check::Check;
@@ -9,7 +10,7 @@ use super::eval::{Test, TextTest};
 use super::operand::Operand;
 use super::parse::{Expr, Node};
 use super::table::{Function, Relation, Sign, Takes, What};
-use super::{Expression, PATTERNS_MAX, Slot};
+use super::{PATTERNS_MAX, Slot};
 
 /// An argument as the table wants it.
 pub(super) enum Given<'e> {

@@ -4,14 +4,14 @@ use ipnet::IpNet;
 use memchr::memmem::Finder;
 
 use crate::case::{Because, Seen, Tri, Value, Verdict, Why};
+use crate::pattern::{Expression, after, before, is_same};
 use crate::text::At;
 
 use super::address::within;
 use super::operand::Operand;
-use super::same::{after, before, is_same};
 use super::table::Relation;
 use super::view::View;
-use super::{Expression, Name, Orders, Scope, Slot};
+use super::{Name, Orders, Scope, Slot};
 
 /// One compiled condition, with the words it was written in.
 #[derive(Debug, Clone)]

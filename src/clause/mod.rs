@@ -15,10 +15,7 @@ mod schema;
 mod scope;
 mod view;
 mod operand;
-mod same;
 mod address;
-mod sequence;
-mod expression;
 mod check;
 mod call;
 mod eval;
@@ -31,7 +28,6 @@ pub use check::compile;
 pub use condition::{Condition, Part};
 pub use eval::Clause;
 pub(crate) use eval::json;
-pub use expression::Expression;
 pub use reference::reference;
 pub use schema::{Name, Schema, Slot, WindowShape};
 pub use scope::Scope;
@@ -44,9 +40,7 @@ const OPS_MAX: usize = 256;
 const LIST_MAX: usize = 256;
 /// Clauses of one `when`. LIMIT: with those of rules, bounds the work for one alert.
 const CLAUSES_MAX: usize = 64;
-/// Bytes of one compiled pattern, and of what matching with it may keep. LIMIT: with
-/// `PATTERNS_MAX`, bounds the memory of one file.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// LIMIT: with the size of one, bounds the memory of one file.
 const PATTERNS_MAX: usize = 200;
 
 /// A mistake in one condition: characters from its start, and what to say.

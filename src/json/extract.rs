@@ -2,11 +2,15 @@ use std::borrow::Cow;
 
 use super::scan::Scanner;
 use super::{Fault, Kind, Malformed, Path, Raw, Step};
+use crate::pattern::is_same;
 
 /// Room for this many values is made before any is found.
 const FOUND_USUALLY: usize = 32;
 /// And for this many keys in objects that are open.
 const ASKED_USUALLY: usize = 128;
+
+/// The place of no value. Not 0: memory that is to be zero takes the allocator longer.
+const NOTHING: u32 = u32::MAX;
 
 /// Paths made into a trie, so that one walk over a text finds the values of all of them.
 #[derive(Debug, Clone)]
@@ -34,15 +38,62 @@ struct Keys {
     /// [`tag`]s, so that an object's many other keys are told apart at a glance.
     tags: Vec<u64>,
     names: Vec<(String, usize)>,
+    /// For each tag, where its hash leads or at the next free place behind, its index and one; at
+    /// least half of the places are free.
+    places: Vec<u32>,
+}
+
+impl Keys {
+    fn add(&mut self, name: &str, child: usize) {
+        self.tags.push(tag(name));
+        self.names.push((name.to_owned(), child));
+        self.places = vec![0; (self.tags.len() * 2).next_power_of_two()];
+        for (index, tag) in self.tags.iter().enumerate() {
+            let mut at = self.home(*tag);
+            while self.places.get(at).is_some_and(|place| *place != 0) {
+                at = self.after(at);
+            }
+            let index = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            self.places.get_mut(at).into_iter().for_each(|place| *place = index);
+        }
+    }
+
+    fn home(&self, tag: u64) -> usize {
+        let mixed = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        usize::try_from(mixed).unwrap_or_default() & (self.places.len() - 1)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.places.len() - 1)
+    }
+
+    /// The index of the key of which `is_it` is true, and where it leads.
+    #[inline]
+    fn find(&self, wanted: u64, is_it: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let mut at = self.home(wanted);
+        loop {
+            let index = (*self.places.get(at)? as usize).checked_sub(1)?;
+            if self.tags.get(index) == Some(&wanted) {
+                let (name, child) = self.names.get(index)?;
+                if is_it(name) {
+                    return Some((index, *child));
+                }
+            }
+            at = self.after(at);
+        }
+    }
 }
 
 /// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands
 /// apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
-    /// For each slot the number of its value in `first`, from 1; most paths of most texts find
+    /// For each slot the place of its value in `first`, or [`NOTHING`]: most paths of most texts find
     /// nothing.
-    numbers: Vec<u32>,
+    places: Vec<u32>,
     first: Vec<Raw<'a>>,
     more: Vec<(usize, Raw<'a>)>,
     keys: Vec<(usize, Raw<'a>)>,
@@ -51,8 +102,12 @@ pub struct Slots<'a> {
 impl<'a> Slots<'a> {
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
-        let number = *self.numbers.get(slot)?;
-        self.first.get((number as usize).checked_sub(1)?).copied()
+        self.first.get(*self.places.get(slot)? as usize).copied()
+    }
+
+    #[inline]
+    pub fn lacks(&self, slot: usize) -> bool {
+        self.places.get(slot).is_none_or(|place| *place == NOTHING)
     }
 
     pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
@@ -110,8 +165,7 @@ impl Extractor {
                 };
                 let found = node.keys.names.iter().find(|(name, _)| same(name)).map(|key| key.1);
                 found.unwrap_or_else(|| {
-                    node.keys.tags.push(tag(key));
-                    node.keys.names.push((key.clone(), fresh));
+                    node.keys.add(key, fresh);
                     fresh
                 })
             }
@@ -125,9 +179,9 @@ impl Extractor {
     /// Reads a whole text. A key on an asked path that comes twice in one object is refused:
     /// whichever were taken, another reader may take the other.
     pub fn fill<'a>(&self, text: &'a str) -> Result<Slots<'a>, Malformed> {
-        let numbers = vec![0; self.slots];
+        let places = vec![NOTHING; self.slots];
         let first = Vec::with_capacity(self.slots.min(FOUND_USUALLY));
-        let slots = Slots { numbers, first, ..Slots::default() };
+        let slots = Slots { places, first, ..Slots::default() };
         let scanner = Scanner::new(text);
         let seen = Vec::with_capacity(ASKED_USUALLY);
         let mut walk = Walk { of: self, scanner, slots, seen };
@@ -148,35 +202,38 @@ struct Walk<'a, 'e> {
 
 impl<'a> Walk<'a, '_> {
     fn put(&mut self, slot: usize, raw: Raw<'a>) {
-        match self.slots.numbers.get_mut(slot) {
-            Some(number @ 0) => {
+        match self.slots.places.get_mut(slot) {
+            Some(place) if *place == NOTHING => {
+                *place = u32::try_from(self.slots.first.len()).unwrap_or(NOTHING);
                 self.slots.first.push(raw);
-                *number = u32::try_from(self.slots.first.len()).unwrap_or(u32::MAX);
             }
             _ => self.slots.more.push((slot, raw)),
         }
     }
 
+    #[inline(always)]
     fn value(&mut self, node: usize, depth: usize) -> Result<(), Malformed> {
         let of = self.of;
         let Some(node) = of.nodes.get(node) else { return self.scanner.skip(depth) };
         let raw = match self.scanner.peek() {
-            Some(open @ (b'{' | b'[')) => {
-                let start = self.scanner.at;
-                let is_object = open == b'{';
-                if is_object {
-                    self.object(node, depth)?;
-                } else {
-                    self.list(node, depth)?;
-                }
-                self.scanner.since(start, if is_object { Kind::Object } else { Kind::List })
-            }
+            Some(open @ (b'{' | b'[')) => self.inside(node, open == b'{', depth)?,
             _ => self.scanner.scalar()?,
         };
         if let Some(slot) = node.slot {
             self.put(slot, raw);
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn inside(&mut self, node: &Node, is_object: bool, depth: usize) -> Result<Raw<'a>, Malformed> {
+        let start = self.scanner.at;
+        if is_object {
+            self.object(node, depth)?;
+        } else {
+            self.list(node, depth)?;
+        }
+        Ok(self.scanner.since(start, if is_object { Kind::Object } else { Kind::List }))
     }
 
     fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
@@ -254,20 +311,10 @@ impl<'a> Walk<'a, '_> {
             Kind::Text { is_escaped: true } => key.scalar()?,
             _ => Cow::Borrowed(key.text),
         };
-        let wanted = tag(&name);
-        let same = |known: &str| {
-            known == name || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
-        };
-        let mut from = 0;
-        loop {
-            let tags = node.keys.tags.get(from..)?;
-            let index = from + tags.iter().position(|tag| *tag == wanted)?;
-            let (known, child) = node.keys.names.get(index)?;
-            if same(known) {
-                return Some((index, *child));
-            }
-            from = index + 1;
-        }
+        node.keys.find(tag(&name), |known| {
+            is_same(known.as_bytes(), name.as_bytes())
+                || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
+        })
     }
 
     fn list(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {

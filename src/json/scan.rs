@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::sixteen::find;
 use super::{Kind, Raw};
 
 /// Deepest nesting that is read; the bound on the reader's own recursion.
@@ -83,6 +84,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is no white space, without taking it.
+    #[inline(always)]
     pub(super) fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -93,6 +95,7 @@ impl<'a> Scanner<'a> {
         None
     }
 
+    #[inline(always)]
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.peek() != Some(byte) {
             return self.fault(Fault::Syntax);
@@ -102,6 +105,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// After an item: whether another follows; the closing byte is taken when none does.
+    #[inline(always)]
     pub(super) fn another(&mut self, close: u8) -> Result<bool, Malformed> {
         match self.peek() {
             Some(b',') => {
@@ -123,6 +127,7 @@ impl<'a> Scanner<'a> {
         closes
     }
 
+    #[inline(always)]
     pub(super) fn key(&mut self) -> Result<Raw<'a>, Malformed> {
         if self.peek() != Some(b'"') {
             return self.fault(Fault::Syntax);
@@ -218,6 +223,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn scalar(&mut self) -> Result<Raw<'a>, Malformed> {
         if self.peek() == Some(b'"') {
             return self.text();
@@ -325,45 +331,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// From `at` on, the first quote, backslash or control character; eight bytes are looked at at
-/// once.
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let stops = stops_in(u64::from_le_bytes(*eight));
-        if stops != 0 {
-            return at + (stops.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..b' ')).count()
-}
-
-/// The highest bit of each byte that ends a plain run. Behind the first there may be wrong ones: a
-/// subtraction borrows from the byte after.
-fn stops_in(eight: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let below = |eight: u64, bound: u8| eight.wrapping_sub(ONES * u64::from(bound)) & !eight;
-    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
-    (below(eight, b' ') | is(b'"') | is(b'\\')) & (ONES << 7)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plain_run_ends_at_the_first_byte_that_may_not_stand_in_it() {
-        for stop in 0..=u8::MAX {
-            let is_stop = matches!(stop, b'"' | b'\\' | 0..b' ');
-            for length in 0..20 {
-                for at in 0..length {
-                    let mut bytes = vec![b'!'; length];
-                    bytes[at] = stop;
-                    let expected = if is_stop { at } else { length };
-                    assert_eq!(plain_end(&bytes, 0), expected, "{stop} at {at} of {length}");
-                }
-            }
-        }
-    }
+/// From `at` on, the first quote, backslash or control character.
+#[inline]
+fn plain_end(bytes: &[u8], at: usize) -> usize {
+    find::<2, b' '>(bytes, at, *b"\"\\")
 }

@@ -8,6 +8,9 @@ use super::shapes::{Needs, SHAPES};
 /// Which shapes, by their places in [`SHAPES`].
 pub(super) type Set = u128;
 
+/// Of a shape with dots and no anchor: a letter, a dot and 24 characters.
+const DOTTED_LEN_MIN: usize = 26;
+
 /// Which shapes are searched for in a text.
 pub(super) struct Anchors {
     /// One bit for the hash of each three characters of an anchor that may begin at an even place:
@@ -120,6 +123,9 @@ impl Anchors {
     /// Shapes that have no four characters of their own, only dots at their distances.
     fn dotted(&self, bytes: &[u8]) -> Set {
         let mut found = 0;
+        if bytes.len() < DOTTED_LEN_MIN {
+            return found;
+        }
         for at in memchr_iter(b'.', bytes) {
             let before = at.checked_sub(1).and_then(|before| bytes.get(before));
             let after = bytes.get(at + 1..at + 25).unwrap_or_default();

@@ -2,9 +2,9 @@
 //! for all of them. What is true of a text that a condition names is known before one comes.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use super::layout::{Doc, Place, short};
+use super::listed::Listed;
 use super::when::Test;
 
 /// All that is asked of the first value at one of several places. Most are not there in most
@@ -23,16 +23,23 @@ struct Tests {
     tests: Vec<Test>,
     /// Of a list or an object.
     of_no_text: Answers,
-    listed: HashMap<String, Answers>,
+    listed: Listed<Answers>,
     /// Of a text that is not listed: those that follow from that.
     of_others: Answers,
 }
 
 /// A bit for each test.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Answers {
-    known: u32,
+    /// Set at first: memory that is to be zero takes the allocator longer.
+    unknown: u32,
     yes: u32,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { unknown: u32::MAX, yes: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +99,7 @@ impl Topics {
     ) -> bool {
         let Some(cell) = answered.get(question.topic as usize) else { return false };
         let mut answers = cell.get();
-        if answers.known & question.bit == 0 {
+        if answers.unknown & question.bit != 0 {
             answers = self.answer(question, doc, answers).unwrap_or_default();
             cell.set(answers);
         }
@@ -150,10 +157,10 @@ impl Tests {
 
     fn answer(&self, text: &str, before: Answers, bit: u32) -> Answers {
         let mut answers = before;
-        if before.known == 0 {
+        if before.unknown == u32::MAX {
             answers = self.listed.get(text).copied().unwrap_or(self.of_others);
         }
-        if answers.known & bit == 0 {
+        if answers.unknown & bit != 0 {
             let test = self.tests.get(bit.trailing_zeros() as usize);
             answers.put(bit, test.is_some_and(|test| test.holds(true, Some(text))));
         }
@@ -163,7 +170,7 @@ impl Tests {
 
 impl Answers {
     fn put(&mut self, bit: u32, holds: bool) {
-        self.known |= bit;
+        self.unknown &= !bit;
         self.yes |= if holds { bit } else { 0 };
     }
 }

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use regex::Regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+use crate::pattern::Expression;
 
 #[derive(Debug, Clone)]
 pub(super) struct Capture {
-    regex: Regex,
+    whole: Expression,
     way: Way,
 }
 
@@ -22,39 +23,40 @@ enum Way {
     /// It is what the text ends with after another character: the bytes that it may have.
     Last(Bytes),
     /// It is all of the text, of these bytes, but what this finds at its end, as it rarely does.
-    AllBut(Bytes, Regex),
+    AllBut(Bytes, Expression),
     Search,
 }
 
 type Bytes = Box<[bool; 256]>;
 
 impl Capture {
-    pub(super) fn new(regex: Regex) -> Self {
-        let way = regex_syntax::parse(regex.as_str()).ok().and_then(|hir| Way::of(&hir));
-        Self { regex, way: way.unwrap_or(Way::Search) }
+    pub(super) fn new(whole: Expression) -> Self {
+        let way = regex_syntax::parse(whole.as_str()).ok().and_then(|hir| Way::of(&hir));
+        Self { whole, way: way.unwrap_or(Way::Search) }
     }
 
     /// The first group, or all that matches.
     pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
         match &self.way {
-            Way::Whole => return self.regex.is_match(text).then_some(0..text.len()),
+            Way::Whole => return self.whole.is_found(text).then_some(0..text.len()),
             Way::Run(bytes) => {
                 let is_run = !text.is_empty() && text.bytes().all(|byte| has(bytes, byte));
                 return is_run.then_some(0..text.len());
             }
             Way::Last(bytes) => {
                 let length = text.bytes().rev().take_while(|byte| has(bytes, *byte)).count();
-                return self.regex.is_match(text).then(|| text.len() - length..text.len());
+                return self.whole.is_found(text).then(|| text.len() - length..text.len());
             }
-            Way::AllBut(bytes, end) if !end.is_match(text) => {
+            Way::AllBut(bytes, end) if !end.is_found(text) => {
                 return text.bytes().all(|byte| has(bytes, byte)).then_some(0..text.len());
             }
             Way::AllBut(..) | Way::Search => {}
         }
-        if self.regex.captures_len() == 1 {
-            return Some(self.regex.find(text)?.range());
+        let regex = self.whole.regex();
+        if regex.captures_len() == 1 {
+            return Some(regex.find(text)?.range());
         }
-        let found = self.regex.captures(text)?;
+        let found = regex.captures(text)?;
         Some(found.get(1).or_else(|| found.get(0))?.range())
     }
 }
@@ -83,7 +85,7 @@ impl Way {
         let rare = Hir::concat(vec![rare.sub.as_ref().clone(), end.clone()]);
         match first_group(group) {
             Some((0, bytes)) if is_start(start) && is_optional => {
-                Some(Self::AllBut(bytes, Regex::new(&rare.to_string()).ok()?))
+                Some(Self::AllBut(bytes, Expression::compile(&rare.to_string()).ok()?))
             }
             _ => None,
         }
@@ -166,7 +168,7 @@ mod tests {
             ("([^/]+)$", "Search"),
             ("(a*)b?$", "Search"),
         ] {
-            let capture = Capture::new(Regex::new(pattern).unwrap());
+            let capture = Capture::new(Expression::compile(pattern).unwrap());
             assert!(format!("{:?}", capture.way).starts_with(way), "{pattern}");
         }
     }
@@ -198,12 +200,12 @@ mod tests {
             group in prop::sample::select(GROUPS.to_vec()),
             texts in prop::collection::vec("[ab/é\n]{0,7}", 12),
         ) {
-            let regex = Regex::new(&format!("{start}{}{group}$", before.concat())).unwrap();
-            let capture = Capture::new(regex.clone());
+            let pattern = format!("{start}{}{group}$", before.concat());
+            let capture = Capture::new(Expression::compile(&pattern).unwrap());
             for text in &texts {
-                let found = regex.captures(text);
+                let found = capture.whole.regex().captures(text);
                 let expected = found.and_then(|f| Some(f.get(1).or(f.get(0))?.range()));
-                prop_assert_eq!(capture.find(text), expected, "{} in {:?}", regex, text);
+                prop_assert_eq!(capture.find(text), expected, "{} in {:?}", pattern, text);
             }
         }
     }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -237,11 +236,11 @@ impl Pipelines {
         let opened = work.candidates.iter().map(|pipeline: &&'r Pipeline| {
             let placed = |malformed: Malformed| page.placed(malformed.into());
             let whole = pipeline.walks.whole.fill(page.text).map_err(placed)?;
-            let are_there = pipeline.walks.may_open(&whole);
-            let opened = pipeline.open.opened(page.text, &are_there, &reading.opened_bytes_left);
+            let found = |entry: usize| pipeline.walks.to_open(entry, &whole);
+            let opened = pipeline.open.opened(page.text, found, &reading.opened_bytes_left);
             Ok(match opened.map_err(|refusal| page.placed(refusal))? {
-                Cow::Borrowed(_) => Opened { pipeline, page, whole: Some(whole) },
-                Cow::Owned(text) => {
+                None => Opened { pipeline, page, whole: Some(whole) },
+                Some(text) => {
                     let text = reading.kept.keep(text);
                     Opened { pipeline, page: Page { text, at: None, ..page }, whole: None }
                 }

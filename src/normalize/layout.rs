@@ -64,10 +64,10 @@ impl Layout {
                 Path { steps, ..path.clone() }
             };
             let slot = element.slot(envelope);
-            let here = self.here.iter().map(|path| element.slot(&inside(path))).collect();
+            let here = self.here.iter().map(|path| short(element.slot(&inside(path)))).collect();
             bases.push(Base { envelope: Some(slot), here });
         }
-        let here = self.here.iter().map(|path| element.slot(path)).collect();
+        let here = self.here.iter().map(|path| short(element.slot(path))).collect();
         bases.push(Base { envelope: None, here });
         let mut whole = element.clone();
         let root = self.root.iter().map(|path| whole.slot(path)).collect();
@@ -154,7 +154,7 @@ impl Names {
 #[derive(Debug, Clone)]
 struct Base {
     envelope: Option<usize>,
-    here: Vec<usize>,
+    here: Vec<u32>,
 }
 
 /// The lists that lead to the alerts, outermost first.
@@ -196,10 +196,14 @@ struct Around<'a, 's> {
 }
 
 impl Walks {
-    /// For each entry of the pipeline's `open`, whether there is a string for it.
-    pub(super) fn may_open(&self, whole: &Slots<'_>) -> Vec<bool> {
-        let is_text = |raw: Raw<'_>| matches!(raw.kind, Kind::Text { .. });
-        self.open.iter().map(|slot| whole.all(*slot).any(is_text)).collect()
+    /// What the walk found at the path of one entry of the pipeline's `open`.
+    pub(super) fn to_open<'a>(
+        &self,
+        entry: usize,
+        whole: &Slots<'a>,
+    ) -> impl Iterator<Item = Raw<'a>> {
+        let slot = self.open.get(entry).filter(|slot| whole.get(**slot).is_some());
+        slot.copied().into_iter().flat_map(|slot| whole.all(slot))
     }
 
     /// The alerts of the document; nothing when it is one itself.
@@ -304,7 +308,8 @@ pub(super) struct Doc<'a, 's> {
     here: &'s Slots<'a>,
     root: &'s Slots<'a>,
     item: Option<&'s Item<'a, 's>>,
-    base: Option<&'s Base>,
+    /// The slots of the paths inside the alert, as it is wrapped.
+    slots: &'s [u32],
     answered: Answered,
 }
 
@@ -322,7 +327,8 @@ impl<'a, 's> Doc<'a, 's> {
         });
         let text = item.map_or(text, |item| item.raw.text);
         let answered = walks.topics.unanswered();
-        Self { text, walks, here, root, item, base, answered }
+        let slots = base.map_or(&[][..], |base| &base.here);
+        Self { text, walks, here, root, item, slots, answered }
     }
 
     pub(super) fn holds(&self, question: Question) -> bool {
@@ -334,8 +340,21 @@ impl<'a, 's> Doc<'a, 's> {
         self.walks.topics.place(question, self)
     }
 
+    /// Whether certainly nothing is there, of most places quicker than [`Self::raw`].
+    #[inline]
+    pub(super) fn lacks(&self, place: Place) -> bool {
+        let Place::Here(at) = place else { return false };
+        self.slots.get(at as usize).is_none_or(|slot| self.here.lacks(*slot as usize))
+    }
+
     /// The first value there; `null` is no value.
+    #[inline]
     pub(super) fn raw(&self, place: Place) -> Option<Raw<'a>> {
+        if self.lacks(place) { None } else { self.found(place) }
+    }
+
+    #[inline(never)]
+    fn found(&self, place: Place) -> Option<Raw<'a>> {
         let raw = match place {
             Place::Key { up: 0 } => self.item?.key,
             Place::Key { up } => self.around(up)?.key,
@@ -365,7 +384,7 @@ impl<'a, 's> Doc<'a, 's> {
     #[inline]
     fn slot(&self, place: Place) -> Option<(&'s Slots<'a>, usize)> {
         match place {
-            Place::Here(at) => Some((self.here, *self.base?.here.get(at as usize)?)),
+            Place::Here(at) => Some((self.here, *self.slots.get(at as usize)? as usize)),
             Place::Bare(at) => Some((self.here, *self.walks.bare.get(at as usize)?)),
             Place::Root(at) => Some((self.root, *self.walks.root.get(at as usize)?)),
             Place::Around { up, at } => {

@@ -7,7 +7,7 @@ use super::explain::Explained;
 use super::layout::Doc;
 use super::pipeline::Pipeline;
 use super::reading::{Reading, Refusal};
-use super::redact::{Redactor, whole_secret};
+use super::redact::Redactor;
 use super::source::{From, Reader};
 use super::when::{Seen, Used};
 use super::words::is_word;
@@ -16,17 +16,6 @@ use crate::case::{Alert, Field, Id, Reason, Type, Value};
 
 /// Of one alert, as JSON.
 pub const ALERT_BYTES_MAX: usize = 64 * 1024;
-
-/// Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is too
-/// long for an alert is left out. No other field is: a cut id, path or address is another one.
-const CUT_BYTES: &[(Field, usize)] = &[
-    (Field::Title, 1000),
-    (Field::EventReason, 1000),
-    (Field::SourceUserAgent, 512),
-    (Field::SourceNetwork, 256),
-    (Field::NhiName, 256),
-    (Field::Author, 256),
-];
 
 const UNKNOWN_KIND: &str = "unknown";
 
@@ -52,7 +41,17 @@ impl Pipelines {
         let (headers, trace) = (reading.message.headers, RefCell::default());
         let cleaned = RefCell::new(Vec::with_capacity(pipeline.map.len()));
         let redactor = &redactor;
-        let reader = Reader { doc, headers, redactor, text_bytes_max, is_too_long, trace, cleaned };
+        let is_traced = Cell::new(reading.explained.is_some());
+        let reader = Reader {
+            doc,
+            headers,
+            redactor,
+            text_bytes_max,
+            is_too_long,
+            trace,
+            is_traced,
+            cleaned,
+        };
         let mut explained = reading.explained.map(|all| (all, Explained::new(pipeline, doc, id)));
         let note = explained.as_mut().map(|(_, explained)| explained);
         let mut alert = Box::new(Alert::default());
@@ -64,9 +63,10 @@ impl Pipelines {
         default(&mut alert, Field::Detector, || Value::Text(pipeline.name.as_str().into()));
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
         alert.set(Field::ReceivedAt, Value::Time(at));
-        let secret = pipeline.fingerprint.iter().find_map(|place| whole_secret(&doc.raw(*place)?));
-        if let Some(secret) = &secret {
-            let fingerprint = reading.keys.fingerprint(secret.as_bytes());
+        let mut values = pipeline.fingerprint.iter().filter_map(|place| doc.raw(*place));
+        let credential = values.find_map(|raw| redactor.credential(&raw));
+        if let Some((_, fingerprint)) = credential {
+            let fingerprint = fingerprint.to_owned();
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));
         }
         let seen = Seen { alert: Some(&alert), trace: None, ..reader.seen() };
@@ -74,7 +74,7 @@ impl Pipelines {
         if let Some(entry) = dismissed {
             alert.set(Field::NotAnAlert, Value::Text(entry.id.as_str().into()));
         }
-        self.identify(&mut alert, secret.as_deref(), reading.keys, id);
+        self.identify(&mut alert, credential.map(|(secret, _)| secret), reading.keys, id);
         default(&mut alert, Field::NhiKind, || Value::Text(UNKNOWN_KIND.into()));
         check_size(&alert)?;
         Ok(alert)
@@ -118,6 +118,7 @@ fn map<'a>(
         return Err(Refusal::new(Reason::BadField, "`kind` has no entry for it"));
     }
     alert.set(Field::Kind, kind);
+    let is_noted = note.is_some();
     let mut noted = |field: Field, value: &Value<'_>| {
         if let Some(note) = note.as_mut().filter(|_| value.is_present()) {
             note.field(pipeline, field, &reader.trace.borrow());
@@ -125,6 +126,7 @@ fn map<'a>(
     };
     noted(Field::Kind, alert.get(Field::Kind));
     for mapped in &pipeline.map {
+        reader.is_traced.set(is_noted || mapped.field == Field::NhiKind);
         let mut value = mapped.source.value(mapped.of, reader);
         if value.text().is_some_and(|text| !is_word(mapped.field, text)) {
             value = Value::Absent;
@@ -140,8 +142,7 @@ fn map<'a>(
             }
             _ => {}
         }
-        let may_be_cut = CUT_BYTES.iter().any(|(field, _)| *field == mapped.field);
-        if reader.is_too_long.replace(false) && !may_be_cut {
+        if reader.is_too_long.replace(false) && mapped.cut_at.is_none() {
             return Err(too_large());
         }
         if mapped.is_required && !value.is_present() {
@@ -150,7 +151,10 @@ fn map<'a>(
             return Err(Refusal::new(Reason::BadField, format!("`{path}` {why}")));
         }
         noted(mapped.field, &value);
-        alert.set(mapped.field, cut(mapped.field, value));
+        if let Some(limit) = mapped.cut_at {
+            value = cut(limit, value);
+        }
+        alert.set(mapped.field, value);
     }
     Ok(())
 }
@@ -164,8 +168,7 @@ fn known_by(pipeline: &Pipeline, used: &[Used]) -> String {
     }
 }
 
-fn cut(field: Field, value: Value<'_>) -> Value<'_> {
-    let limit = CUT_BYTES.iter().find(|(cut, _)| *cut == field).map_or(usize::MAX, |(_, max)| *max);
+fn cut(limit: usize, value: Value<'_>) -> Value<'_> {
     match value {
         Value::Text(text) if text.len() > limit => {
             let mut end = limit;

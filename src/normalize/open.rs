@@ -40,30 +40,36 @@ impl Open {
         self.entries.iter().map(|entry| &entry.path)
     }
 
-    /// Borrowed when nothing was opened. `are_there` says for each entry whether the text has a
-    /// string for it, `bytes_left` what packed strings may still unpack to.
-    pub(super) fn opened<'t>(
+    /// Nothing when nothing was opened. `found` gives what the text has at the path of each entry,
+    /// `bytes_left` says what packed strings may still unpack to.
+    pub(super) fn opened<'t, F: Iterator<Item = Raw<'t>>>(
         &self,
         text: &'t str,
-        are_there: &[bool],
+        found: impl Fn(usize) -> F,
         bytes_left: &Cell<usize>,
-    ) -> Result<Cow<'t, str>, Refusal> {
-        let mut text = Cow::Borrowed(text);
+    ) -> Result<Option<String>, Refusal> {
+        let mut opened: Option<String> = None;
         let mut done: Vec<&Entry> = Vec::new();
-        for (entry, is_there) in self.entries.iter().zip(are_there) {
-            if !is_there && !done.iter().any(|outer| entry.may_be_inside(outer)) {
-                continue;
-            }
-            let opened = entry.opened(&text, bytes_left).map_err(|refusal| match text {
-                Cow::Borrowed(_) => refusal,
-                Cow::Owned(_) => Refusal { at: None, ..refusal },
-            })?;
-            if let Some(opened) = opened {
-                text = Cow::Owned(opened);
+        for (at, entry) in self.entries.iter().enumerate() {
+            let made = match &opened {
+                None => entry.opened(text, found(at), bytes_left)?,
+                Some(text) => {
+                    let is_there = found(at).any(is_text)
+                        || done.iter().any(|outer| entry.may_be_inside(outer));
+                    if !is_there {
+                        continue;
+                    }
+                    let placeless = |refusal: Refusal| Refusal { at: None, ..refusal };
+                    let slots = entry.walk.fill(text).map_err(|fault| placeless(fault.into()))?;
+                    entry.opened(text, slots.all(entry.slot), bytes_left).map_err(placeless)?
+                }
+            };
+            if made.is_some() {
+                opened = made;
                 done.push(entry);
             }
         }
-        Ok(text)
+        Ok(opened)
     }
 }
 
@@ -112,11 +118,15 @@ impl Entry {
         outer.path.steps.len() <= self.path.steps.len() && steps.all(may_be_same)
     }
 
-    fn opened(&self, text: &str, bytes_left: &Cell<usize>) -> Result<Option<String>, Refusal> {
-        let slots = self.walk.fill(text)?;
+    fn opened<'t>(
+        &self,
+        text: &str,
+        found: impl Iterator<Item = Raw<'t>>,
+        bytes_left: &Cell<usize>,
+    ) -> Result<Option<String>, Refusal> {
         let mut out = String::new();
         let mut done = 0;
-        for raw in slots.all(self.slot) {
+        for raw in found.filter(|raw| is_text(*raw)) {
             let Some(json) = self.json(&raw, bytes_left)? else { continue };
             // A string's own text is between its quotes.
             let before = text.get(done..raw.at.saturating_sub(1)).unwrap_or_default();
@@ -140,9 +150,6 @@ impl Entry {
         raw: &Raw<'t>,
         bytes_left: &Cell<usize>,
     ) -> Result<Option<Cow<'t, str>>, Refusal> {
-        if !matches!(raw.kind, Kind::Text { .. }) {
-            return Ok(None);
-        }
         let Some(content) = raw.scalar() else { return Ok(None) };
         if self.coding == Coding::Json {
             return json_of(content);
@@ -158,6 +165,10 @@ impl Entry {
         }
         String::from_utf8(bytes).map_or(Ok(None), |text| json_of(Cow::Owned(text)))
     }
+}
+
+fn is_text(raw: Raw<'_>) -> bool {
+    matches!(raw.kind, Kind::Text { .. })
 }
 
 /// The text as one JSON value: several objects and lists become a list.

@@ -46,6 +46,8 @@ pub(super) struct Mapped {
     pub(super) of: Type,
     pub(super) source: From,
     pub(super) is_required: bool,
+    /// Where its text is cut; nothing of most, which are never cut.
+    pub(super) cut_at: Option<usize>,
 }
 
 /// Fields that intake itself fills; a pipeline that could would let a detector write them.
@@ -57,6 +59,17 @@ const NOT_MAPPED: &[Field] = &[
     Field::NhiKindKnownBy,
     Field::CredentialFingerprint,
 ];
+
+/// Bytes. Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is
+/// too long for an alert is left out. No other field is: a cut id, path or address is another one.
+fn cut_at(field: Field) -> Option<usize> {
+    match field {
+        Field::Title | Field::EventReason => Some(1000),
+        Field::SourceUserAgent => Some(512),
+        Field::SourceNetwork | Field::NhiName | Field::Author => Some(256),
+        _ => None,
+    }
+}
 
 const EACH: &str = "`each` names the items of a list or object: it ends with `[*]` or `{*}`";
 
@@ -248,6 +261,7 @@ fn map_of(node: &Node, layout: &mut Layout, problems: &mut Problems) -> Vec<Mapp
             of: field.of(),
             source,
             is_required,
+            cut_at: cut_at(field),
         }));
     }
     map

@@ -26,7 +26,9 @@ pub(super) struct Redactor<'a, 'k> {
 
 struct Secret {
     class: Class,
-    label: OnceCell<String>,
+    /// The secret that it is the same credential as: itself, mostly.
+    canonical: usize,
+    fingerprint: OnceCell<String>,
 }
 
 /// More values to redact than are searched for.
@@ -47,8 +49,9 @@ impl<'a, 'k> Redactor<'a, 'k> {
                 Class::Placeholder | Class::Public => {}
                 Class::Short => self.dropped.push(raw),
                 class => {
-                    self.look_for(value, class);
-                    self.look_for(&canonical(value), class);
+                    let at = self.look_for(value, class);
+                    let canonical = self.look_for(&canonical(value), class);
+                    self.secrets.get_mut(at).into_iter().for_each(|of| of.canonical = canonical);
                 }
             }
         });
@@ -58,11 +61,21 @@ impl<'a, 'k> Redactor<'a, 'k> {
         Ok(())
     }
 
-    fn look_for(&mut self, value: &str, class: Class) {
-        if self.search.position(value).is_none() {
+    fn look_for(&mut self, value: &str, class: Class) -> usize {
+        self.search.position(value).unwrap_or_else(|| {
+            let canonical = self.secrets.len();
             self.search.add(value);
-            self.secrets.push(Secret { class, label: OnceCell::new() });
-        }
+            self.secrets.push(Secret { class, canonical, fingerprint: OnceCell::new() });
+            canonical
+        })
+    }
+
+    /// The credential that a value at a redacted path is as a whole, and its fingerprint.
+    pub(super) fn credential(&self, raw: &Raw<'_>) -> Option<(&str, &str)> {
+        let text = raw.scalar()?;
+        let secret = self.secrets.get(self.search.position(text.trim())?)?;
+        let is_whole = secret.class == Class::Secret;
+        is_whole.then(|| (self.search.secret(secret.canonical), self.fingerprint(secret.canonical)))
     }
 
     pub(super) fn is_dropped(&self, raw: &Raw<'_>) -> bool {
@@ -103,19 +116,17 @@ impl<'a, 'k> Redactor<'a, 'k> {
     }
 
     fn label(&self, at: usize) -> &str {
-        let Some(secret) = self.secrets.get(at) else { return REDACTED };
-        secret.label.get_or_init(|| match secret.class {
-            Class::Secret => self.keys.fingerprint(canonical(self.search.secret(at)).as_bytes()),
-            _ => REDACTED.to_owned(),
-        })
+        match self.secrets.get(at) {
+            Some(Secret { class: Class::Secret, canonical, .. }) => self.fingerprint(*canonical),
+            _ => REDACTED,
+        }
     }
-}
 
-/// What the credential's fingerprint is made of, when the value is a whole secret.
-pub(super) fn whole_secret(raw: &Raw<'_>) -> Option<String> {
-    let text = raw.scalar()?;
-    let value = text.trim();
-    (class_of(value) == Class::Secret).then(|| canonical(value).into_owned())
+    fn fingerprint(&self, at: usize) -> &str {
+        let Some(secret) = self.secrets.get(at) else { return REDACTED };
+        let made = || self.keys.fingerprint(self.search.secret(at).as_bytes());
+        secret.fingerprint.get_or_init(made)
+    }
 }
 
 #[cfg(test)]
@@ -156,9 +167,20 @@ mod tests {
 
     #[test]
     fn only_whole_secrets_identify_a_credential() {
-        assert_eq!(whole_secret(&raw(" notarealsecret\n")).as_deref(), Some("notarealsecret"));
-        for none in ["REDACTED", "abc", "AKIANOT...", "AKIADEPLOYKEYEXAMPLE"] {
-            assert_eq!(whole_secret(&raw(none)), None, "{none}");
+        let keys = keys();
+        let mut redactor = Redactor::new(&keys);
+        let pair = format!("AKIADEPLOYKEYEXAMPLE:{}", "notareal+".repeat(4) + "/abc");
+        let values =
+            [" notarealsecret\n", &pair, "REDACTED", "abc", "AKIANOT...", "AKIADEPLOYKEYEXAMPLE"];
+        for value in values {
+            redactor.add(raw(value)).unwrap();
+        }
+        for (value, secret) in [(values[0], "notarealsecret"), (&pair, &pair[21..])] {
+            let label = keys.fingerprint(secret.as_bytes());
+            assert_eq!(redactor.credential(&raw(value)), Some((secret, label.as_str())));
+        }
+        for none in &values[2..] {
+            assert_eq!(redactor.credential(&raw(none)), None, "{none}");
         }
     }
 

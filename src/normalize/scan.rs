@@ -15,10 +15,11 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::FingerprintKeys;
 use super::anchors::Anchors;
+use super::escapes::{source, undone};
 use super::redact::REDACTED;
 use super::secret::{Class, canonical, class_of};
 use super::shapes::{SHAPES, Shape, Value};
-use super::views::{source, undone};
+use crate::json::holds;
 
 /// Shorter runs of base64's characters are names and ids.
 const BLOB_LEN_MIN: usize = 40;
@@ -267,6 +268,9 @@ fn is_mixed_case(run: &[u8]) -> bool {
 
 /// Whether anything is written in percent or JSON escapes.
 fn has_escape(bytes: &[u8]) -> bool {
+    if !holds(bytes, *b"%\\") {
+        return false;
+    }
     let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
     memchr2_iter(b'%', b'\\', bytes).any(|at| match bytes.get(at + 1) {
         Some(b'u') => is_hex(at + 2) && is_hex(at + 3) && is_hex(at + 4) && is_hex(at + 5),

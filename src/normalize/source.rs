@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 
 use super::capture::Capture;
 use super::decimal::Decimal;
 use super::layout::{Doc, Place};
+use super::listed::Listed;
 use super::redact::Redactor;
 use super::times::TimeFormat;
 use super::when::{Seen, Used, When, header};
@@ -54,7 +54,7 @@ pub(super) struct Shape {
     pub(super) capture: Option<Capture>,
     pub(super) lower: bool,
     /// A text that is not in the table is absent.
-    pub(super) table: Option<HashMap<String, String>>,
+    pub(super) table: Option<Listed<String>>,
     /// The first whose bound is above the number; the last has none.
     pub(super) ranges: Option<Vec<(Option<Decimal>, String)>>,
     pub(super) default: Option<String>,
@@ -70,8 +70,9 @@ pub(super) struct Reader<'a, 's> {
     pub(super) text_bytes_max: usize,
     /// Whether such a text was met.
     pub(super) is_too_long: Cell<bool>,
-    /// What the value that was read last was made of.
+    /// What the value that was read last was made of, where anybody will ask.
     pub(super) trace: RefCell<Vec<Used>>,
+    pub(super) is_traced: Cell<bool>,
     /// The document's texts by their places: many are read more than once.
     pub(super) cleaned: RefCell<Vec<(&'a str, Cow<'a, str>)>>,
 }
@@ -90,7 +91,9 @@ impl Source {
     }
 
     pub(super) fn value<'a>(&'a self, of: Type, reader: &Reader<'a, '_>) -> Value<'a> {
-        reader.trace.borrow_mut().clear();
+        if reader.is_traced.get() {
+            reader.trace.borrow_mut().clear();
+        }
         if of != Type::Time {
             let text = self.text(reader);
             return text.map_or(Value::Absent, |text| read(of, text));
@@ -110,42 +113,35 @@ impl Source {
 
     #[inline]
     fn text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
-        match (&self.from, &self.shape) {
-            // Most of them, and most of those are not there.
-            (From::Path(place), None) if reader.doc.raw(*place).is_none() => None,
+        // Most of them are paths, and most of those lead to nothing.
+        match &self.from {
+            From::Path(place) if reader.doc.lacks(*place) => self.default(),
             _ => self.shaped_text(reader),
         }
     }
 
+    #[inline(never)]
     fn shaped_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
-        let before = reader.trace.borrow().len();
-        let text = self.raw_text(reader).and_then(|text| {
-            let text = match &self.shape {
-                Some(shape) => shape.apply(text),
-                None => Some(text).filter(|text| !text.is_empty()),
-            };
-            if text.is_none() {
-                reader.trace.borrow_mut().truncate(before);
-            }
-            text
+        let text = reader.traced(|| match &self.shape {
+            Some(shape) => shape.apply(self.raw_text(reader)?),
+            None => self.raw_text(reader).filter(|text| !text.is_empty()),
         });
-        text.or_else(|| self.shape.as_ref()?.default.as_deref().map(Cow::Borrowed))
+        text.or_else(|| self.default())
     }
 
+    #[inline]
+    fn default(&self) -> Option<Cow<'_, str>> {
+        self.shape.as_ref()?.default.as_deref().map(Cow::Borrowed)
+    }
+
+    #[inline(always)]
     fn raw_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
         match &self.from {
             From::Path(place) => reader.text(*place),
             From::Header(name) => reader.header(name),
             From::Const(text) => Some(Cow::Borrowed(text)),
             From::First(sources) => sources.iter().find_map(|source| source.text(reader)),
-            From::Join(join) => {
-                let before = reader.trace.borrow().len();
-                let joined = join.text(reader);
-                if joined.is_none() {
-                    reader.trace.borrow_mut().truncate(before);
-                }
-                joined.map(Cow::Owned)
-            }
+            From::Join(join) => join.text(reader).map(Cow::Owned),
             From::Cases(cases) => {
                 let seen = reader.seen();
                 let found = cases.conditions.iter().position(|when| when.holds(&seen))?;
@@ -216,7 +212,7 @@ impl Shape {
             text = Cow::Owned(text.to_lowercase());
         }
         if let Some(table) = &self.table {
-            text = Cow::Borrowed(table.get(text.as_ref())?);
+            text = Cow::Borrowed(table.get(&text)?);
         }
         if let Some(ranges) = &self.ranges {
             text = Cow::Borrowed(in_range(ranges, &text)?);
@@ -245,7 +241,29 @@ fn in_range<'w>(ranges: &'w [(Option<Decimal>, String)], text: &str) -> Option<&
 
 impl<'a> Reader<'a, '_> {
     pub(super) fn seen(&self) -> Seen<'a, '_> {
-        Seen { doc: self.doc, headers: self.headers, alert: None, trace: Some(&self.trace) }
+        let trace = self.is_traced.get().then_some(&self.trace);
+        Seen { doc: self.doc, headers: self.headers, alert: None, trace }
+    }
+
+    /// What was looked at for nothing is forgotten.
+    #[inline(always)]
+    fn traced<T>(&self, read: impl FnOnce() -> Option<T>) -> Option<T> {
+        if !self.is_traced.get() {
+            return read();
+        }
+        let before = self.trace.borrow().len();
+        let value = read();
+        if value.is_none() {
+            self.trace.borrow_mut().truncate(before);
+        }
+        value
+    }
+
+    #[inline]
+    fn note(&self, used: impl FnOnce() -> Used) {
+        if self.is_traced.get() {
+            self.trace.borrow_mut().push(used());
+        }
     }
 
     fn text(&self, place: Place) -> Option<Cow<'a, str>> {
@@ -264,7 +282,7 @@ impl<'a> Reader<'a, '_> {
                 text
             }
         };
-        self.trace.borrow_mut().push(Used::Place(place));
+        self.note(|| Used::Place(place));
         Some(text)
     }
 
@@ -274,7 +292,7 @@ impl<'a> Reader<'a, '_> {
             self.is_too_long.set(true);
             return None;
         }
-        self.trace.borrow_mut().push(Used::Header(name.to_owned()));
+        self.note(|| Used::Header(name.to_owned()));
         Some(self.redactor.clean(Cow::Owned(text.to_owned())))
     }
 }

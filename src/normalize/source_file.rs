@@ -1,13 +1,12 @@
 //! How a source is written in a pipeline file.
 
-use std::collections::HashMap;
-
 use super::capture::Capture;
 use super::decimal::Decimal;
 use super::layout::Layout;
+use super::listed::Listed;
 use super::source::{Cases, From, Join, Shape, Source};
 use super::times::TimeFormat;
-use super::when::{Scope, When, regex_of};
+use super::when::{Scope, When, expression_of};
 use super::words::check_word;
 use crate::case::{Field, Type};
 use crate::json::Path;
@@ -134,7 +133,7 @@ fn shape_of(fields: &mut Fields<'_>, field: Option<Field>, problems: &mut Proble
     let absent_when = words(fields, "absent_when", problems);
     let capture = fields.get("capture").and_then(|node| {
         let text = word_of(node, problems)?;
-        regex_of(&text, &node.at, problems).map(Capture::new)
+        expression_of(&text, &node.at, problems).map(Capture::new)
     });
     Shape {
         absent_when: absent_when.into_iter().map(|(text, _)| text).collect(),
@@ -147,16 +146,16 @@ fn shape_of(fields: &mut Fields<'_>, field: Option<Field>, problems: &mut Proble
     }
 }
 
-fn table_of(node: &Node, field: Option<Field>, problems: &mut Problems) -> HashMap<String, String> {
-    let Some(mut fields) = Fields::of(node, "`table`", problems) else { return HashMap::new() };
-    let mut table = HashMap::new();
+fn table_of(node: &Node, field: Option<Field>, problems: &mut Problems) -> Listed<String> {
+    let Some(mut fields) = Fields::of(node, "`table`", problems) else { return Listed::default() };
+    let mut table = Vec::new();
     for (from, to) in fields.rest() {
         if let (Some(from), Some(to)) = (word_of(from, problems), checked_word(to, field, problems))
         {
-            table.insert(from, to);
+            table.push((from, to));
         }
     }
-    table
+    table.into_iter().collect()
 }
 
 fn ranges_of(

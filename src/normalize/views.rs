@@ -4,19 +4,19 @@
 //! compared without the characters in which encodings and line breaks differ. That finds more than
 //! exact copies; a match too many costs a word of a title, a match too few costs the secret.
 
-use std::cell::OnceCell;
 use std::ops::Range;
 
-use memchr::memchr2;
 use memchr::memmem::Finder;
+
+use super::escapes::{source, undone};
 
 /// Forms shorter than this are everywhere.
 const FORM_LEN_MIN: usize = 6;
 /// Of one secret, at most.
 const FORMS: usize = 5;
-/// LIMIT: escapes of two kinds are undone twice in every order, of one kind more often.
-const LAYERS_MAX: usize = 6;
-
+/// LIMIT: where a form's end is seen more often, a search looks for it whose time does not depend on
+/// how often.
+const ENDS_MAX: usize = 8;
 /// Secrets that are looked for together, however each is written.
 #[derive(Default)]
 pub(super) struct Search {
@@ -34,11 +34,18 @@ pub(super) struct Search {
 }
 
 /// What one of the secrets looks like.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Form {
     secret: usize,
     coding: Coding,
-    /// Made for the first text that has its end.
-    finder: OnceCell<Box<Finder<'static>>>,
+}
+
+/// A form whose end a text has.
+struct Likely {
+    form: Form,
+    /// How often its end was seen, and the first times after how many squeezed bytes.
+    seen: usize,
+    ends: [usize; ENDS_MAX],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,7 +99,7 @@ impl Search {
         } else {
             self.short.push(form);
         }
-        self.forms.push(Form { secret: self.secrets.len(), coding, finder: OnceCell::new() });
+        self.forms.push(Form { secret: self.secrets.len(), coding });
     }
 
     /// The places of secrets in the text, and which each is, in no order; they may overlap.
@@ -117,33 +124,46 @@ impl Search {
 
     /// The places of those secrets that were added before one.
     fn find_in(&self, bytes: &[u8], before: usize, give: &mut dyn FnMut(Range<usize>, usize)) {
+        let short = self.short.iter().filter_map(|form| self.forms.get(*form));
+        for form in short.filter(|form| form.secret < before) {
+            let secret = self.secret(form.secret).as_bytes();
+            Finder::new(secret)
+                .find_iter(bytes)
+                .for_each(|at| give(at..at + secret.len(), form.secret));
+        }
         let mut likely = self.likely(bytes);
-        likely.retain(|form| form.secret < before);
+        likely.retain(|likely| likely.form.secret < before);
         if likely.is_empty() {
             return;
         }
         let plain = bytes.iter().copied().enumerate().filter(|(_, byte)| !varies(*byte));
         let (places, squeezed): (Vec<usize>, Vec<u8>) = plain.unzip();
-        for form in likely {
-            let finder = self.finder(form);
-            let length = finder.needle().len();
-            if form.coding == Coding::Exact {
-                finder.find_iter(bytes).for_each(|at| give(at..at + length, form.secret));
+        for Likely { form, seen, ends } in &likely {
+            let secret = self.secret(form.secret).as_bytes();
+            let mut give = |range: Option<Range<usize>>| {
+                range.into_iter().for_each(|range| give(range, form.secret));
+            };
+            if let Some(ends) = ends.get(..*seen) {
+                for end in ends {
+                    give(form.coding.ending(secret, bytes, (&places, &squeezed), *end));
+                }
                 continue;
             }
-            for at in finder.find_iter(&squeezed) {
-                if let (Some(first), Some(last)) = (places.get(at), places.get(at + length - 1)) {
-                    give(*first..last + 1, form.secret);
-                }
+            let looks = form.coding.looks(secret);
+            let text = if form.coding == Coding::Exact { bytes } else { &squeezed };
+            for at in Finder::new(&looks).find_iter(text) {
+                let last = at + looks.len() - 1;
+                give(match form.coding {
+                    Coding::Exact => Some(at..last + 1),
+                    _ => range_of(&places, at, last),
+                });
             }
         }
     }
 
-    /// All forms that are there, and few others.
-    fn likely(&self, bytes: &[u8]) -> Vec<&Form> {
-        let is_there = |form: &&Form| self.finder(form).find(bytes).is_some();
-        let short = self.short.iter().filter_map(|form| self.forms.get(*form));
-        let mut likely: Vec<&Form> = short.filter(is_there).collect();
+    /// All forms that are there, and few others; but those that have no end.
+    fn likely(&self, bytes: &[u8]) -> Vec<Likely> {
+        let mut likely = Vec::new();
         let (mut last, mut count) = (0, 0);
         for byte in bytes.iter().filter(|byte| !varies(**byte)) {
             last = window(last, *byte);
@@ -151,35 +171,77 @@ impl Search {
             let (word, bit) = place(last);
             let may_be_end = self.bits.get(word).is_some_and(|word| word & bit != 0);
             if may_be_end && count >= FORM_LEN_MIN {
-                self.add_ending(last, &mut likely);
+                self.add_ending(last, count, &mut likely);
             }
         }
         likely
     }
 
     #[cold]
-    fn add_ending<'s>(&'s self, end: u64, likely: &mut Vec<&'s Form>) {
+    fn add_ending(&self, end: u64, count: usize, likely: &mut Vec<Likely>) {
         let from = self.ends.partition_point(|(known, _)| *known < end);
         let same = self.ends.iter().skip(from).take_while(|(known, _)| *known == end);
         for form in same.filter_map(|(_, form)| self.forms.get(*form)) {
-            if likely.iter().any(|known| std::ptr::eq(*known, form)) {
-                return;
-            }
-            likely.push(form);
+            let known = likely.iter().position(|known| known.form == *form);
+            let at = known.unwrap_or_else(|| {
+                likely.push(Likely { form: *form, seen: 0, ends: [0; ENDS_MAX] });
+                likely.len() - 1
+            });
+            let Some(known) = likely.get_mut(at) else { continue };
+            known.ends.get_mut(known.seen).into_iter().for_each(|end| *end = count);
+            known.seen += 1;
+        }
+    }
+}
+
+impl Coding {
+    fn looks(self, secret: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Exact => secret.to_vec(),
+            Self::Squeezed => squeezed(secret.iter().copied()),
+            Self::Base64(shift) => squeezed(base64_inside(secret, shift)),
         }
     }
 
-    fn finder<'s>(&'s self, form: &'s Form) -> &'s Finder<'static> {
-        form.finder.get_or_init(|| {
-            let secret = self.secret(form.secret).as_bytes();
-            let looks = match form.coding {
-                Coding::Exact => secret.to_vec(),
-                Coding::Squeezed => squeezed(secret.iter().copied()),
-                Coding::Base64(shift) => squeezed(base64_inside(secret, shift)),
-            };
-            Box::new(Finder::new(&looks).into_owned())
-        })
+    /// Where the secret stands whose end was seen after so many squeezed bytes.
+    fn ending(
+        self,
+        secret: &[u8],
+        bytes: &[u8],
+        (places, squeezed): (&[usize], &[u8]),
+        end: usize,
+    ) -> Option<Range<usize>> {
+        let last = end.checked_sub(1)?;
+        let before = squeezed.get(..end)?;
+        let first = match self {
+            Self::Exact => {
+                let behind = secret.iter().rev().take_while(|byte| varies(**byte)).count();
+                let end = places.get(last)? + 1 + behind;
+                let start = end.checked_sub(secret.len())?;
+                return (bytes.get(start..end)? == secret).then_some(start..end);
+            }
+            Self::Squeezed => first_of(before, secret.iter().copied())?,
+            Self::Base64(shift) => first_of(before, base64_inside(secret, shift))?,
+        };
+        range_of(places, first, last)
     }
+}
+
+/// Where the form begins that the squeezed bytes end with.
+fn first_of(squeezed: &[u8], form: impl DoubleEndedIterator<Item = u8>) -> Option<usize> {
+    let mut left = squeezed;
+    for byte in form.rev().filter(|byte| !varies(*byte)) {
+        let (last, before) = left.split_last()?;
+        if *last != byte {
+            return None;
+        }
+        left = before;
+    }
+    Some(left.len())
+}
+
+fn range_of(places: &[usize], first: usize, last: usize) -> Option<Range<usize>> {
+    Some(*places.get(first)?..places.get(last)? + 1)
 }
 
 /// A word of the bits and a bit in it: eleven bits of a product that mixes the whole window.
@@ -203,40 +265,6 @@ fn end_of(form: impl DoubleEndedIterator<Item = u8>) -> Option<u64> {
     (count == FORM_LEN_MIN).then_some(last)
 }
 
-/// One byte of a view and the bytes of the text that it stands for.
-#[derive(Clone, Copy)]
-pub(super) struct Unit {
-    pub(super) byte: u8,
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-/// The bytes of the text that a place in a view stands for.
-pub(super) fn source(units: &[Unit], range: &Range<usize>) -> Option<Range<usize>> {
-    let last = range.end.checked_sub(1)?;
-    Some(units.get(range.start)?.start..units.get(last)?.end)
-}
-
-/// The text with its escapes undone, once for each layer of them; nothing when there is none.
-pub(super) fn undone(text: &str) -> Vec<Vec<Unit>> {
-    let mut undone: Vec<Vec<Unit>> = Vec::new();
-    if memchr2(b'%', b'\\', text.as_bytes()).is_none() {
-        return undone;
-    }
-    let raw = units_of(text);
-    let mut next = 0;
-    let mut layer = Some(&raw);
-    // Each kind alone: what looks like one escape may be plain text inside the other.
-    while let Some(units) = layer {
-        let inner: Vec<_> = [b'%', b'\\'].iter().filter_map(|kind| undo(units, *kind)).collect();
-        let room = LAYERS_MAX.saturating_sub(undone.len());
-        undone.extend(inner.into_iter().take(room));
-        layer = undone.get(next);
-        next += 1;
-    }
-    undone
-}
-
 /// Whether encodings of one value differ in it: white space, and what base64's alphabets and form
 /// encoding disagree on.
 fn varies(byte: u8) -> bool {
@@ -247,83 +275,6 @@ fn squeezed(bytes: impl Iterator<Item = u8>) -> Vec<u8> {
     let mut squeezed = Vec::with_capacity(bytes.size_hint().1.unwrap_or_default());
     squeezed.extend(bytes.filter(|byte| !varies(*byte)));
     squeezed
-}
-
-/// Units never split a character: all bytes of one carry its whole range.
-fn units_of(text: &str) -> Vec<Unit> {
-    let mut units = Vec::with_capacity(text.len());
-    for (start, character) in text.char_indices() {
-        let end = start + character.len_utf8();
-        let mut buffer = [0; 4];
-        let bytes = character.encode_utf8(&mut buffer).bytes();
-        units.extend(bytes.map(|byte| Unit { byte, start, end }));
-    }
-    units
-}
-
-/// Undoes one layer of `%41`, or of JSON's `\n`, `\"`, `\u0041`; nothing when there is none.
-fn undo(units: &[Unit], kind: u8) -> Option<Vec<Unit>> {
-    let mut out = Vec::with_capacity(units.len());
-    let mut changed = false;
-    let mut rest = units;
-    while let Some((first, after)) = rest.split_first() {
-        let undone = match first.byte {
-            b'%' if kind == b'%' => percent(after),
-            b'\\' if kind == b'\\' => escape(after),
-            _ => None,
-        };
-        let Some((bytes, taken)) = undone else {
-            out.push(*first);
-            rest = after;
-            continue;
-        };
-        changed = true;
-        let end = after.get(..taken).and_then(<[Unit]>::last).map_or(first.end, |unit| unit.end);
-        out.extend(bytes.into_iter().map(|byte| Unit { byte, start: first.start, end }));
-        rest = after.get(taken..).unwrap_or_default();
-    }
-    changed.then_some(out)
-}
-
-fn percent(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
-    Some((vec![u8::try_from(hex_number(after, 2)?).ok()?], 2))
-}
-
-/// What follows a backslash, and how many units of it belong to the escape.
-fn escape(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
-    let byte = match after.first()?.byte {
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'b' => 8,
-        b'f' => 12,
-        same @ (b'"' | b'\'' | b'\\' | b'/') => same,
-        b'u' => return unicode(after),
-        _ => return None,
-    };
-    Some((vec![byte], 1))
-}
-
-fn unicode(after: &[Unit]) -> Option<(Vec<u8>, usize)> {
-    let first = hex_number(after.get(1..)?, 4)?;
-    let mut taken = 5;
-    let mut code = first;
-    if (0xd800..=0xdbff).contains(&first) {
-        let is_pair = after.get(5)?.byte == b'\\' && after.get(6)?.byte == b'u';
-        let second = hex_number(after.get(7..)?, 4).filter(|_| is_pair)?;
-        code = 0x1_0000 + ((first - 0xd800) << 10) + second.checked_sub(0xdc00)?;
-        taken = 11;
-    }
-    let mut buffer = [0; 4];
-    Some((char::from_u32(code)?.encode_utf8(&mut buffer).bytes().collect(), taken))
-}
-
-fn hex_number(units: &[Unit], digits: usize) -> Option<u32> {
-    let mut number = 0;
-    for unit in units.get(..digits)? {
-        number = number * 16 + char::from(unit.byte).to_digit(16)?;
-    }
-    Some(number)
 }
 
 /// The part of the base64 of anything with `secret` inside, at the given shift in its groups of
@@ -345,6 +296,8 @@ fn base64_inside(secret: &[u8], shift: usize) -> impl DoubleEndedIterator<Item =
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECRET: &str = "s3+cr/et=\"q\"\n-té\\x";
@@ -396,10 +349,71 @@ mod tests {
             (SECRET, 2),
             ("x czMrY3IvZXQ9InEiCi10w6lceA==", 1),
             ("YXMzK2NyL2V0PSJxIgotdMOpXHg=", 1),
-            ("a+b+a+b+c+", 1),
+            ("a+b+a+b+c+", 0),
             ("s3 and cr and et, but not together", 0),
         ] {
             assert_eq!(search.likely(text.as_bytes()).len(), likely, "{text}");
+        }
+    }
+
+    /// Every place where a form stands, looked for byte by byte.
+    fn all(search: &Search, bytes: &[u8]) -> Vec<(Range<usize>, usize)> {
+        let mut all = Vec::new();
+        for form in &search.forms {
+            let looks = form.coding.looks(search.secret(form.secret).as_bytes());
+            let is_exact = form.coding == Coding::Exact;
+            let kept = bytes.iter().enumerate().filter(|(_, byte)| is_exact || !varies(**byte));
+            let (places, text): (Vec<usize>, Vec<u8>) = kept.unzip();
+            let starts = text.windows(looks.len()).enumerate().filter(|(_, part)| **part == looks);
+            all.extend(
+                starts.map(|(at, _)| (places[at]..places[at + looks.len() - 1] + 1, form.secret)),
+            );
+        }
+        all
+    }
+
+    #[test]
+    fn an_end_that_is_seen_often_hides_nothing() {
+        let search = search(&["abcdefgh", "bcdefgh=="]);
+        for often in 0..2 * ENDS_MAX {
+            let text =
+                format!("{}abcdefgh== {}", "x-cdefgh".repeat(often), "y-cdefgh".repeat(often));
+            let mut found = search.find(&text);
+            let mut all = all(&search, text.as_bytes());
+            found.sort_by_key(|(range, secret)| (range.start, range.end, *secret));
+            all.sort_by_key(|(range, secret)| (range.start, range.end, *secret));
+            assert_eq!((found.len(), &found), (4, &all), "{often} times");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_stands_there_is_found_and_nothing_else(
+            secrets in prop::collection::vec("[ab=+]{6,9}", 1..3),
+            parts in prop::collection::vec("[ab+= ]{0,12}", 0..12),
+            with in prop::collection::vec(0..3_usize, 12),
+        ) {
+            let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+            let search = search(&secrets);
+            let mut text = String::new();
+            for (part, with) in parts.iter().zip(with) {
+                text.push_str(part);
+                text.push_str(secrets.get(with).copied().unwrap_or_default());
+            }
+            let mut found = Vec::new();
+            let mut give = |range: Range<usize>, secret| found.push((range, secret));
+            search.find_in(text.as_bytes(), secrets.len(), &mut give);
+            let all = all(&search, text.as_bytes());
+            for one in &found {
+                prop_assert!(all.contains(one), "{:?} in {:?}", one, text);
+            }
+            for (range, secret) in &all {
+                // One search goes on behind what it found.
+                let is_found = found.iter().any(|(other, of)| {
+                    of == secret && other.start < range.end && range.start < other.end
+                });
+                prop_assert!(is_found, "{:?} of {} in {:?}", range, secret, text);
+            }
         }
     }
 

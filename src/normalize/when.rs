@@ -1,14 +1,13 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use regex::Regex;
-
 use super::asked::Question;
 use super::layout::{Doc, Layout, Place};
 use super::source_file::words;
 use super::words::check_word;
 use crate::case::{Alert, Field, Value, field_named};
 use crate::json::Path;
+use crate::pattern::Expression;
 use crate::text::{At, Fields, Node, Problems, suggestion};
 
 /// Whether a value is as described. Nothing but `exists: false` is true of a value that is not
@@ -23,7 +22,7 @@ pub(super) enum Test {
         is_negated: bool,
     },
     Matches {
-        any: Vec<Regex>,
+        any: Vec<Expression>,
         is_negated: bool,
     },
 }
@@ -86,7 +85,7 @@ impl Test {
                 found != *is_negated
             }
             (Self::Matches { any, is_negated }, Some(value)) => {
-                any.iter().any(|regex| regex.is_match(value)) != *is_negated
+                any.iter().any(|expression| expression.is_found(value)) != *is_negated
             }
             (_, None) => false,
         }
@@ -108,8 +107,8 @@ impl Test {
             }
             let is_negated = *is_negated;
             if let How::Match = how {
-                let regex = |(text, at): (String, &At)| regex_of(&text, at, problems);
-                let any = texts.into_iter().filter_map(regex).collect();
+                let of = |(text, at): (String, &At)| expression_of(&text, at, problems);
+                let any = texts.into_iter().filter_map(of).collect();
                 found.push(Self::Matches { any, is_negated });
                 continue;
             }
@@ -129,12 +128,8 @@ impl Test {
     }
 }
 
-/// LIMIT: the memory of one compiled expression.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
-
-pub(super) fn regex_of(text: &str, at: &At, problems: &mut Problems) -> Option<Regex> {
-    let built =
-        regex::RegexBuilder::new(&with_ascii_boundaries(text)).size_limit(REGEX_BYTES_MAX).build();
+pub(super) fn expression_of(text: &str, at: &At, problems: &mut Problems) -> Option<Expression> {
+    let built = Expression::compile(&with_ascii_boundaries(text));
     if built.is_err() {
         problems.add(at, format!("`{text}` is no regular expression, or too large a one"));
     }

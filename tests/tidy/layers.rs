@@ -13,11 +13,12 @@ pub enum May {
 /// imports another stage.
 pub const LAYERS: &[(&str, May)] = &[
     ("text", Only(&[])),
-    ("json", Only(&[])),
+    ("pattern", Only(&[])),
+    ("json", Only(&["pattern"])),
     ("case", Only(&[])),
-    ("clause", Only(&["case", "text"])),
+    ("clause", Only(&["case", "text", "pattern"])),
     ("policy", Only(&["case", "text", "clause"])),
-    ("normalize", Only(&["case", "text", "json"])),
+    ("normalize", Only(&["case", "text", "json", "pattern"])),
     ("audit", Only(&["case"])),
     ("correlate", Only(&["case", "audit"])),
     ("decide", Only(&["case", "policy", "clause", "text"])),

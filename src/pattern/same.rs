@@ -2,7 +2,7 @@
 //! the library's comparison is a call that takes longer than the bytes do.
 
 #[inline]
-pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -29,14 +29,14 @@ fn has_same_ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
 
 /// What follows the beginning.
 #[inline]
-pub(super) fn after<'t>(text: &'t [u8], beginning: &[u8]) -> Option<&'t [u8]> {
+pub(crate) fn after<'t>(text: &'t [u8], beginning: &[u8]) -> Option<&'t [u8]> {
     let (first, rest) = text.split_at_checked(beginning.len())?;
     is_same(first, beginning).then_some(rest)
 }
 
 /// What stands before the end.
 #[inline]
-pub(super) fn before<'t>(text: &'t [u8], end: &[u8]) -> Option<&'t [u8]> {
+pub(crate) fn before<'t>(text: &'t [u8], end: &[u8]) -> Option<&'t [u8]> {
     let (rest, last) = text.split_at_checked(text.len().checked_sub(end.len())?)?;
     is_same(last, end).then_some(rest)
 }
