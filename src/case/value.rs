@@ -242,3 +242,13 @@ impl Tri {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_no_larger_than_a_text() {
+        assert_eq!(size_of::<Value<'_>>(), size_of::<Cow<'_, str>>());
+    }
+}

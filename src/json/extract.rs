@@ -1,6 +1,4 @@
-use std::borrow::Cow;
-
-use super::scan::Scanner;
+use super::scan::{Name, Scanner};
 use super::{Fault, Kind, Malformed, Path, Raw, Step};
 use crate::pattern::is_same;
 
@@ -45,7 +43,7 @@ struct Keys {
 
 impl Keys {
     fn add(&mut self, name: &str, child: usize) {
-        self.tags.push(tag(name));
+        self.tags.push(tag(name.as_bytes(), name.len()));
         self.names.push((name.to_owned(), child));
         self.places = vec![0; (self.tags.len() * 2).next_power_of_two()];
         for (index, tag) in self.tags.iter().enumerate() {
@@ -69,7 +67,7 @@ impl Keys {
 
     /// The index of the key of which `is_it` is true, and where it leads.
     #[inline]
-    fn find(&self, wanted: u64, is_it: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
+    fn find(&self, wanted: u64, is_it: impl Fn(&[u8]) -> bool) -> Option<(usize, usize)> {
         if self.places.is_empty() {
             return None;
         }
@@ -78,7 +76,7 @@ impl Keys {
             let index = (*self.places.get(at)? as usize).checked_sub(1)?;
             if self.tags.get(index) == Some(&wanted) {
                 let (name, child) = self.names.get(index)?;
-                if is_it(name) {
+                if is_it(name.as_bytes()) {
                     return Some((index, *child));
                 }
             }
@@ -91,8 +89,8 @@ impl Keys {
 /// apart.
 #[derive(Debug, Clone, Default)]
 pub struct Slots<'a> {
-    /// For each slot the place of its value in `first`, or [`NOTHING`]: most paths of most texts find
-    /// nothing.
+    /// For each slot the place of its value in `first`, or [`NOTHING`], as for most paths of most
+    /// texts.
     places: Vec<u32>,
     first: Vec<Raw<'a>>,
     more: Vec<(usize, Raw<'a>)>,
@@ -247,7 +245,7 @@ impl<'a> Walk<'a, '_> {
         let before = self.seen.len();
         self.seen.resize(before + node.keys.names.len(), 0);
         loop {
-            let key = self.scanner.key()?;
+            let key = self.scanner.name()?;
             // At its quote.
             let start = key.at - 1;
             let mut named = self.find(node, &key);
@@ -263,7 +261,7 @@ impl<'a> Walk<'a, '_> {
             }
             if let Some(values) = node.values {
                 let slot = self.of.nodes.get(values).and_then(|node| node.slot);
-                self.slots.keys.extend(slot.map(|slot| (slot, key)));
+                self.slots.keys.extend(slot.map(|slot| (slot, self.scanner.named(&key))));
             }
             match (named, node.values) {
                 (None, None) => self.scanner.skip(depth + 1)?,
@@ -306,14 +304,20 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Which of the node's keys it is, and where that leads.
-    fn find(&self, node: &Node, key: &Raw<'_>) -> Option<(usize, usize)> {
-        let name = match key.kind {
-            Kind::Text { is_escaped: true } => key.scalar()?,
-            _ => Cow::Borrowed(key.text),
-        };
-        node.keys.find(tag(&name), |known| {
-            is_same(known.as_bytes(), name.as_bytes())
-                || (self.of.ignore_case && known.eq_ignore_ascii_case(&name))
+    #[inline]
+    fn find(&self, node: &Node, key: &Name) -> Option<(usize, usize)> {
+        if key.kind == (Kind::Text { is_escaped: true }) {
+            let name = self.scanner.named(key).scalar()?;
+            return self.find_from(node, name.as_bytes(), name.len());
+        }
+        self.find_from(node, self.scanner.bytes.get(key.at..)?, key.end - key.at)
+    }
+
+    #[inline]
+    fn find_from(&self, node: &Node, from: &[u8], length: usize) -> Option<(usize, usize)> {
+        let name = from.get(..length)?;
+        node.keys.find(tag(from, length), |known| {
+            is_same(known, name) || (self.of.ignore_case && known.eq_ignore_ascii_case(name))
         })
     }
 
@@ -353,16 +357,18 @@ impl<'a> Walk<'a, '_> {
 }
 
 /// The same for all spellings of a key that differ in case only, and for few others: its length
-/// and its first eight bytes.
-fn tag(key: &str) -> u64 {
-    let bytes = key.as_bytes();
-    let first = bytes.first_chunk::<8>().copied().unwrap_or_else(|| {
-        let mut first = [0; 8];
-        first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        first
+/// and its first eight bytes. `from` may go on behind the key.
+#[inline]
+fn tag(from: &[u8], length: usize) -> u64 {
+    let eight = from.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut eight = [0; 8];
+        eight.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        eight
     });
-    let length = (bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (u64::from_le_bytes(first) | (u64::MAX / 255 * 0x20)) ^ length
+    let others = 8_u32.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
+    let first = u64::from_le_bytes(eight) & u64::MAX.unbounded_shr(8 * others);
+    let length = (length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (first | (u64::MAX / 255 * 0x20)) ^ length
 }
 
 fn where_child(

@@ -63,11 +63,20 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     Ok(text)
 }
 
+/// Where a key stands, without its quotes. To make a text of it takes longer than to see that
+/// nobody asks for it.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    pub(super) kind: Kind,
+    pub(super) at: usize,
+    pub(super) end: usize,
+}
+
 /// Reads JSON from the front to the back; knows the grammar and nothing of what is asked.
 #[derive(Clone)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     pub(super) at: usize,
 }
 
@@ -128,13 +137,25 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn key(&mut self) -> Result<Raw<'a>, Malformed> {
+    pub(super) fn name(&mut self) -> Result<Name, Malformed> {
         if self.peek() != Some(b'"') {
             return self.fault(Fault::Syntax);
         }
-        let key = self.text()?;
+        let at = self.at + 1;
+        let kind = self.string()?;
+        let end = self.at - 1;
         self.expect(b':')?;
-        Ok(key)
+        Ok(Name { kind, at, end })
+    }
+
+    pub(super) fn key(&mut self) -> Result<Raw<'a>, Malformed> {
+        let name = self.name()?;
+        Ok(self.named(&name))
+    }
+
+    pub(super) fn named(&self, name: &Name) -> Raw<'a> {
+        let text = self.text.get(name.at..name.end).unwrap_or_default();
+        Raw { kind: name.kind, text, at: name.at }
     }
 
     /// A string, at its opening quote.

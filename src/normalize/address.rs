@@ -1,8 +1,13 @@
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The address in what detectors write for one: a port, brackets and a zone are taken off. Names of
 /// services, host names and words for "none" are no address.
-pub(super) fn address_of(text: &str) -> Option<String> {
+pub(super) fn address_of(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    // These are written in one way only.
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Some(text);
+    }
     let text = text.trim();
     let without_zone = |text: &str| text.split_once('%').map_or(text, |(ip, _)| ip).to_owned();
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
@@ -14,7 +19,7 @@ pub(super) fn address_of(text: &str) -> Option<String> {
         Ok(ip) => ip,
         Err(_) => text.parse::<SocketAddr>().ok()?.ip(),
     };
-    Some(ip.to_canonical().to_string())
+    Some(Cow::Owned(ip.to_canonical().to_string()))
 }
 
 #[cfg(test)]
@@ -37,7 +42,7 @@ mod tests {
             ("<null>", None),
             ("", None),
         ] {
-            assert_eq!(address_of(text).as_deref(), expected, "{text}");
+            assert_eq!(address_of(text.into()).as_deref(), expected, "{text}");
         }
     }
 }

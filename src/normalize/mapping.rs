@@ -133,8 +133,8 @@ fn map<'a>(
         }
         match mapped.field {
             Field::SourceIp => {
-                let address = value.text().and_then(address_of);
-                value = address.map_or(Value::Absent, |text| Value::Text(text.into()));
+                let text = if let Value::Text(text) = value { Some(text) } else { None };
+                value = text.and_then(address_of).map_or(Value::Absent, Value::Text);
             }
             Field::NhiKind if value.text().is_some_and(|kind| kind != UNKNOWN_KIND) => {
                 let known_by = known_by(pipeline, &reader.trace.borrow());

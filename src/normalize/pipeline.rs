@@ -60,8 +60,8 @@ const NOT_MAPPED: &[Field] = &[
     Field::CredentialFingerprint,
 ];
 
-/// Bytes. Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone is
-/// too long for an alert is left out. No other field is: a cut id, path or address is another one.
+/// Bytes. Texts for people are cut, with an ellipsis, after secrets were replaced; one that alone
+/// is too long for an alert is left out. No other field is: a cut id, path or address is another.
 fn cut_at(field: Field) -> Option<usize> {
     match field {
         Field::Title | Field::EventReason => Some(1000),

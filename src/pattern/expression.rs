@@ -8,9 +8,9 @@ use regex_automata::{Anchored, Input};
 
 use super::sequence::Sequence;
 
-/// Bytes of one compiled expression, and of what searching with it may keep. LIMIT: with the number of
-/// them, bounds the memory of one file.
-pub const BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one compiled expression, and of what searching with it may keep. LIMIT: with the number
+/// of them, bounds the memory of one file.
+const BYTES_MAX: usize = 256 * 1024;
 /// LIMIT: the largest table that an expression is compiled to, and what making it may take.
 const TABLE_BYTES_MAX: usize = 64 * 1024;
 /// Making a table takes as long as some hundred searches without one.

@@ -1,9 +1,9 @@
-//! Regular expressions of which is asked whether they are found in a text, as conditions of playbooks
-//! and of pipelines do: compiled once, and asked of every alert.
+//! Regular expressions of which is asked whether they are found in a text, as conditions of
+//! playbooks and of pipelines do: compiled once, and asked of every alert.
 
 mod same;
 mod sequence;
 mod expression;
 
-pub use expression::{BYTES_MAX, Expression};
+pub use expression::Expression;
 pub(crate) use same::{after, before, is_same};

@@ -40,6 +40,9 @@ enum Set {
 impl Sequence {
     /// Nothing where the expression asks for more than this.
     pub fn of(pattern: &str) -> Option<Self> {
+        if !pattern.contains('^') && !pattern.contains(r"\A") {
+            return None;
+        }
         let hir = regex_syntax::parse(pattern).ok()?;
         let HirKind::Concat(all) = hir.kind() else { return None };
         let [start, middle @ ..] = all.as_slice() else { return None };
