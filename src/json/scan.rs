@@ -80,6 +80,7 @@ pub(super) struct Scanner<'a> {
     pub(super) at: usize,
 }
 
+/// What is read for every key stands in line: calls took a tenth of a walk.
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { text, bytes: text.as_bytes(), at: 0 }

@@ -40,12 +40,11 @@ struct Form {
     coding: Coding,
 }
 
-/// A form whose end a text has.
-struct Likely {
-    form: Form,
-    /// How often its end was seen, and the first times after how many squeezed bytes.
-    seen: usize,
-    ends: [usize; ENDS_MAX],
+/// How often an end was seen in a text, and the first times after how many squeezed bytes.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    often: usize,
+    after: [usize; ENDS_MAX],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,18 +131,18 @@ impl Search {
                 .for_each(|at| give(at..at + secret.len(), form.secret));
         }
         let mut likely = self.likely(bytes);
-        likely.retain(|likely| likely.form.secret < before);
+        likely.retain(|(form, _)| form.secret < before);
         if likely.is_empty() {
             return;
         }
         let plain = bytes.iter().copied().enumerate().filter(|(_, byte)| !varies(*byte));
         let (places, squeezed): (Vec<usize>, Vec<u8>) = plain.unzip();
-        for Likely { form, seen, ends } in &likely {
+        for (form, seen) in &likely {
             let secret = self.secret(form.secret).as_bytes();
             let mut give = |range: Option<Range<usize>>| {
                 range.into_iter().for_each(|range| give(range, form.secret));
             };
-            if let Some(ends) = ends.get(..*seen) {
+            if let Some(ends) = seen.after.get(..seen.often) {
                 for end in ends {
                     give(form.coding.ending(secret, bytes, (&places, &squeezed), *end));
                 }
@@ -162,8 +161,9 @@ impl Search {
     }
 
     /// All forms that are there, and few others; but those that have no end.
-    fn likely(&self, bytes: &[u8]) -> Vec<Likely> {
-        let mut likely = Vec::new();
+    fn likely(&self, bytes: &[u8]) -> Vec<(Form, Seen)> {
+        // By the place of the first that is equal among `ends`.
+        let mut seen: Vec<Seen> = Vec::new();
         let (mut last, mut count) = (0, 0);
         for byte in bytes.iter().filter(|byte| !varies(**byte)) {
             last = window(last, *byte);
@@ -171,25 +171,29 @@ impl Search {
             let (word, bit) = place(last);
             let may_be_end = self.bits.get(word).is_some_and(|word| word & bit != 0);
             if may_be_end && count >= FORM_LEN_MIN {
-                self.add_ending(last, count, &mut likely);
+                self.note_end(last, count, &mut seen);
             }
+        }
+        let mut likely = Vec::new();
+        for (at, seen) in seen.into_iter().enumerate().filter(|(_, seen)| seen.often > 0) {
+            let ends = self.ends.get(at..).unwrap_or_default();
+            let same = ends.iter().take_while(|(end, _)| ends.first().is_some_and(|e| e.0 == *end));
+            let forms = same.filter_map(|(_, form)| self.forms.get(*form));
+            likely.extend(forms.map(|form| (*form, seen)));
         }
         likely
     }
 
     #[cold]
-    fn add_ending(&self, end: u64, count: usize, likely: &mut Vec<Likely>) {
-        let from = self.ends.partition_point(|(known, _)| *known < end);
-        let same = self.ends.iter().skip(from).take_while(|(known, _)| *known == end);
-        for form in same.filter_map(|(_, form)| self.forms.get(*form)) {
-            let known = likely.iter().position(|known| known.form == *form);
-            let at = known.unwrap_or_else(|| {
-                likely.push(Likely { form: *form, seen: 0, ends: [0; ENDS_MAX] });
-                likely.len() - 1
-            });
-            let Some(known) = likely.get_mut(at) else { continue };
-            known.ends.get_mut(known.seen).into_iter().for_each(|end| *end = count);
-            known.seen += 1;
+    fn note_end(&self, end: u64, count: usize, seen: &mut Vec<Seen>) {
+        let at = self.ends.partition_point(|(known, _)| *known < end);
+        if self.ends.get(at).is_none_or(|(known, _)| *known != end) {
+            return;
+        }
+        seen.resize(self.ends.len(), Seen::default());
+        if let Some(seen) = seen.get_mut(at) {
+            seen.after.get_mut(seen.often).into_iter().for_each(|after| *after = count);
+            seen.often += 1;
         }
     }
 }
