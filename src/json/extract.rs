@@ -1,3 +1,4 @@
+use super::keys::Keys;
 use super::scan::{Name, Scanner};
 use super::{Fault, Kind, Malformed, Path, Raw, Step};
 use crate::pattern::is_same;
@@ -28,61 +29,6 @@ struct Node {
     /// For each key asked of a list's items, the texts it may have and where each leads.
     wheres: Vec<(String, Vec<(String, usize)>)>,
     values: Option<usize>,
-}
-
-/// The keys that are asked of an object, and where each leads.
-#[derive(Debug, Clone, Default)]
-struct Keys {
-    /// [`tag`]s, so that an object's many other keys are told apart at a glance.
-    tags: Vec<u64>,
-    names: Vec<(String, usize)>,
-    /// For each tag, where its hash leads or at the next free place behind, its index and one; at
-    /// least half of the places are free.
-    places: Vec<u32>,
-}
-
-impl Keys {
-    fn add(&mut self, name: &str, child: usize) {
-        self.tags.push(tag(name.as_bytes(), name.len()));
-        self.names.push((name.to_owned(), child));
-        self.places = vec![0; (self.tags.len() * 2).next_power_of_two()];
-        for (index, tag) in self.tags.iter().enumerate() {
-            let mut at = self.home(*tag);
-            while self.places.get(at).is_some_and(|place| *place != 0) {
-                at = self.after(at);
-            }
-            let index = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            self.places.get_mut(at).into_iter().for_each(|place| *place = index);
-        }
-    }
-
-    fn home(&self, tag: u64) -> usize {
-        let mixed = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        usize::try_from(mixed).unwrap_or_default() & (self.places.len() - 1)
-    }
-
-    fn after(&self, at: usize) -> usize {
-        (at + 1) & (self.places.len() - 1)
-    }
-
-    /// The index of the key of which `is_it` is true, and where it leads.
-    #[inline]
-    fn find(&self, wanted: u64, is_it: impl Fn(&[u8]) -> bool) -> Option<(usize, usize)> {
-        if self.places.is_empty() {
-            return None;
-        }
-        let mut at = self.home(wanted);
-        loop {
-            let index = (*self.places.get(at)? as usize).checked_sub(1)?;
-            if self.tags.get(index) == Some(&wanted) {
-                let (name, child) = self.names.get(index)?;
-                if is_it(name.as_bytes()) {
-                    return Some((index, *child));
-                }
-            }
-            at = self.after(at);
-        }
-    }
 }
 
 /// What was found, by slot. A path with `[*]` or `{*}` may find many values; the first stands
@@ -161,8 +107,7 @@ impl Extractor {
                 let same = |name: &str| {
                     name == key || (self.ignore_case && name.eq_ignore_ascii_case(key))
                 };
-                let found = node.keys.names.iter().find(|(name, _)| same(name)).map(|key| key.1);
-                found.unwrap_or_else(|| {
+                node.keys.named(same).unwrap_or_else(|| {
                     node.keys.add(key, fresh);
                     fresh
                 })
@@ -235,7 +180,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {
-        if node.keys.names.is_empty() && node.values.is_none() {
+        if node.keys.is_empty() && node.values.is_none() {
             return self.scanner.skip(depth);
         }
         self.scanner.enter(depth)?;
@@ -243,7 +188,7 @@ impl<'a> Walk<'a, '_> {
             return Ok(());
         }
         let before = self.seen.len();
-        self.seen.resize(before + node.keys.names.len(), 0);
+        self.seen.resize(before + node.keys.len(), 0);
         loop {
             let key = self.scanner.name()?;
             // At its quote.
@@ -316,7 +261,7 @@ impl<'a> Walk<'a, '_> {
     #[inline]
     fn find_from(&self, node: &Node, from: &[u8], length: usize) -> Option<(usize, usize)> {
         let name = from.get(..length)?;
-        node.keys.find(tag(from, length), |known| {
+        node.keys.find(from, length, |known| {
             is_same(known, name) || (self.of.ignore_case && known.eq_ignore_ascii_case(name))
         })
     }
@@ -354,21 +299,6 @@ impl<'a> Walk<'a, '_> {
             }
         }
     }
-}
-
-/// The same for all spellings of a key that differ in case only, and for few others: its length
-/// and its first eight bytes. `from` may go on behind the key.
-#[inline]
-fn tag(from: &[u8], length: usize) -> u64 {
-    let eight = from.first_chunk::<8>().copied().unwrap_or_else(|| {
-        let mut eight = [0; 8];
-        eight.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        eight
-    });
-    let others = 8_u32.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
-    let first = u64::from_le_bytes(eight) & u64::MAX.unbounded_shr(8 * others);
-    let length = (length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (first | (u64::MAX / 255 * 0x20)) ^ length
 }
 
 fn where_child(

@@ -8,6 +8,7 @@ mod path;
 mod sixteen;
 mod scan;
 mod raw;
+mod keys;
 mod extract;
 mod leaves;
 
