@@ -7,7 +7,7 @@
 
 /// YAML that knows its line and column; problems are collected.
 pub mod text;
-/// Regular expressions that are asked of every alert.
+/// Regular expressions that are asked of every alert, and bytes compared several at once.
 pub mod pattern;
 /// A detector's JSON by path, without a tree.
 pub mod json;

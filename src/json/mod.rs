@@ -5,7 +5,6 @@
 //! by kind and place, never by quoting it.
 
 mod path;
-mod sixteen;
 mod scan;
 mod raw;
 mod keys;
@@ -17,4 +16,3 @@ pub use leaves::{Leaf, leaves};
 pub use path::{Path, Start, Step};
 pub use raw::{Kind, Raw};
 pub use scan::{DEPTH_MAX, Fault, Malformed, line_column, utf8};
-pub(crate) use sixteen::holds;

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::sixteen::find;
 use super::{Kind, Raw};
+use crate::pattern::find;
 
 /// Deepest nesting that is read; the bound on the reader's own recursion.
 pub const DEPTH_MAX: usize = 64;

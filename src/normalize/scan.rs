@@ -19,7 +19,7 @@ use super::escapes::{source, undone};
 use super::redact::REDACTED;
 use super::secret::{Class, canonical, class_of};
 use super::shapes::{SHAPES, Shape, Value};
-use crate::json::holds;
+use crate::pattern::holds;
 
 /// Shorter runs of base64's characters are names and ids.
 const BLOB_LEN_MIN: usize = 40;

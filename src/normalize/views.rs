@@ -17,6 +17,7 @@ const FORMS: usize = 5;
 /// LIMIT: where a form's end is seen more often, a search looks for it whose time does not depend
 /// on how often.
 const ENDS_MAX: usize = 8;
+
 /// Secrets that are looked for together, however each is written.
 #[derive(Default)]
 pub(super) struct Search {

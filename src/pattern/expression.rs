@@ -116,6 +116,10 @@ mod tests {
             (r"\w{4}", false),
         ] {
             let expression = Expression::compile(pattern).unwrap();
+            expression.is_found("once");
+            if let Way::Table(table) = &expression.way {
+                assert!(table.steps.get().is_none(), "{pattern}: not for one question");
+            }
             for text in std::iter::repeat_n(texts, ASKED_OFTEN as usize).flatten() {
                 let found = expression.regex.is_match(text);
                 assert_eq!(expression.is_found(text), found, "{pattern} in {text}");

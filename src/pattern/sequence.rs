@@ -2,6 +2,7 @@ use memchr::memchr;
 use regex_syntax::hir::{Class, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
 
 use super::same::{after, before};
+use super::sixteen::holds;
 
 /// What an expression asks of a text from its first byte on, where nothing has to be tried twice:
 /// fixed parts, and runs of characters that can end in one place only.
@@ -165,7 +166,7 @@ impl Set {
 
     fn has_all(&self, text: &[u8]) -> bool {
         match self {
-            Self::AllBut(one) => !has(*one, text),
+            Self::AllBut(one) => !holds(text, [*one]),
             Self::Listed(_) => self.length(text) == text.len(),
         }
     }
@@ -195,19 +196,6 @@ fn length_before(one: u8, text: &[u8]) -> usize {
     memchr(one, text).unwrap_or(text.len())
 }
 
-/// Eight bytes are looked at at once: a call for more takes longer than most texts do.
-fn has(wanted: u8, text: &[u8]) -> bool {
-    const ONES: u64 = u64::MAX / 255;
-    let Some(last) = text.last_chunk::<8>() else { return text.contains(&wanted) };
-    // The highest bit of each byte that is the one, and perhaps of those behind it.
-    let found = |eight: &[u8; 8]| {
-        let differing = u64::from_le_bytes(*eight) ^ (ONES * u64::from(wanted));
-        differing.wrapping_sub(ONES) & !differing & (ONES << 7)
-    };
-    let (eights, _) = text.as_chunks::<8>();
-    eights.iter().fold(found(last), |all, eight| all | found(eight)) != 0
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -230,21 +218,6 @@ mod tests {
             ["a", "a$", "^a|b", "^.*b", "^.*ab", "^[a-z]*a[0-9]", r"^\d+$", "^(ab)+$", "^é{2}$", ""]
         {
             assert!(Sequence::of(pattern).is_none(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn a_byte_is_found_wherever_it_stands() {
-        for length in 0..32 {
-            for near in [b'\n' ^ 1, b'\n' | 0x80, b'\n' + 1, b'\n' - 1, 0, u8::MAX] {
-                let mut text = vec![near; length];
-                assert!(!has(b'\n', &text), "{near} for {length}");
-                for at in 0..length {
-                    text[at] = b'\n';
-                    assert!(has(b'\n', &text), "{at} of {length}");
-                    text[at] = near;
-                }
-            }
         }
     }
 
