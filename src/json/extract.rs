@@ -45,8 +45,8 @@ pub struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     #[inline]
-    pub fn get(&self, slot: usize) -> Option<Raw<'a>> {
-        self.first.get(*self.places.get(slot)? as usize).copied()
+    pub fn get(&self, slot: usize) -> Option<&Raw<'a>> {
+        self.first.get(*self.places.get(slot)? as usize)
     }
 
     #[inline]
@@ -54,14 +54,14 @@ impl<'a> Slots<'a> {
         self.places.get(slot).is_none_or(|place| *place == NOTHING)
     }
 
-    pub fn all(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
-        let more = self.more.iter().filter(move |(of, _)| *of == slot).map(|(_, raw)| *raw);
+    pub fn all(&self, slot: usize) -> impl Iterator<Item = &Raw<'a>> {
+        let more = self.more.iter().filter(move |(of, _)| *of == slot).map(|(_, raw)| raw);
         self.get(slot).into_iter().chain(more)
     }
 
     /// The keys of a path that ends with `{*}`, in the order of its values.
-    pub fn keys(&self, slot: usize) -> impl Iterator<Item = Raw<'a>> + '_ {
-        self.keys.iter().filter(move |(of, _)| *of == slot).map(|(_, key)| *key)
+    pub fn keys(&self, slot: usize) -> impl Iterator<Item = &Raw<'a>> {
+        self.keys.iter().filter(move |(of, _)| *of == slot).map(|(_, key)| key)
     }
 
     /// Places everything `by` bytes further: where the text that was read stands in a larger one.
@@ -158,25 +158,26 @@ impl<'a> Walk<'a, '_> {
     fn value(&mut self, node: usize, depth: usize) -> Result<(), Malformed> {
         let of = self.of;
         let Some(node) = of.nodes.get(node) else { return self.scanner.skip(depth) };
-        let raw = match self.scanner.peek() {
+        let first = self.scanner.peek();
+        let start = self.scanner.at;
+        let kind = match first {
             Some(open @ (b'{' | b'[')) => self.inside(node, open == b'{', depth)?,
-            _ => self.scanner.scalar()?,
+            _ => self.scanner.pass_scalar()?,
         };
         if let Some(slot) = node.slot {
-            self.put(slot, raw);
+            self.put(slot, self.scanner.since(start, kind));
         }
         Ok(())
     }
 
     #[inline(never)]
-    fn inside(&mut self, node: &Node, is_object: bool, depth: usize) -> Result<Raw<'a>, Malformed> {
-        let start = self.scanner.at;
+    fn inside(&mut self, node: &Node, is_object: bool, depth: usize) -> Result<Kind, Malformed> {
         if is_object {
             self.object(node, depth)?;
-        } else {
-            self.list(node, depth)?;
+            return Ok(Kind::Object);
         }
-        Ok(self.scanner.since(start, if is_object { Kind::Object } else { Kind::List }))
+        self.list(node, depth)?;
+        Ok(Kind::List)
     }
 
     fn object(&mut self, node: &Node, depth: usize) -> Result<(), Malformed> {

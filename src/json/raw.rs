@@ -23,6 +23,7 @@ pub struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// The text of a string, number or boolean; numbers as they were written.
+    #[inline]
     pub fn scalar(&self) -> Option<Cow<'a, str>> {
         match self.kind {
             Kind::Text { is_escaped: true } => Some(Cow::Owned(unescape(self.text))),

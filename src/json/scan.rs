@@ -159,21 +159,16 @@ impl<'a> Scanner<'a> {
         Raw { kind: name.kind, text, at: name.at }
     }
 
-    /// A string, at its opening quote.
-    #[inline]
-    fn text(&mut self) -> Result<Raw<'a>, Malformed> {
-        let at = self.at + 1;
-        let kind = self.string()?;
-        Ok(Raw { kind, text: self.text.get(at..self.at - 1).unwrap_or_default(), at })
-    }
-
     pub(super) fn end(&mut self) -> Result<(), Malformed> {
         if self.peek().is_some() { self.fault(Fault::AfterTheEnd) } else { Ok(()) }
     }
 
-    /// The text from `start` to where the scanner stands.
+    /// The value that began at `start` and ends where the scanner stands.
+    #[inline]
     pub(super) fn since(&self, start: usize, kind: Kind) -> Raw<'a> {
-        Raw { kind, text: self.text.get(start..self.at).unwrap_or_default(), at: start }
+        let quote = usize::from(matches!(kind, Kind::Text { .. }));
+        let at = start + quote;
+        Raw { kind, text: self.text.get(at..self.at - quote).unwrap_or_default(), at }
     }
 
     /// The value of one key of the object that comes next; nothing of anything else.
@@ -247,15 +242,14 @@ impl<'a> Scanner<'a> {
 
     #[inline(always)]
     pub(super) fn scalar(&mut self) -> Result<Raw<'a>, Malformed> {
-        if self.peek() == Some(b'"') {
-            return self.text();
-        }
+        self.peek();
         let start = self.at;
         let kind = self.pass_scalar()?;
         Ok(self.since(start, kind))
     }
 
-    fn pass_scalar(&mut self) -> Result<Kind, Malformed> {
+    #[inline(always)]
+    pub(super) fn pass_scalar(&mut self) -> Result<Kind, Malformed> {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),

@@ -3,6 +3,7 @@
 
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 
+use super::bits::Bits;
 use super::shapes::{Needs, SHAPES};
 
 /// Which shapes, by their places in [`SHAPES`].
@@ -13,9 +14,11 @@ const DOTTED_LEN_MIN: usize = 26;
 
 /// Which shapes are searched for in a text.
 pub(super) struct Anchors {
-    /// One bit for the hash of each three characters of an anchor that may begin at an even place:
-    /// nearly all places of most texts are passed over by it.
-    bits: Box<[u64; 1024]>,
+    /// Each three characters of an anchor that may begin at an even place: nearly all places of most
+    /// texts are passed over by it.
+    threes: Box<Bits<1024>>,
+    /// Each anchor: words of a language have many of the threes, and few of these.
+    fours: Box<Bits<1024>>,
     /// Sorted by anchor.
     anchors: Vec<(u32, Set)>,
     at: Set,
@@ -33,7 +36,8 @@ impl Anchors {
             shapes.fold(0, |set, (at, _)| set | 1 << at)
         };
         let mut found = Self {
-            bits: Box::new([0; 1024]),
+            threes: Box::default(),
+            fours: Box::default(),
             anchors: Vec::new(),
             at: set_of(Needs::At),
             sign: set_of(Needs::Sign),
@@ -50,10 +54,9 @@ impl Anchors {
     }
 
     fn add(&mut self, anchor: u32, shape: Set) {
-        for three in [anchor, anchor >> 8] {
-            let (word, bit) = place(u64::from(three));
-            self.bits.get_mut(word).into_iter().for_each(|word| *word |= bit);
-        }
+        self.threes.put(three(anchor.into()));
+        self.threes.put(three((anchor >> 8).into()));
+        self.fours.put(anchor.into());
         match self.anchors.binary_search_by_key(&anchor, |(known, _)| *known) {
             Ok(at) => self.anchors.iter_mut().skip(at).take(1).for_each(|(_, set)| *set |= shape),
             Err(at) => self.anchors.insert(at, (anchor, shape)),
@@ -84,13 +87,13 @@ impl Anchors {
             let eight = bytes.get(at..).and_then(<[u8]>::first_chunk).copied();
             let eight = u64::from_le_bytes(eight.unwrap_or_else(|| padded(bytes)));
             let eight = eight | (u64::MAX / 255 * 0x20);
-            if self.may_begin(eight) {
+            if self.threes.may_have(three(eight)) {
                 found |= self.anchored_at(bytes, at);
             }
-            if self.may_begin(eight >> 16) {
+            if self.threes.may_have(three(eight >> 16)) {
                 found |= self.anchored_at(bytes, at + 2);
             }
-            if self.may_begin(eight >> 32) {
+            if self.threes.may_have(three(eight >> 32)) {
                 found |= self.anchored_at(bytes, at + 4);
             }
             if at == last {
@@ -98,12 +101,6 @@ impl Anchors {
             }
             at = last.min(at + 6);
         }
-    }
-
-    #[inline]
-    fn may_begin(&self, folded: u64) -> bool {
-        let (word, bit) = place(folded);
-        self.bits.get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// Whether an anchor begins there, or a place before.
@@ -116,6 +113,9 @@ impl Anchors {
     }
 
     fn shapes_of(&self, anchor: u32) -> Set {
+        if !self.fours.may_have(anchor.into()) {
+            return 0;
+        }
         let at = self.anchors.binary_search_by_key(&anchor, |(known, _)| *known);
         at.ok().and_then(|at| self.anchors.get(at)).map_or(0, |(_, set)| *set)
     }
@@ -148,11 +148,9 @@ fn folded(anchor: [u8; 4]) -> u32 {
     u32::from_le_bytes(anchor) | 0x2020_2020
 }
 
-/// A word of the bits and a bit in it: sixteen bits of a product that mixes the first three
-/// characters, which are all that counts.
-fn place(three: u64) -> (usize, u64) {
-    let mixed = (three << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-    (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
+/// The first three of its characters.
+fn three(folded: u64) -> u64 {
+    folded & 0x00ff_ffff
 }
 
 /// Of fewer than eight bytes, as `anchored` reads them.

@@ -48,7 +48,7 @@ impl Explained {
 
 fn unused(pipeline: &Pipeline, doc: &Doc<'_, '_>) -> Vec<String> {
     let is_scalar = |raw: &Raw<'_>| !matches!(raw.kind, Kind::List | Kind::Object);
-    let mut used: Vec<Raw<'_>> = doc.everything().filter(is_scalar).collect();
+    let mut used: Vec<Raw<'_>> = doc.everything().copied().filter(is_scalar).collect();
     used.extend(pipeline.redact.iter().flat_map(|place| doc.all(*place)));
     let range = |raw: &Raw<'_>| {
         let start = raw.text.as_ptr().addr();

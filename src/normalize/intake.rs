@@ -348,7 +348,7 @@ fn fits(
 fn listed(text: &str) -> Result<Vec<Raw<'_>>, Malformed> {
     let mut walk = Extractor::new(false);
     let slot = walk.slot(&Path { start: Start::Root, steps: vec![Step::Each], is_key: false });
-    Ok(walk.fill(text)?.all(slot).collect())
+    Ok(walk.fill(text)?.all(slot).copied().collect())
 }
 
 /// The walk over one item of a list; faults are placed in the whole message.

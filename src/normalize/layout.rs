@@ -197,11 +197,11 @@ struct Around<'a, 's> {
 
 impl Walks {
     /// What the walk found at the path of one entry of the pipeline's `open`.
-    pub(super) fn to_open<'a>(
+    pub(super) fn to_open<'a, 'w>(
         &self,
         entry: usize,
-        whole: &Slots<'a>,
-    ) -> impl Iterator<Item = Raw<'a>> {
+        whole: &'w Slots<'a>,
+    ) -> impl Iterator<Item = &'w Raw<'a>> {
         let slot = self.open.get(entry).filter(|slot| whole.get(**slot).is_some());
         slot.copied().into_iter().flat_map(|slot| whole.all(slot))
     }
@@ -267,7 +267,7 @@ impl<'a, 's> Items<'a, 's> {
         self.is_there |= inner.is_empty();
         let mut keys = around.slots.keys(slot);
         for raw in around.stranger().into_iter().chain(around.slots.all(slot)) {
-            let item = Item { raw, key: keys.next(), around: Rc::clone(around) };
+            let item = Item { raw: *raw, key: keys.next().copied(), around: Rc::clone(around) };
             let Some((level, deeper)) = inner.split_first() else {
                 self.all.push(item);
                 continue;
@@ -293,7 +293,7 @@ impl<'a, 's> Items<'a, 's> {
 }
 
 impl<'a> Around<'a, '_> {
-    fn stranger(&self) -> Option<Raw<'a>> {
+    fn stranger(&self) -> Option<&Raw<'a>> {
         let List { list, is_values, .. } = self.level.list;
         let kind = if is_values { Kind::Object } else { Kind::List };
         self.slots.get(list).filter(|raw| raw.kind != kind && raw.kind != Kind::Null)
@@ -349,15 +349,15 @@ impl<'a, 's> Doc<'a, 's> {
 
     /// The first value there; `null` is no value.
     #[inline]
-    pub(super) fn raw(&self, place: Place) -> Option<Raw<'a>> {
+    pub(super) fn raw(&self, place: Place) -> Option<&'s Raw<'a>> {
         if self.lacks(place) { None } else { self.found(place) }
     }
 
     #[inline(never)]
-    fn found(&self, place: Place) -> Option<Raw<'a>> {
+    fn found(&self, place: Place) -> Option<&'s Raw<'a>> {
         let raw = match place {
-            Place::Key { up: 0 } => self.item?.key,
-            Place::Key { up } => self.around(up)?.key,
+            Place::Key { up: 0 } => self.item?.key.as_ref(),
+            Place::Key { up } => self.around(up)?.key.as_ref(),
             _ => {
                 let (slots, slot) = self.slot(place)?;
                 slots.get(slot)
@@ -367,13 +367,13 @@ impl<'a, 's> Doc<'a, 's> {
     }
 
     #[inline]
-    pub(super) fn all(&self, place: Place) -> impl Iterator<Item = Raw<'a>> + use<'a, 's> {
+    pub(super) fn all(&self, place: Place) -> impl Iterator<Item = &'s Raw<'a>> + use<'a, 's> {
         let found = self.slot(place).filter(|(slots, slot)| slots.get(*slot).is_some());
         found.into_iter().flat_map(|(slots, slot)| slots.all(slot))
     }
 
     /// What any path of the file found.
-    pub(super) fn everything(&self) -> impl Iterator<Item = Raw<'a>> {
+    pub(super) fn everything(&self) -> impl Iterator<Item = &'s Raw<'a>> {
         let names = &self.walks.names;
         let here = (0..short(names.here.len())).map(Place::Here);
         let bare = (0..short(names.bare.len())).map(Place::Bare);

@@ -30,7 +30,7 @@ impl Pipelines {
         let mut redactor = Redactor::new(reading.keys);
         for place in &pipeline.redact {
             for raw in doc.all(*place) {
-                let added = redactor.add(raw);
+                let added = redactor.add(*raw);
                 added.map_err(|_| {
                     Refusal::new(Reason::AlertTooLarge, "too many values to redact")
                 })?;
@@ -64,7 +64,7 @@ impl Pipelines {
         default(&mut alert, Field::ObservedAt, || Value::Time(at));
         alert.set(Field::ReceivedAt, Value::Time(at));
         let mut values = pipeline.fingerprint.iter().filter_map(|place| doc.raw(*place));
-        let credential = values.find_map(|raw| redactor.credential(&raw));
+        let credential = values.find_map(|raw| redactor.credential(raw));
         if let Some((_, fingerprint)) = credential {
             let fingerprint = fingerprint.to_owned();
             alert.set(Field::CredentialFingerprint, Value::Text(fingerprint.into()));

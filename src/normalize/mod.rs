@@ -30,6 +30,7 @@ mod rows;
 mod alias;
 mod open;
 mod pipeline;
+mod bits;
 mod body;
 mod explain;
 mod reading;

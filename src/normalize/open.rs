@@ -42,7 +42,7 @@ impl Open {
 
     /// Nothing when nothing was opened. `found` gives what the text has at the path of each entry,
     /// `bytes_left` says what packed strings may still unpack to.
-    pub(super) fn opened<'t, F: Iterator<Item = Raw<'t>>>(
+    pub(super) fn opened<'w, 't: 'w, F: Iterator<Item = &'w Raw<'t>>>(
         &self,
         text: &'t str,
         found: impl Fn(usize) -> F,
@@ -118,16 +118,16 @@ impl Entry {
         outer.path.steps.len() <= self.path.steps.len() && steps.all(may_be_same)
     }
 
-    fn opened<'t>(
+    fn opened<'w, 't: 'w>(
         &self,
         text: &str,
-        found: impl Iterator<Item = Raw<'t>>,
+        found: impl Iterator<Item = &'w Raw<'t>>,
         bytes_left: &Cell<usize>,
     ) -> Result<Option<String>, Refusal> {
         let mut out = String::new();
         let mut done = 0;
-        for raw in found.filter(|raw| is_text(*raw)) {
-            let Some(json) = self.json(&raw, bytes_left)? else { continue };
+        for raw in found.filter(|raw| is_text(raw)) {
+            let Some(json) = self.json(raw, bytes_left)? else { continue };
             // A string's own text is between its quotes.
             let before = text.get(done..raw.at.saturating_sub(1)).unwrap_or_default();
             out.push_str(before);
@@ -167,7 +167,7 @@ impl Entry {
     }
 }
 
-fn is_text(raw: Raw<'_>) -> bool {
+fn is_text(raw: &Raw<'_>) -> bool {
     matches!(raw.kind, Kind::Text { .. })
 }
 

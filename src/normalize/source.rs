@@ -122,11 +122,15 @@ impl Source {
 
     #[inline(never)]
     fn shaped_text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<Cow<'a, str>> {
-        let text = reader.traced(|| match &self.shape {
+        // One value from the first line to the last: it is not copied on the way.
+        let mut text = reader.traced(|| match &self.shape {
             Some(shape) => shape.apply(self.raw_text(reader)?),
             None => self.raw_text(reader).filter(|text| !text.is_empty()),
         });
-        text.or_else(|| self.default())
+        if text.is_none() {
+            text = self.default();
+        }
+        text
     }
 
     #[inline]
@@ -208,7 +212,7 @@ impl Shape {
         if let Some(capture) = &self.capture {
             text = captured(capture, text)?;
         }
-        if self.lower {
+        if self.lower && !text.bytes().all(is_lower) {
             text = Cow::Owned(text.to_lowercase());
         }
         if let Some(table) = &self.table {
@@ -223,6 +227,10 @@ impl Shape {
     fn is_absent(&self, text: &str) -> bool {
         self.absent_when.iter().any(|absent| absent == text)
     }
+}
+
+fn is_lower(byte: u8) -> bool {
+    byte.is_ascii() && !byte.is_ascii_uppercase()
 }
 
 fn captured<'a>(capture: &Capture, text: Cow<'a, str>) -> Option<Cow<'a, str>> {

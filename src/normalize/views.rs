@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
+use super::bits::Bits;
 use super::escapes::{source, undone};
 
 /// Forms shorter than this are everywhere.
@@ -28,8 +29,8 @@ pub(super) struct Search {
     forms: Vec<Form>,
     /// How each form ends once it is squeezed, sorted; and which it is.
     ends: Vec<(u64, usize)>,
-    /// A bit for the hash of each end: nearly all places of most texts are passed over by it.
-    bits: [u64; 32],
+    /// Each end: nearly all places of most texts are passed over by it.
+    bits: Bits<32>,
     /// Forms that are nearly nothing when squeezed: they have no end.
     short: Vec<usize>,
 }
@@ -92,8 +93,7 @@ impl Search {
     fn add_form(&mut self, coding: Coding, end: Option<u64>) {
         let form = self.forms.len();
         if let Some(end) = end {
-            let (word, bit) = place(end);
-            self.bits.get_mut(word).into_iter().for_each(|word| *word |= bit);
+            self.bits.put(end);
             let at = self.ends.partition_point(|(known, _)| *known < end);
             self.ends.insert(at, (end, form));
         } else {
@@ -136,8 +136,13 @@ impl Search {
         if likely.is_empty() {
             return;
         }
+        let (mut places, mut squeezed) =
+            (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len()));
         let plain = bytes.iter().copied().enumerate().filter(|(_, byte)| !varies(*byte));
-        let (places, squeezed): (Vec<usize>, Vec<u8>) = plain.unzip();
+        for (place, byte) in plain {
+            places.push(place);
+            squeezed.push(byte);
+        }
         for (form, seen) in &likely {
             let secret = self.secret(form.secret).as_bytes();
             let mut give = |range: Option<Range<usize>>| {
@@ -169,9 +174,7 @@ impl Search {
         for byte in bytes.iter().filter(|byte| !varies(**byte)) {
             last = window(last, *byte);
             count += 1;
-            let (word, bit) = place(last);
-            let may_be_end = self.bits.get(word).is_some_and(|word| word & bit != 0);
-            if may_be_end && count >= FORM_LEN_MIN {
+            if self.bits.may_have(last) && count >= FORM_LEN_MIN {
                 self.note_end(last, count, &mut seen);
             }
         }
@@ -247,12 +250,6 @@ fn first_of(squeezed: &[u8], form: impl DoubleEndedIterator<Item = u8>) -> Optio
 
 fn range_of(places: &[usize], first: usize, last: usize) -> Option<Range<usize>> {
     Some(*places.get(first)?..places.get(last)? + 1)
-}
-
-/// A word of the bits and a bit in it: eleven bits of a product that mixes the whole window.
-fn place(window: u64) -> (usize, u64) {
-    let mixed = window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
-    (usize::try_from(mixed >> 6).unwrap_or_default(), 1 << (mixed & 63))
 }
 
 /// The last [`FORM_LEN_MIN`] bytes, one further.

@@ -358,7 +358,7 @@ fn written<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
     match value {
         Value::Text(text) => Some(Cow::Borrowed(text)),
         Value::Int(number) => Some(number.to_string().into()),
-        Value::Bool(is) => Some(is.to_string().into()),
+        Value::Bool(is) => Some(if *is { "true" } else { "false" }.into()),
         Value::Time(time) => Some(time.to_string().into()),
         Value::Decimal(number) => Some(number.to_string().into()),
         Value::Absent
