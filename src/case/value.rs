@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -116,7 +117,7 @@ pub enum Value<'a> {
     /// Milliseconds.
     Duration(i64),
     Text(Cow<'a, str>),
-    List(Cow<'a, [Box<str>]>),
+    List(Arc<[Box<str>]>),
 }
 
 impl<'a> Value<'a> {
@@ -149,7 +150,7 @@ impl<'a> Value<'a> {
             Self::Decimal(value) => Value::Decimal(*value),
             Self::Time(value) => Value::Time(*value),
             Self::Duration(value) => Value::Duration(*value),
-            Self::List(items) => Value::List(Cow::Borrowed(items)),
+            Self::List(items) => Value::List(Arc::clone(items)),
         }
     }
 
@@ -164,7 +165,7 @@ impl<'a> Value<'a> {
             Self::Decimal(value) => Value::Decimal(value),
             Self::Time(value) => Value::Time(value),
             Self::Duration(value) => Value::Duration(value),
-            Self::List(items) => Value::List(Cow::Owned(items.into_owned())),
+            Self::List(items) => Value::List(items),
         }
     }
 
@@ -178,7 +179,7 @@ impl<'a> Value<'a> {
             Type::Time => Millis::parse(text).map(Self::Time),
             Type::Duration => super::parse_duration(text).map(Self::Duration),
             Type::Text => Some(Self::Text(Cow::Borrowed(text))),
-            Type::List => list(text).map(|items| Self::List(Cow::Owned(items))),
+            Type::List => list(text).map(|items| Self::List(items.into())),
         }
     }
 }

@@ -3,12 +3,18 @@
 /// The keys that are asked of an object, and where each leads.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
-    /// [`tag`]s, so that an object's many other keys are told apart at a glance.
-    tags: Vec<u64>,
     names: Vec<(String, usize)>,
-    /// For each tag, where its hash leads or at the next free place behind, its index and one; at
-    /// least half of the places are free.
-    places: Vec<u32>,
+    /// Each key where its hash leads, or at the next free place behind; at least half of the places
+    /// are free.
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// [`tag`], so that an object's many other keys are told apart at a glance.
+    tag: u64,
+    /// One more than its index; 0 is free.
+    key: u32,
 }
 
 impl Keys {
@@ -26,16 +32,15 @@ impl Keys {
     }
 
     pub(super) fn add(&mut self, name: &str, child: usize) {
-        self.tags.push(tag(name.as_bytes(), name.len()));
         self.names.push((name.to_owned(), child));
-        self.places = vec![0; (self.tags.len() * 2).next_power_of_two()];
-        for (index, tag) in self.tags.iter().enumerate() {
-            let mut at = self.home(*tag);
-            while self.places.get(at).is_some_and(|place| *place != 0) {
+        self.places = vec![Place::default(); (self.names.len() * 2).next_power_of_two()];
+        for (key, (name, _)) in (1..).zip(&self.names) {
+            let tag = tag(name.as_bytes(), name.len());
+            let mut at = self.home(tag);
+            while self.places.get(at).is_some_and(|place| place.key != 0) {
                 at = self.after(at);
             }
-            let index = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            self.places.get_mut(at).into_iter().for_each(|place| *place = index);
+            self.places.get_mut(at).into_iter().for_each(|place| *place = Place { tag, key });
         }
     }
 
@@ -63,8 +68,9 @@ impl Keys {
         let wanted = tag(from, length);
         let mut at = self.home(wanted);
         loop {
-            let index = (*self.places.get(at)? as usize).checked_sub(1)?;
-            if self.tags.get(index) == Some(&wanted) {
+            let place = self.places.get(at)?;
+            let index = (place.key as usize).checked_sub(1)?;
+            if place.tag == wanted {
                 let (name, child) = self.names.get(index)?;
                 if is_it(name.as_bytes()) {
                     return Some((index, *child));

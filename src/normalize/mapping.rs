@@ -17,6 +17,9 @@ use crate::case::{Alert, Field, Id, Reason, Type, Value};
 /// Of one alert, as JSON.
 pub const ALERT_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the texts of an alert is made before any is read: as much as the allocator has at hand.
+const TEXTS_USUALLY: usize = 24;
+
 const UNKNOWN_KIND: &str = "unknown";
 
 impl Pipelines {
@@ -39,7 +42,7 @@ impl Pipelines {
         let is_too_long = Cell::new(false);
         let text_bytes_max = ALERT_BYTES_MAX;
         let (headers, trace) = (reading.message.headers, RefCell::default());
-        let cleaned = RefCell::new(Vec::with_capacity(pipeline.map.len()));
+        let cleaned = RefCell::new(Vec::with_capacity(TEXTS_USUALLY));
         let redactor = &redactor;
         let is_traced = Cell::new(reading.explained.is_some());
         let reader = Reader {

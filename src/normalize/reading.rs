@@ -5,7 +5,7 @@ use super::body::{Document, unpacked};
 use super::explain::Explained;
 use super::rows::Report;
 use super::{ALERTS_MAX, FingerprintKeys};
-use crate::case::{Alert, Arrival, Body, Id, Millis, Origin, Reason, Unreadable, hex, id_of};
+use crate::case::{Alert, Arrival, Body, Id, Millis, Origin, Reason, Unreadable, hex};
 use crate::json::{Fault, Malformed, line_column, utf8};
 use sha2::{Digest, Sha256};
 
@@ -114,7 +114,7 @@ pub(super) struct Reading<'r> {
     bytes: &'r [u8],
     unpacked: OnceCell<Vec<u8>>,
     sha256: String,
-    correlation_id: String,
+    correlation_id: OnceCell<String>,
     fingerprint: OnceCell<String>,
 }
 
@@ -132,7 +132,7 @@ impl<'r> Reading<'r> {
             bytes,
             unpacked: OnceCell::new(),
             sha256: hex(&digest),
-            correlation_id: correlation_id(message),
+            correlation_id: trace_id(message).map_or_else(OnceCell::new, OnceCell::from),
             fingerprint: OnceCell::new(),
         }
     }
@@ -183,6 +183,8 @@ impl<'r> Reading<'r> {
 
     pub(super) fn arrivals(&'r self, made: Vec<Made<'r>>) -> Vec<Arrival<'r>> {
         let of = made.len();
+        let first = || made.first().map(|made| made.id.clone()).unwrap_or_default();
+        let correlation_id = self.correlation_id.get_or_init(first).as_str();
         let arrival = |(index, made): (usize, Made<'r>)| {
             let body = match made.alert {
                 Ok(alert) => Body::Alert(alert),
@@ -190,7 +192,7 @@ impl<'r> Reading<'r> {
             };
             Arrival {
                 alert_id: made.id,
-                correlation_id: self.correlation_id.as_str().into(),
+                correlation_id: correlation_id.into(),
                 origin: self.origin(index, of),
                 pipeline: made.pipeline.into(),
                 body,
@@ -213,16 +215,11 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// The sender's trace id, if it gave one (W3C `traceparent`); else one of the message's own.
-fn correlation_id(message: &Incoming<'_>) -> String {
+/// The sender's trace id, if it gave one (W3C `traceparent`). Otherwise all alerts of the message
+/// bear the id of the first.
+fn trace_id(message: &Incoming<'_>) -> Option<String> {
     let header = message.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
-    let trace = header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.get(3..35));
+    let trace = header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.get(3..35))?;
     let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if let Some(trace) = trace.filter(|trace| trace.bytes().all(is_hex)) {
-        return trace.to_owned();
-    }
-    let (partition, offset) = (message.partition.to_be_bytes(), message.offset.to_be_bytes());
-    let place: [&[u8]; 4] =
-        [message.topic.as_bytes(), message.incarnation.as_bytes(), &partition, &offset];
-    id_of("message", &place)
+    trace.bytes().all(is_hex).then(|| trace.to_owned())
 }

@@ -181,13 +181,20 @@ impl Source {
 
 impl Join {
     fn text<'a>(&'a self, reader: &Reader<'a, '_>) -> Option<String> {
-        let mut joined = String::with_capacity(JOINED_USUALLY);
-        for (at, part) in self.parts.iter().enumerate() {
+        let mut joined = String::new();
+        let mut parts = self.parts.iter();
+        let first = parts.next()?.text(reader)?;
+        for part in parts {
             let text = part.text(reader)?;
-            joined.push_str(if at == 0 { "" } else { &self.with });
+            if joined.is_empty() {
+                // Not before: most that lack a part lack the second.
+                joined.reserve(JOINED_USUALLY);
+                joined.push_str(&first);
+            }
+            joined.push_str(&self.with);
             joined.push_str(&text);
         }
-        Some(joined)
+        Some(if joined.is_empty() { first.into_owned() } else { joined })
     }
 }
 
