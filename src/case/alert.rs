@@ -49,6 +49,7 @@ impl<'a> Alert<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival<'a> {
     pub alert_id: Id,
+    /// The sender's trace id; else the id of the first alert of its message.
     pub correlation_id: Cow<'a, str>,
     pub origin: Origin<'a>,
     /// Name of the pipeline file that mapped it; empty when none could be chosen.

@@ -14,8 +14,8 @@ const DOTTED_LEN_MIN: usize = 26;
 
 /// Which shapes are searched for in a text.
 pub(super) struct Anchors {
-    /// Each three characters of an anchor that may begin at an even place: nearly all places of most
-    /// texts are passed over by it.
+    /// Each three characters of an anchor that may begin at an even place: nearly all places of
+    /// most texts are passed over by it.
     threes: Box<Bits<1024>>,
     /// Each anchor: words of a language have many of the threes, and few of these.
     fours: Box<Bits<1024>>,

@@ -139,8 +139,18 @@ fn the_senders_trace_is_the_correlation() {
     let message = Incoming { headers, ..incoming("alerts.gitleaks", b"[]") };
     let arrivals = shipped().read(&message, None, &keys());
     assert_eq!(arrivals[0].correlation_id, trace);
-    let other = shipped().read(&incoming("alerts.gitleaks", b"[]"), None, &keys());
-    assert_eq!(other[0].correlation_id.len(), 32);
+}
+
+#[test]
+fn alerts_without_a_trace_bear_the_id_of_their_messages_first() {
+    let finding = |id: &str| format!(r#"{{"RuleID":"{id}","Secret":"notarealsecret"}}"#);
+    let both = format!("[{},{}]", finding("one"), finding("two"));
+    for (text, count) in [("[]", 1), (both.as_str(), 2), ("no JSON", 1)] {
+        let message = incoming("alerts.gitleaks", text.as_bytes());
+        let arrivals = shipped().read(&message, None, &keys());
+        let ids: Vec<_> = arrivals.iter().map(|arrival| arrival.correlation_id.as_ref()).collect();
+        assert_eq!(ids, vec![arrivals[0].alert_id.as_str(); count], "{text}");
+    }
 }
 
 /// Damaged messages: cut short, and with a byte replaced, at many places.
