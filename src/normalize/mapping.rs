@@ -17,7 +17,8 @@ use crate::case::{Alert, Field, Id, Reason, Type, Value};
 /// Of one alert, as JSON.
 pub const ALERT_BYTES_MAX: usize = 64 * 1024;
 
-/// Room for the texts of an alert is made before any is read: as much as the allocator has at hand.
+/// Room for the texts of an alert is made before any is read. More than a kilobyte takes the
+/// allocator longer.
 const TEXTS_USUALLY: usize = 24;
 
 const UNKNOWN_KIND: &str = "unknown";
