@@ -151,6 +151,14 @@ fn alerts_without_a_trace_bear_the_id_of_their_messages_first() {
         let ids: Vec<_> = arrivals.iter().map(|arrival| arrival.correlation_id.as_ref()).collect();
         assert_eq!(ids, vec![arrivals[0].alert_id.as_str(); count], "{text}");
     }
+    for no_trace in
+        ["00-4bf92f3577b34da6", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"]
+    {
+        let headers: &[(&str, &[u8])] = &[("traceparent", no_trace.as_bytes())];
+        let message = Incoming { headers, ..incoming("alerts.gitleaks", b"[]") };
+        let arrivals = shipped().read(&message, None, &keys());
+        assert_eq!(arrivals[0].correlation_id, arrivals[0].alert_id, "{no_trace}");
+    }
 }
 
 /// Damaged messages: cut short, and with a byte replaced, at many places.
