@@ -15,8 +15,9 @@ impl Millis {
     /// 9999-12-31T23:59:59.999Z: the last time that is written with four digits of year.
     pub const LAST: Self = Self(253_402_300_799_999);
 
+    /// Not after [`Self::LAST`]: what is written later can't be read.
     pub fn plus(self, milliseconds: i64) -> Self {
-        Self(self.0.saturating_add(milliseconds))
+        Self(self.0.saturating_add(milliseconds).min(Self::LAST.0))
     }
 
     /// Milliseconds from `earlier` to `self`; negative when `earlier` is later.

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::reason::coded;
-use super::{Id, Millis, Priority, Ruling, Worked};
+use super::{Id, Millis, Priority, Ruling, Worked, id_of};
 
 /// Where rulings have brought a case. In the order in which it can only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,9 +68,25 @@ pub struct Spread {
 
 impl Spread {
     pub const MAX: usize = 16;
+    /// Bytes. LIMIT: a case holds many names, and a snapshot many cases.
+    const NAME_BYTES_MAX: usize = 256;
 
     pub fn is_new(&self, value: &str) -> bool {
-        self.names_all() && !self.some.iter().any(|known| **known == *value)
+        let name = Self::name_of(value);
+        self.names_all() && !self.some.iter().any(|known| **known == *name)
+    }
+
+    /// Of a longer one its beginning, and what tells it from others that begin so.
+    fn name_of(value: &str) -> Cow<'_, str> {
+        if value.len() <= Self::NAME_BYTES_MAX {
+            return Cow::Borrowed(value);
+        }
+        let hash = id_of("name", &[value.as_bytes()]);
+        let mut end = Self::NAME_BYTES_MAX - hash.len() - "… ".len();
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        Cow::Owned(format!("{}… {hash}", value.get(..end).unwrap_or_default()))
     }
 
     fn names_all(&self) -> bool {
@@ -93,7 +109,7 @@ impl Spread {
         if let Some(value) = value.filter(|_| self.count > before) {
             // Most cases never have a second one.
             self.some.reserve_exact(1);
-            self.some.push(value.into());
+            self.some.push(Self::name_of(value).into());
         }
     }
 
@@ -191,5 +207,17 @@ mod tests {
         assert!(!spread.is_new("a") && !spread.is_new("b") && !spread.is_more);
         spread.add(Some("a"));
         assert_eq!((spread.count, spread.is_more), (1, true), "one or more");
+    }
+
+    #[test]
+    fn a_long_name_takes_little_room_and_is_told_from_others_that_begin_so() {
+        let (fits, long) = ("é".repeat(128), "é".repeat(30_000));
+        let mut spread = Spread::default();
+        for name in [&fits, &long, &format!("{long}!"), &long, &fits] {
+            spread.add(Some(name));
+        }
+        assert_eq!((spread.count, &*spread.some[0]), (3, fits.as_str()));
+        assert!(spread.some[1].len() <= 256 && spread.some[1].starts_with("éééé"));
+        assert!(!spread.is_new(&long) && spread.is_new(&format!("{long}?")));
     }
 }

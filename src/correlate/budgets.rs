@@ -7,6 +7,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// Detectors that are counted apart. LIMIT: an alert can name its detector, so others are counted
 /// as one, which spends their budget sooner.
 const DETECTORS_MAX: usize = 1024;
+/// LIMIT: so is one with a longer name.
+const DETECTOR_BYTES_MAX: usize = 256;
 const OTHERS: &str = "";
 
 /// How many alerts of each detector playbooks suppressed in the hour that is running.
@@ -27,6 +29,9 @@ impl Budgets {
 
     fn key<'a>(&self, alert: &'a Alert<'_>) -> &'a str {
         let detector = alert.text(Field::Detector).unwrap_or(OTHERS);
+        if detector.len() > DETECTOR_BYTES_MAX {
+            return OTHERS;
+        }
         let has_room = self.spent.len() < DETECTORS_MAX || self.spent.contains_key(detector);
         if has_room { detector } else { OTHERS }
     }
@@ -99,5 +104,8 @@ mod tests {
         assert_eq!(budgets.spent.len(), DETECTORS_MAX + 1);
         assert_eq!(budgets.spent(&alert("another"), Millis(0)), 10);
         assert_eq!(budgets.spent(&alert("7"), Millis(0)), 1);
+        let long = "long".repeat(100);
+        budgets.spend(&alert(&long), &suppression(Reason::TestFixture), Millis(0));
+        assert_eq!((budgets.spent.len(), budgets.spent[OTHERS].1), (DETECTORS_MAX + 1, 11));
     }
 }

@@ -19,6 +19,9 @@ const CASES_MAX: usize = 32_768;
 const CASES_CROWDED: usize = CASES_MAX / 2 * 3;
 /// LIMIT: older ones keep their numbers and lose the names behind them.
 const DETAILED_MAX: usize = 2048;
+/// Keys of one case. LIMIT: another one leads to it no more: an alert that has no other key opens
+/// a case of its own.
+const KEYS_MAX: usize = 64;
 /// Cases named as related.
 const RELATED_MAX: usize = 8;
 
@@ -277,6 +280,9 @@ impl Cases {
             return;
         }
         let Some(case) = self.by_id.get_mut(case_id) else { return };
+        if case.keys.len() == KEYS_MAX {
+            return;
+        }
         let key = Name::from(key);
         case.keys.reserve_exact(1);
         case.keys.push(key.clone());
@@ -451,6 +457,52 @@ mod tests {
         let first_loud = CASES_MAX / 4;
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
         assert!(is_there(0) && !is_there(first_loud + 9) && is_there(first_loud + 10));
+    }
+
+    /// Behind a backlog, and however often it is ruled again.
+    #[test]
+    fn people_have_the_time_again_that_their_rule_gave_them_at_first() {
+        let mut cases = Cases::default();
+        cases.count(&counters(1, 10), None, Millis(0));
+        let case = cases.get("case 00001").unwrap().clone();
+        let mut alert = Alert::default();
+        alert.set(Field::ReceivedAt, crate::case::Value::Time(Millis(-900)));
+        let ruled = |kind: Kind, (at, due): (i64, i64)| {
+            let mut record = told(&case, due);
+            (record.kind, record.at) = (kind, Millis(at));
+            record.alert = Some(std::borrow::Cow::Owned(alert.clone()));
+            if let Some(Ruling::Route(route)) =
+                record.ruling.as_mut().map(|it| &mut it.to_mut().fate)
+            {
+                route.ack_by = Some(Millis(due));
+            }
+            record
+        };
+        for (kind, times, expected) in [
+            (Kind::Ruling, (0, -300), 600),
+            (Kind::Revision, (50, -300), 600),
+            (Kind::Revision, (100, 150), 50),
+        ] {
+            cases.tell(&ruled(kind, times), None);
+            let had = cases.get("case 00001").unwrap().had.as_ref().unwrap();
+            assert_eq!(had.ack_ms, Some(expected), "{times:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_too_many_leads_nowhere_and_those_before_it_stay() {
+        let mut cases = Cases::default();
+        for n in 0..KEYS_MAX + 3 {
+            let also = Some(format!("also {n}"));
+            cases.count(&Counters { also, ..counters(1, 10) }, None, Millis(0));
+        }
+        let open = |id: String| {
+            let grouping = Grouping { id, also: None, window_ms: 10, break_out: None };
+            cases.open(&grouping, Millis(0)).map(|case| case.keys.len())
+        };
+        assert_eq!(open("also 0".into()), Some(KEYS_MAX));
+        assert_eq!(open(format!("also {}", KEYS_MAX - 2)), Some(KEYS_MAX));
+        assert_eq!(open(format!("also {}", KEYS_MAX - 1)), None);
     }
 
     #[test]

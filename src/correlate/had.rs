@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Record;
+use crate::audit::{Kind, Record};
 use crate::case::{
     CaseState, Change, Decision, Field, Id, Millis, Priority, Ruling, SEVERITIES, Told,
 };
@@ -58,8 +58,12 @@ impl Had {
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
         had.ack_by = told.ack_by;
         let own = record.ruling.as_ref().and_then(|decision| decision.fate.ack_by());
-        if let Some(due) = own.filter(|_| own == told.ack_by) {
-            had.ack_ms = Some(due.since(record.at));
+        if let Some(due) = own.filter(|_| own == told.ack_by && !is_same_deadline) {
+            // A first ruling's time runs from when the broker took the alert, long ago behind a
+            // backlog; any other's from the record.
+            let alert = record.alert.as_deref().filter(|_| record.kind == Kind::Ruling);
+            let received_at = alert.and_then(|alert| alert.get(Field::ReceivedAt).time());
+            had.ack_ms = Some(due.since(received_at.unwrap_or(record.at)));
         }
         let is_told_so = told.changed.contains(&Change::Overdue);
         had.is_overdue = is_told_so || (was_overdue && is_same_deadline);

@@ -13,6 +13,7 @@ mod control;
 mod had;
 mod orders;
 mod silences;
+mod snapshot;
 mod telling;
 mod state;
 mod waiting;

@@ -1,17 +1,16 @@
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::budgets::Budgets;
-use super::cases::{Case, Cases, breadth, opened_by};
+use super::cases::{Cases, breadth, opened_by};
 use super::control::Control;
 use super::orders::{Orders, accepted};
-use super::silences::{Silence, Silences};
-use super::waiting::{Waiting, Waits};
-use super::windows::{self, Windows};
+use super::silences::Silences;
+use super::snapshot::{Dropped, Read, Rest, Writer};
+use super::waiting::Waits;
+use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting};
+use crate::case::{Alert, Counters, Decision, Grouping, Millis, Sighting};
 
 /// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
 /// which leaves out what it finds on the alerts topic.
@@ -34,75 +33,6 @@ pub struct State {
     windows: Windows,
     policy: Option<(String, i64)>,
     records_since_snapshot: u64,
-}
-
-/// Cases in one part of a snapshot: with all that is known of each, it stays below what a topic
-/// takes.
-const CASES_OF_PART: usize = 2048;
-const VERSION: u32 = 3;
-
-/// A part of the state as written: lists in a fixed order, so that equal states are equal bytes.
-#[derive(Serialize)]
-struct Written<'s> {
-    v: u32,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    cases: &'s [&'s Case],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rest: Option<WrittenRest<'s>>,
-}
-
-/// All but the cases, in the last part.
-#[derive(Serialize)]
-struct WrittenRest<'s> {
-    recent: Vec<&'s str>,
-    budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
-    waiting: Vec<&'s Waiting>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    orders: &'s BTreeMap<String, Millis>,
-    #[serde(skip_serializing_if = "Control::is_default")]
-    control: &'s Control,
-    silences: Vec<&'s Silence>,
-    windows: windows::Written,
-    policy: &'s Option<(String, i64)>,
-    dropped: Dropped,
-}
-
-/// A part being read.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Read {
-    v: u32,
-    #[serde(default)]
-    cases: Vec<Case>,
-    rest: Option<ReadRest>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReadRest {
-    recent: Vec<Id>,
-    budgets: BTreeMap<Box<str>, (i64, i64)>,
-    waiting: Vec<Waiting>,
-    #[serde(default)]
-    orders: BTreeMap<String, Millis>,
-    #[serde(default)]
-    control: Control,
-    silences: Vec<Silence>,
-    windows: windows::Written,
-    policy: Option<(String, i64)>,
-    #[serde(rename = "dropped")]
-    _dropped: Dropped,
-}
-
-/// What there was no room for when a snapshot was made: on record with it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Dropped {
-    pub cases: usize,
-    /// Cases that keep their numbers and lose the names behind them.
-    pub names: usize,
-    /// Keys of windows.
-    pub keys: usize,
 }
 
 impl State {
@@ -283,48 +213,34 @@ impl Folded for State {
 
     fn snapshot(&mut self, at: Millis) -> Vec<String> {
         let dropped = self.prune(at);
-        let rest = WrittenRest {
+        let mut parts = Writer::default();
+        parts.cases(self.cases.written());
+        parts.waiting(self.waits.iter());
+        parts.silences(self.silences.written());
+        parts.windows(&self.windows.written());
+        parts.finish(Rest {
             recent: self.recent.iter().map(|id| &**id).collect(),
             budgets: self.budgets.written(),
-            waiting: self.waits.iter().collect(),
             orders: self.orders.written(),
             control: &self.control,
-            silences: self.silences.written(),
-            windows: self.windows.written(),
             policy: &self.policy,
             dropped,
-        };
-        let cases = self.cases.written();
-        let parts = cases.chunks(CASES_OF_PART);
-        let parts = parts.map(|cases| Written { v: VERSION, cases, rest: None });
-        let last = Written { v: VERSION, cases: &[], rest: Some(rest) };
-        let text = |part: Written<'_>| serde_json::to_string(&part).unwrap_or_default();
-        parts.chain([last]).map(text).collect()
+        })
     }
 
     fn restore(parts: &[&str]) -> Option<Self> {
-        let mut cases = Vec::new();
-        let mut rest = None;
-        for part in parts {
-            let read: Read = serde_json::from_str(part).ok()?;
-            if read.v != VERSION || rest.is_some() {
-                return None;
-            }
-            cases.extend(read.cases);
-            rest = read.rest;
-        }
-        let rest: ReadRest = rest?;
+        let Read { cases, waiting, silences, windows, rest } = Read::of(parts)?;
         let recent: VecDeque<Arc<str>> = rest.recent.into_iter().map(Arc::from).collect();
         Some(Self {
             recent_set: recent.iter().cloned().collect(),
             recent,
             cases: Cases::of(cases),
             budgets: Budgets::of(rest.budgets),
-            waits: Waits::of(rest.waiting),
+            waits: Waits::of(waiting),
             orders: Orders::of(rest.orders),
             control: rest.control,
-            silences: Silences::of(rest.silences),
-            windows: Windows::restore(rest.windows),
+            silences: Silences::of(silences),
+            windows: Windows::restore(windows),
             policy: rest.policy,
             records_since_snapshot: 0,
         })
@@ -333,7 +249,15 @@ impl Folded for State {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::silences::Silence;
+    use super::super::waiting::Waiting;
     use super::*;
+    use crate::audit::Cause;
+    use crate::case::{Field, OnExpiry, Priority, Reading, Standing, Value, Why, WindowId, id_of};
+
+    const AT: Millis = Millis(1_795_415_442_125);
 
     #[test]
     fn a_missing_group_is_never_counted_with_another() {
@@ -396,8 +320,85 @@ mod tests {
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
         assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
-        let newer = parts[1].replacen("\"v\":3", "\"v\":4", 1);
+        let newer = parts[1].replacen("\"v\":4", "\"v\":5", 1);
         assert_eq!(State::restore(&[parts[0], &newer]), None, "nor of another version");
+    }
+
+    /// What the topic of decisions takes, as `topics create` makes it.
+    const RECORD_BYTES_MAX: usize = 4_194_304;
+
+    fn counters(n: usize) -> Counters {
+        let looks = Reading { window: WindowId(1), seen: None };
+        let id = |what: &str| id_of(what, &[&n.to_be_bytes()]);
+        let also = Some(id("also"));
+        let windows = vec![looks; 4];
+        Counters { group: Some(id("group")), also, windows, ..Counters::alone(id("case"), AT) }
+    }
+
+    fn full() -> State {
+        let mut state = State::default();
+        let long = "a name as long as an alert takes".repeat(1800);
+        let mut alert = Alert::default();
+        alert.set(Field::NhiId, Value::Text(long.as_str().into()));
+        for n in 0..34_000_usize {
+            let counters = counters(n);
+            let is_newest = n >= 33_900;
+            for name in 0..if is_newest { 16 } else { 1 } {
+                alert.set(Field::Repository, Value::Text(format!("{name} {long}").into()));
+                alert.set(Field::SourceIp, Value::Text(format!("{name} {long}").into()));
+                state.count(&counters, is_newest.then_some(&alert), AT.plus(n as i64));
+            }
+            state.remember(&counters.case_id);
+        }
+        let cause = || Cause { seq: 1, hash: Hash::NONE };
+        let standing = || Standing {
+            queue: "identity-response".into(),
+            priority: Priority::High,
+            due: Some(AT),
+            is_held: false,
+            released: None,
+        };
+        let waiting = |n: usize| Waiting {
+            alert_id: counters(n).case_id,
+            offset: 1,
+            cause: Cause { seq: n as u64, ..cause() },
+            counters: counters(n),
+            standing: standing(),
+            ruled_at: AT,
+            revisions: 1,
+            facts: vec![("credential-inventory".into(), Why::Timeout); 8],
+        };
+        state.waits = Waits::of((0..3072).map(waiting).collect());
+        let silence = |n: usize| Silence {
+            case_id: counters(n).case_id,
+            alert_id: counters(n).case_id,
+            offset: 1,
+            cause: cause(),
+            counters: counters(n),
+            playbook: "exposed-key".into(),
+            nhi: Some(format!("{n} {}", &long[..if n < 50 { long.len() } else { 200 }]).into()),
+            count: 1,
+            since: AT,
+            last: AT,
+            until: AT,
+            on_expiry: OnExpiry::Recheck,
+        };
+        state.silences = Silences::of((0..4096).map(silence).collect());
+        state.policy = Some(("p".to_owned(), 1));
+        state
+    }
+
+    #[test]
+    fn a_state_that_is_full_is_written_in_parts_that_the_topic_takes() {
+        let mut state = full();
+        let parts = state.snapshot(AT.plus(34_000));
+        let lengths: Vec<usize> = parts.iter().map(String::len).collect();
+        assert!(lengths.iter().all(|length| *length < RECORD_BYTES_MAX / 2), "{lengths:?}");
+        assert!(lengths.iter().sum::<usize>() > 5 * RECORD_BYTES_MAX, "{lengths:?}");
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let restored = State::restore(&parts).unwrap();
+        assert!(restored == State { records_since_snapshot: 0, ..state });
+        assert!(State::restore(&parts[1..]).unwrap() != restored, "without its first part");
     }
 
     #[test]

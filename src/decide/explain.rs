@@ -163,7 +163,7 @@ pub fn explain<'p>(
     let mut trace = Trace::default();
     let mut ruling = watched(policy, None, inputs, &mut trace).decision;
     if let Some(revised) = revised {
-        ruling = again(policy, ruling, inputs.now, revised);
+        ruling = again(policy, ruling, inputs, revised);
     }
     let Body::Alert(alert) = &inputs.arrival.body else {
         return Explanation {

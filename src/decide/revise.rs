@@ -1,6 +1,6 @@
 use crate::case::{
-    Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts, Hold,
-    Millis, Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
+    Again, Blocked, CacheState, Decision, EnricherShape, Escalate, FactRow, FactState, Facts,
+    Field, Hold, Millis, Priority, Reason, Revised, Route, Ruling, Standing, Value, Wait, Why,
 };
 use crate::clause::Slot;
 use crate::policy::Policy;
@@ -16,16 +16,18 @@ pub fn revise<'p>(
     inputs: &Inputs<'p>,
     revised: &'p Revised<'p>,
 ) -> Decision<'p> {
-    again(policy, decide(policy, inputs).decision, inputs.now, revised)
+    again(policy, decide(policy, inputs).decision, inputs, revised)
 }
 
 /// What a ruling becomes that is made again.
 pub(super) fn again<'p>(
     policy: &'p Policy,
     mut decision: Decision<'p>,
-    now: Millis,
+    inputs: &Inputs<'_>,
     revised: &'p Revised<'p>,
 ) -> Decision<'p> {
+    let now = inputs.now;
+    decision.fate = due_from_now(decision.fate, inputs);
     let fallback = fallback(policy, &decision);
     let Some(standing) = &revised.standing else { return checked(decision, fallback, now) };
     let (fate, reason) = match decision.fate {
@@ -56,6 +58,24 @@ pub(super) fn again<'p>(
         "INV-4: a revision helps nobody but people"
     );
     Decision { fate, reason, ..decision }
+}
+
+/// A first ruling's times run from when the broker took the alert. By now they may be over, before
+/// anybody was told.
+fn due_from_now<'p>(mut fate: Ruling<'p>, inputs: &Inputs<'_>) -> Ruling<'p> {
+    let alert = inputs.arrival.body.alert();
+    let received_at = alert.and_then(|alert| alert.get(Field::ReceivedAt).time());
+    let since = received_at.map_or(0, |received_at| inputs.now.since(received_at).max(0));
+    let later = |time: &mut Millis| *time = time.plus(since);
+    match &mut fate {
+        Ruling::Route(route) => route.ack_by.iter_mut().for_each(later),
+        Ruling::Escalate(escalate) => {
+            escalate.ack_by.iter_mut().for_each(later);
+            later(&mut escalate.expires_at);
+        }
+        Ruling::Suppress(_) | Ruling::Hold(_) | Ruling::DeadLetter(_) => {}
+    }
+    fate
 }
 
 /// What was suppressed until now: it has had its time, and so none of it is held.

@@ -80,6 +80,9 @@ pub(super) fn require_name(
     fits.then(|| text.to_owned())
 }
 
+/// Longer is a slip of the finger, and a time that is beyond the year 9999 can't be written.
+const DURATION_MAX_DAYS: i64 = 3650;
+
 /// Milliseconds, above zero. Nothing when the key is absent or, with a problem, wrong.
 pub(super) fn duration(
     fields: &mut Fields<'_>,
@@ -87,9 +90,13 @@ pub(super) fn duration(
     problems: &mut Problems,
 ) -> Option<i64> {
     let node = fields.get(key)?;
-    let found = node.text().and_then(parse_duration).filter(|duration| *duration > 0);
+    let fits = |duration: &i64| (1..=DURATION_MAX_DAYS * 86_400_000).contains(duration);
+    let found = node.text().and_then(parse_duration).filter(fits);
     if found.is_none() {
-        problems.add(&node.at, format!("`{key}` must be a duration such as 15m, 24h or 30d"));
+        let message = format!(
+            "`{key}` must be a duration such as 15m, 24h or 30d, at most {DURATION_MAX_DAYS}d"
+        );
+        problems.add(&node.at, message);
     }
     found
 }

@@ -241,7 +241,7 @@ fn mistakes_in_limits_stand_at_their_place() {
         ),
         (
             "suppress: {max_expires: 0h}",
-            "boundary1.yaml:4:25: `max_expires` must be a duration such as 15m, 24h or 30d",
+            "boundary1.yaml:4:25: `max_expires` must be a duration such as 15m, 24h or 30d, at most 3650d",
         ),
     ] {
         let wrong = policy(&[], &[&format!("{base}{text}\n")]).unwrap_err();

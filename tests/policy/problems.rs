@@ -245,7 +245,7 @@ pass_unknown: [vault.alive]
         "boundary1.yaml:1:1: no boundary has a `default_queue`: where alerts go that no playbook is for",
         "boundary1.yaml:3:27: there is no action `disable-kye`, did you mean `disable-key`?",
         "boundary1.yaml:4:20: unknown of `everything`: one of suppress, escalate, any",
-        "boundary1.yaml:5:25: `max_expires` must be a duration such as 15m, 24h or 30d",
+        "boundary1.yaml:5:25: `max_expires` must be a duration such as 15m, 24h or 30d, at most 3650d",
         "boundary1.yaml:5:46: unknown severity `hihg`, did you mean `high`?",
         "boundary1.yaml:6:14: `share_percent` is out of range",
         "boundary1.yaml:6:42: `hours` must be like `mon-fri 08:00-18:00` (UTC)",
@@ -259,7 +259,7 @@ pass_unknown: [vault.alive]
     assert_eq!(told, expected);
     let expected_rules = [
         "playbook1.yaml:6:9: unknown enricher `registy`, did you mean `registry`?",
-        "playbook1.yaml:6:50: `max_age` must be a duration such as 15m, 24h or 30d",
+        "playbook1.yaml:6:50: `max_age` must be a duration such as 15m, 24h or 30d, at most 3650d",
         "playbook1.yaml:8:5: a rule that suppresses or escalates must say `on_unknown`: next, route or hold",
         "playbook1.yaml:11:19: `=` does not compare, did you mean `==`?",
         "playbook1.yaml:12:30: unknown name `nhi.kid`, did you mean `nhi.id`?",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tipstaff::case::{
-    Again, Arrival, CacheState, Decision, FactState, Millis, Priority, Reason, Revised, Ruling,
-    Standing, Value, Wait, Why,
+    Again, Arrival, CacheState, Decision, FactState, Field, Millis, Priority, Reason, Revised,
+    Ruling, Standing, Value, Wait, Why,
 };
 use tipstaff::decide::{Inputs, decide, explain, revise, waits};
 use tipstaff::policy::Policy;
@@ -293,6 +293,42 @@ fn what_was_suppressed_is_ruled_by_what_is_true_when_its_time_is_over() {
     assert_eq!(again(&facts_of(1, 0, 1)), ("route", to("people"), Reason::RuleMatched));
     let held = again(&facts_of(1, 0, 3));
     assert_eq!(held, ("route", to("data-repair"), Reason::UnknownFact));
+}
+
+/// Hours after the broker took the alert: nobody is late for what they were not told.
+#[test]
+fn what_people_are_told_now_is_due_from_now() {
+    const HOUR: i64 = 3_600_000;
+    let (policy, counters) = (keys("route"), counters(1));
+    let mut alert = plain_alert();
+    alert.set(Field::ReceivedAt, Value::Time(NOW.plus(-24 * HOUR)));
+    let arrival = arrival(alert);
+    let standing = |is_held: bool| Standing {
+        is_held,
+        queue: "people".into(),
+        priority: Priority::Low,
+        due: Some(NOW.plus(-23 * HOUR)),
+        released: None,
+    };
+    let again = |vault: usize, standing: Option<Standing>| {
+        let revised = Revised { why: Again::LateFact, facts: vec![], standing };
+        let rows = facts_of(1, 0, vault);
+        let inputs = Inputs { arrival: &arrival, facts: &rows, counters: &counters, now: NOW };
+        match revise(&policy, &inputs, &revised).fate {
+            Ruling::Route(route) => route.ack_by,
+            Ruling::Escalate(escalate) => Some(escalate.expires_at),
+            other => panic!("{other:?}"),
+        }
+    };
+    for vault in [0, 1] {
+        for standing in [None, Some(standing(true))] {
+            assert_eq!(again(vault, standing), Some(NOW.plus(HOUR)), "{vault}");
+        }
+    }
+    assert_eq!(again(1, Some(standing(false))), standing(false).due, "what they have stays due");
+    let rows = facts_of(1, 0, 1);
+    let first = ruled(&policy, &rows, &arrival).fate.ack_by();
+    assert_eq!(first, Some(NOW.plus(-23 * HOUR)), "a first ruling's time is the broker's");
 }
 
 /// INV-4: never later, never less urgent, and to another queue only from a hold or where it is more

@@ -66,6 +66,12 @@ pub(super) struct Written {
     received_at: Option<i64>,
 }
 
+impl Written {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.received_at.is_none()
+    }
+}
+
 impl Windows {
     /// What a ruling sees, the alert at hand included, and what that adds to the windows.
     pub fn look(&self, looks: Vec<Look>) -> (Vec<Reading>, Vec<Sighting>) {
