@@ -21,6 +21,9 @@ pub fn id_of(what: &str, parts: &[&[u8]]) -> Id {
     hex(Sha256::digest(bytes).get(..16).unwrap_or_default())
 }
 
+/// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.
+pub const WEBHOOK: &str = "webhook:";
+
 /// Where an alert came from: one place in one incarnation of a topic, and which of how many it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +55,10 @@ impl Origin<'_> {
                 &self.index.to_be_bytes(),
             ],
         )
+    }
+
+    pub fn is_webhook(&self) -> bool {
+        self.topic.starts_with(WEBHOOK)
     }
 
     pub fn into_owned(self) -> Origin<'static> {

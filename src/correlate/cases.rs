@@ -7,10 +7,7 @@ use super::accepted::Accepted;
 use super::had::Had;
 use super::waiting::Waits;
 use crate::audit::Record;
-use crate::case::{
-    Alert, Breadth, BreakOut, Count, Counters, Excepted, Field, Grouping, Id, Millis, Spread,
-    Worked, id_of,
-};
+use crate::case::{Alert, Counters, Excepted, Field, Grouping, Id, Millis, Spread, Worked};
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
 /// of a dropped one opens a case of its own.
@@ -358,26 +355,10 @@ fn first<T, K: Ord>(all: &mut [T], count: usize, key: impl FnMut(&T) -> K) {
     }
 }
 
-/// How far a case has spread with this alert.
-pub(super) fn breadth(out: BreakOut, case: Option<&Case>, alert: &Alert<'_>) -> Option<Breadth> {
-    let none = Spread::default();
-    let spread = case.map_or(&none, |case| case.spread(out.distinct));
-    let (count, is_more) = spread.with(alert.text(out.distinct));
-    let count = i64::from(count);
-    let count = match is_more {
-        true => Count::AtLeast { at_least: count },
-        false => Count::Exactly(count),
-    };
-    Some(Breadth { distinct: out.distinct.path().into(), count })
-}
-
-/// The case of an alert whose group leads to none.
-pub(super) fn opened_by(alert_id: &str) -> Id {
-    id_of("case", &[alert_id.as_bytes()])
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::audit::Kind;
     use crate::case::{CaseState, Decision, Priority, Ruling, Told};
@@ -412,12 +393,12 @@ mod tests {
             related: vec![],
             worked: None,
         };
-        let route = crate::case::Route { queue: "q".into(), priority: Priority::Low, ack_by: None };
-        let fate = Ruling::Route(route);
+        let (priority, ack_by) = (Priority::Low, told.ack_by);
+        let fate = Ruling::Route(crate::case::Route { queue: "q".into(), priority, ack_by });
         let ruling = Decision::new(fate, crate::case::Reason::NoRule, "p", "r");
         Record {
             alert_id: Some("a".into()),
-            ruling: Some(std::borrow::Cow::Owned(ruling)),
+            ruling: Some(Cow::Owned(ruling)),
             told: Some(told),
             ..Record::new(Kind::Ruling, Millis(0), engine, actor)
         }
@@ -470,12 +451,7 @@ mod tests {
         let ruled = |kind: Kind, (at, due): (i64, i64)| {
             let mut record = told(&case, due);
             (record.kind, record.at) = (kind, Millis(at));
-            record.alert = Some(std::borrow::Cow::Owned(alert.clone()));
-            if let Some(Ruling::Route(route)) =
-                record.ruling.as_mut().map(|it| &mut it.to_mut().fate)
-            {
-                route.ack_by = Some(Millis(due));
-            }
+            record.alert = Some(Cow::Owned(alert.clone()));
             record
         };
         for (kind, times, expected) in [
@@ -496,13 +472,11 @@ mod tests {
             let also = Some(format!("also {n}"));
             cases.count(&Counters { also, ..counters(1, 10) }, None, Millis(0));
         }
-        let open = |id: String| {
+        for (n, is_there) in [(0, true), (KEYS_MAX - 2, true), (KEYS_MAX - 1, false)] {
+            let id = format!("also {n}");
             let grouping = Grouping { id, also: None, window_ms: 10, break_out: None };
-            cases.open(&grouping, Millis(0)).map(|case| case.keys.len())
-        };
-        assert_eq!(open("also 0".into()), Some(KEYS_MAX));
-        assert_eq!(open(format!("also {}", KEYS_MAX - 2)), Some(KEYS_MAX));
-        assert_eq!(open(format!("also {}", KEYS_MAX - 1)), None);
+            assert_eq!(cases.open(&grouping, Millis(0)).is_some(), is_there, "{n}");
+        }
     }
 
     #[test]

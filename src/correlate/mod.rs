@@ -12,6 +12,7 @@ mod cases;
 mod control;
 mod had;
 mod orders;
+mod recent;
 mod silences;
 mod snapshot;
 mod telling;

@@ -12,8 +12,7 @@ use super::waiting::Waiting;
 use super::windows;
 use crate::case::{Id, Millis};
 
-/// Bytes. A part ends with the first of its entries that fills it, and no entry is longer than a
-/// part: it stays at half of what the topic takes.
+/// Bytes of entries. Windows may be three times as long by themselves: they are one entry.
 const PART_BYTES: usize = 1024 * 1024;
 const VERSION: u32 = 4;
 
@@ -32,14 +31,14 @@ pub struct Dropped {
 #[derive(Default, Serialize)]
 struct Written<'s> {
     v: u32,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    cases: &'s [Box<RawValue>],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    waiting: &'s [Box<RawValue>],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    silences: &'s [Box<RawValue>],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cases: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silences: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    windows: Option<&'s windows::Written>,
+    windows: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rest: Option<Rest<'s>>,
 }
@@ -48,6 +47,8 @@ struct Written<'s> {
 #[derive(Serialize)]
 pub(super) struct Rest<'s> {
     pub recent: Vec<&'s str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<&'s str>,
     pub budgets: &'s BTreeMap<Box<str>, (i64, i64)>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub orders: &'s BTreeMap<String, Millis>,
@@ -59,61 +60,68 @@ pub(super) struct Rest<'s> {
 
 /// Parts of a state, one after another.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(super) struct Writer<'s> {
     parts: Vec<String>,
+    part: Written<'s>,
+    /// Of the entries in it.
+    bytes: usize,
     is_broken: bool,
 }
 
-impl Writer {
-    pub(super) fn cases<'t>(&mut self, all: impl IntoIterator<Item = &'t Case>) {
-        self.list(all, |cases| Written { cases, ..Written::default() });
+impl<'s> Writer<'s> {
+    pub(super) fn cases(&mut self, all: &[&Case]) {
+        for case in all {
+            self.add(case, |part, text| part.cases.push(text));
+        }
+        self.end_part();
     }
 
-    pub(super) fn waiting<'t>(&mut self, all: impl IntoIterator<Item = &'t Waiting>) {
-        self.list(all, |waiting| Written { waiting, ..Written::default() });
+    pub(super) fn waiting<'t>(&mut self, all: impl Iterator<Item = &'t Waiting>) {
+        all.for_each(|waiting| self.add(waiting, |part, text| part.waiting.push(text)));
     }
 
-    pub(super) fn silences<'t>(&mut self, all: impl IntoIterator<Item = &'t Silence>) {
-        self.list(all, |silences| Written { silences, ..Written::default() });
+    pub(super) fn silences(&mut self, all: &[&Silence]) {
+        for silence in all {
+            self.add(silence, |part, text| part.silences.push(text));
+        }
     }
 
     pub(super) fn windows(&mut self, windows: &windows::Written) {
-        if !windows.is_empty() {
-            self.put(Written { windows: Some(windows), ..Written::default() });
-        }
+        self.add(windows, |part, text| part.windows = Some(text));
     }
 
     /// An empty text stands for what could not be written.
-    pub(super) fn finish(mut self, rest: Rest<'_>) -> Vec<String> {
-        self.put(Written { rest: Some(rest), ..Written::default() });
+    pub(super) fn finish(mut self, rest: Rest<'s>) -> Vec<String> {
+        if self.bytes > PART_BYTES {
+            self.end_part();
+        }
+        self.part.rest = Some(rest);
+        self.write();
         if self.is_broken { vec![String::new()] } else { self.parts }
     }
 
-    fn list<'t, T: Serialize + 't>(
-        &mut self,
-        all: impl IntoIterator<Item = &'t T>,
-        part: impl Fn(&[Box<RawValue>]) -> Written<'_>,
-    ) {
-        let (mut texts, mut bytes) = (Vec::new(), 0);
-        let mut all = all.into_iter().peekable();
-        while let Some(one) = all.next() {
-            match to_raw_value(one) {
-                Ok(text) => {
-                    bytes += text.get().len();
-                    texts.push(text);
-                }
-                Err(_) => self.is_broken = true,
-            }
-            if bytes >= PART_BYTES || all.peek().is_none() {
-                self.put(part(&texts));
-                texts.clear();
-                bytes = 0;
-            }
+    fn add(&mut self, one: &impl Serialize, to: impl Fn(&mut Written<'s>, Box<RawValue>)) {
+        let Ok(text) = to_raw_value(one) else {
+            self.is_broken = true;
+            return;
+        };
+        if self.bytes + text.get().len() > PART_BYTES {
+            self.end_part();
+        }
+        self.bytes += text.get().len();
+        to(&mut self.part, text);
+    }
+
+    fn end_part(&mut self) {
+        if self.bytes > 0 {
+            self.write();
         }
     }
 
-    fn put(&mut self, part: Written<'_>) {
-        match serde_json::to_string(&Written { v: VERSION, ..part }) {
+    fn write(&mut self) {
+        let part = Written { v: VERSION, ..std::mem::take(&mut self.part) };
+        self.bytes = 0;
+        match serde_json::to_string(&part) {
             Ok(text) => self.parts.push(text),
             Err(_) => self.is_broken = true,
         }
@@ -148,6 +156,8 @@ struct ReadPart {
 #[serde(deny_unknown_fields)]
 pub(super) struct ReadRest {
     pub recent: Vec<Id>,
+    #[serde(default)]
+    pub delivered: Vec<Id>,
     pub budgets: BTreeMap<Box<str>, (i64, i64)>,
     #[serde(default)]
     pub orders: BTreeMap<String, Millis>,
@@ -162,19 +172,18 @@ impl Read {
     /// Nothing unless it is a whole state of this version.
     pub(super) fn of(parts: &[&str]) -> Option<Self> {
         let mut all = Self::default();
-        let (last, before) = parts.split_last()?;
-        for part in before {
-            let part: ReadPart = serde_json::from_str(part).ok()?;
-            if part.v != VERSION || part.rest.is_some() {
+        let mut rest = None;
+        for text in parts {
+            let part: ReadPart = serde_json::from_str(text).ok()?;
+            if part.v != VERSION || rest.is_some() {
                 return None;
             }
             all.cases.extend(part.cases);
             all.waiting.extend(part.waiting);
             all.silences.extend(part.silences);
             all.windows = part.windows.unwrap_or(all.windows);
+            rest = part.rest;
         }
-        let last: ReadPart = serde_json::from_str(last).ok()?;
-        let rest = last.rest.filter(|_| last.v == VERSION)?;
-        Some(Self { rest, ..all })
+        Some(Self { rest: rest?, ..all })
     }
 }

@@ -1,20 +1,17 @@
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
-
 use super::budgets::Budgets;
-use super::cases::{Cases, breadth, opened_by};
+use super::cases::{Case, Cases};
 use super::control::Control;
 use super::orders::{Orders, accepted};
+use super::recent::Recent;
 use super::silences::Silences;
 use super::snapshot::{Dropped, Read, Rest, Writer};
 use super::waiting::Waits;
 use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{Alert, Counters, Decision, Grouping, Millis, Sighting};
-
-/// Alerts remembered for the duplicate check. LIMIT: the second line of defense, behind intake,
-/// which leaves out what it finds on the alerts topic.
-const RECENT_MAX: usize = 4096;
+use crate::case::{
+    Alert, Breadth, BreakOut, Count, Counters, Decision, Grouping, Id, Millis, Sighting, Spread,
+    id_of,
+};
 
 /// Records between two snapshots, or as many as there are cases.
 const SNAPSHOT_EVERY: u64 = 8192;
@@ -22,8 +19,9 @@ const SNAPSHOT_EVERY: u64 = 8192;
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
-    recent: VecDeque<Arc<str>>,
-    recent_set: HashSet<Arc<str>>,
+    recent: Recent,
+    /// Of webhooks: however many alerts come from topics, a repeat is still known.
+    delivered: Recent,
     cases: Cases,
     budgets: Budgets,
     waits: Waits,
@@ -36,9 +34,9 @@ pub struct State {
 }
 
 impl State {
-    /// True when exactly this alert was ruled before, as far back as `RECENT_MAX` alerts.
+    /// True when exactly this alert was ruled before, as far back as is remembered.
     pub fn was_ruled(&self, alert_id: &str) -> bool {
-        self.recent_set.contains(alert_id)
+        self.recent.has(alert_id) || self.delivered.has(alert_id)
     }
 
     /// The alert's case and how often it was seen, the alert at hand included; an alert without a
@@ -116,18 +114,6 @@ impl State {
         [("cases", cases.len()), ("silences", silences.len()), ("window_keys", windows.keys())]
     }
 
-    fn remember(&mut self, alert_id: &str) {
-        let alert_id: Arc<str> = alert_id.into();
-        if self.recent_set.insert(Arc::clone(&alert_id)) {
-            self.recent.push_back(alert_id);
-        }
-        while self.recent.len() > RECENT_MAX {
-            if let Some(oldest) = self.recent.pop_front() {
-                self.recent_set.remove(&oldest);
-            }
-        }
-    }
-
     fn prune(&mut self, at: Millis) -> Dropped {
         self.waits.prune(at);
         let (cases, names) = self.cases.prune(at, &self.waits);
@@ -158,7 +144,9 @@ impl Folded for State {
         match record.kind {
             Kind::Ruling => {
                 if let Some(alert_id) = &record.alert_id {
-                    self.remember(alert_id);
+                    let is_delivered = record.origin.as_ref().is_some_and(|it| it.is_webhook());
+                    let ids = if is_delivered { &mut self.delivered } else { &mut self.recent };
+                    ids.add(alert_id);
                 }
                 // What has no key and nobody is told of, nothing comes back to but its silence.
                 if let Some(counters) = &record.counters
@@ -214,12 +202,13 @@ impl Folded for State {
     fn snapshot(&mut self, at: Millis) -> Vec<String> {
         let dropped = self.prune(at);
         let mut parts = Writer::default();
-        parts.cases(self.cases.written());
+        parts.cases(&self.cases.written());
         parts.waiting(self.waits.iter());
-        parts.silences(self.silences.written());
+        parts.silences(&self.silences.written());
         parts.windows(&self.windows.written());
         parts.finish(Rest {
-            recent: self.recent.iter().map(|id| &**id).collect(),
+            recent: self.recent.written(),
+            delivered: self.delivered.written(),
             budgets: self.budgets.written(),
             orders: self.orders.written(),
             control: &self.control,
@@ -230,10 +219,9 @@ impl Folded for State {
 
     fn restore(parts: &[&str]) -> Option<Self> {
         let Read { cases, waiting, silences, windows, rest } = Read::of(parts)?;
-        let recent: VecDeque<Arc<str>> = rest.recent.into_iter().map(Arc::from).collect();
         Some(Self {
-            recent_set: recent.iter().cloned().collect(),
-            recent,
+            recent: Recent::of(rest.recent),
+            delivered: Recent::of(rest.delivered),
             cases: Cases::of(cases),
             budgets: Budgets::of(rest.budgets),
             waits: Waits::of(waiting),
@@ -247,15 +235,37 @@ impl Folded for State {
     }
 }
 
+/// How far a case has spread with this alert.
+fn breadth(out: BreakOut, case: Option<&Case>, alert: &Alert<'_>) -> Option<Breadth> {
+    let none = Spread::default();
+    let spread = case.map_or(&none, |case| case.spread(out.distinct));
+    let (count, is_more) = spread.with(alert.text(out.distinct));
+    let count = i64::from(count);
+    let count = match is_more {
+        true => Count::AtLeast { at_least: count },
+        false => Count::Exactly(count),
+    };
+    Some(Breadth { distinct: out.distinct.path().into(), count })
+}
+
+/// The case of an alert whose group leads to none.
+fn opened_by(alert_id: &str) -> Id {
+    id_of("case", &[alert_id.as_bytes()])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
 
-    use super::super::silences::Silence;
-    use super::super::waiting::Waiting;
     use super::*;
-    use crate::audit::Cause;
-    use crate::case::{Field, OnExpiry, Priority, Reading, Standing, Value, Why, WindowId, id_of};
+    use crate::audit::{Actor, Cause, Engine};
+    use crate::case::{
+        Field, OnExpiry, Origin, Priority, Reading, Standing, Value, Why, WindowId, id_of,
+    };
+    use crate::correlate::recent::RECENT_MAX;
+    use crate::correlate::silences::Silence;
+    use crate::correlate::waiting::Waiting;
 
     const AT: Millis = Millis(1_795_415_442_125);
 
@@ -302,13 +312,34 @@ mod tests {
         assert_eq!(most, 49_152, "half as many again as a snapshot leaves");
     }
 
+    fn ruled(topic: &'static str, alert_id: &str) -> Record<'static> {
+        let engine = Engine { version: "1".into(), build: "test".into() };
+        let actor = Actor { service: "t".into(), instance: "t".into() };
+        let origin = Origin {
+            topic: topic.into(),
+            incarnation: "-".into(),
+            partition: 0,
+            offset: 0,
+            index: 0,
+            of: 1,
+            sha256: "".into(),
+        };
+        Record {
+            alert_id: Some(alert_id.to_owned()),
+            origin: Some(Cow::Owned(origin)),
+            ..Record::new(Kind::Ruling, AT, engine, actor)
+        }
+    }
+
     #[test]
     fn a_restored_state_is_equal_and_bounded() {
         let mut state = State::default();
+        state.apply(&ruled("webhook:github", "delivery"), Hash::NONE);
         for n in 0..(RECENT_MAX + 10) {
-            state.remember(&format!("alert {n}"));
+            state.apply(&ruled("alerts.github", &format!("alert {n}")), Hash::NONE);
         }
         assert!(!state.was_ruled("alert 9") && state.was_ruled("alert 10"));
+        assert!(state.was_ruled("delivery"), "alerts of topics take no room of webhooks'");
         let is_due = |records_since_snapshot| {
             State { records_since_snapshot, ..State::default() }.is_snapshot_due()
         };
@@ -317,6 +348,7 @@ mod tests {
         state.count(&counters, None, Millis(0));
         let parts = state.snapshot(Millis(5));
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let state = State { records_since_snapshot: 0, ..state };
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
         assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
@@ -348,7 +380,8 @@ mod tests {
                 alert.set(Field::SourceIp, Value::Text(format!("{name} {long}").into()));
                 state.count(&counters, is_newest.then_some(&alert), AT.plus(n as i64));
             }
-            state.remember(&counters.case_id);
+            state.recent.add(&counters.case_id);
+            state.delivered.add(&counters.case_id);
         }
         let cause = || Cause { seq: 1, hash: Hash::NONE };
         let standing = || Standing {

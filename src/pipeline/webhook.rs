@@ -7,14 +7,12 @@ use tracing::{error, warn};
 use super::current::Current;
 use super::names::Topics;
 use super::vouch::VouchKey;
-use crate::case::{Body, Reason};
+use crate::case::{Body, Reason, WEBHOOK};
 use crate::ingest::{Doubt, Publisher, Receipt};
 use crate::normalize::{FingerprintKeys, Incoming, Pipelines, partition_key, partition_of};
 use crate::observe::{Delivered as Traced, Metrics, Traces};
 use crate::receive::{Asked, Deliver, Delivered, Delivery, NotOrdered};
 
-/// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.
-const ORIGIN: &str = "webhook:";
 /// What the client may take beyond its own limit to say that it gave up.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -127,7 +125,7 @@ impl Parts {
         };
         let headers: Vec<(&str, &[u8])> =
             delivery.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let topic = format!("{ORIGIN}{}", delivery.pipeline);
+        let topic = format!("{WEBHOOK}{}", delivery.pipeline);
         let incoming = Incoming {
             topic: &topic,
             incarnation: &delivery.id,

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -5,13 +6,19 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tipstaff::ingest::{Admin, LogReader, TopicIdError};
-use tipstaff::pipeline::{Ended, Phase, RecoveryRules};
+use tipstaff::normalize::{FingerprintKeys, compile};
+use tipstaff::observe::{Metrics, Traces};
+use tipstaff::pipeline::{
+    AlertEnds, Current, Ended, Hint, Intake, IntakeMetadata, Phase, RecoveryRules, Stage, Start,
+    Topics,
+};
+use tipstaff::text::Problems;
 
 use crate::checker::all;
 use crate::kafka::{Kafka, free_ports};
 use crate::product::PATIENCE;
-use crate::rig::{Feed, create_lane, report, start, wait_until};
-use crate::{seats, settings};
+use crate::rig::{Feed, PARTITIONS, create_lane, report, start, wait_until};
+use crate::{create_topics, seats, settings};
 
 fn drained_within(running: crate::rig::Running, limit: Duration) -> Ended {
     let began = Instant::now();
@@ -95,24 +102,57 @@ pub fn shares_restart_and_double() {
     assert!(report(&bootstrap, "life").is_green());
 }
 
-#[test]
-fn an_open_transaction_of_another_holds_back_only_its_partition() {
-    let _beside = seats::beside();
-    let Some(kafka) = Kafka::start(&[]) else { return };
-    let bootstrap = kafka.bootstrap();
-    create_lane(&bootstrap, "open");
+/// Another's transaction, which is left open on the first partition.
+fn begun(bootstrap: &str, topic: &str) -> BaseProducer {
     let other: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap)
-        .set("transactional.id", "other")
+        .set("bootstrap.servers", bootstrap)
+        .set("transactional.id", format!("other.{topic}"))
         .set("transaction.timeout.ms", "8000")
         .set("message.timeout.ms", "5000")
         .create()
         .unwrap();
     other.init_transactions(Duration::from_secs(10)).unwrap();
     other.begin_transaction().unwrap();
-    let stray = BaseRecord::<str, str>::to("open.chain").partition(0).payload("never committed");
+    let stray = BaseRecord::<str, str>::to(topic).partition(0).payload("never committed");
     other.send(stray).map_err(|(error, _)| error).unwrap();
     other.flush(Duration::from_secs(5)).unwrap();
+    other
+}
+
+/// Under load another intake worker always has a transaction open.
+#[test]
+fn intake_reads_back_what_is_settled_while_another_worker_writes() {
+    let Some((_place, bootstrap)) = seats::shared() else { return };
+    create_topics(&bootstrap, &["busy.in", "busy.alerts"], PARTITIONS);
+    let settings = settings(&bootstrap);
+    let (admin, log) = (Admin::connect(&settings), LogReader::connect(&settings, "busy.checker"));
+    let (admin, log) = (admin.unwrap(), log.unwrap());
+    let incarnation = admin.topic_ids(&["busy.in"]).unwrap().remove(0);
+    let metadata = IntakeMetadata { incarnation, from: 0, ends: vec![0, 0] }.to_string();
+    let _open = begun(&bootstrap, "busy.alerts");
+    assert_eq!(log.stable("busy.alerts", 0).unwrap(), 0);
+    assert_eq!(log.high("busy.alerts", 0).unwrap(), 1);
+    let keys = FingerprintKeys::new(("k", &[1; 16]), None).unwrap();
+    let pipelines = compile(&[], None, &mut Problems::default()).unwrap();
+    let mut intake = Intake::new(
+        (Current::new(Arc::new(pipelines)), Arc::new(keys)),
+        Topics::new("busy", PARTITIONS),
+        (admin, AlertEnds::new(PARTITIONS)),
+        (Metrics::new().unwrap(), Traces::default()),
+    );
+    let (topic, partition) = ("busy.in".to_owned(), 0);
+    let hint = Hint { topic: topic.clone(), partition, committed: Some(0), metadata };
+    let started = intake.recover(&[hint], &log);
+    assert_eq!(started, Ok(vec![Start::At { topic, partition, offset: 0 }]));
+}
+
+#[test]
+fn an_open_transaction_of_another_holds_back_only_its_partition() {
+    let _beside = seats::beside();
+    let Some(kafka) = Kafka::start(&[]) else { return };
+    let bootstrap = kafka.bootstrap();
+    create_lane(&bootstrap, "open");
+    let _open = begun(&bootstrap, "open.chain");
 
     let feed = Feed::start(&bootstrap, "open");
     let running = start(&bootstrap, "open", "0", RecoveryRules::ALL);

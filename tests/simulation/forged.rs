@@ -454,7 +454,7 @@ fn an_order_out_of_its_time_is_found() {
 fn a_snapshot_that_its_chain_does_not_give_is_found() {
     let other: Hand = |r| {
         let of = r.snapshot.clone().unwrap();
-        let text = of.state.0.get().replacen("\"v\":3", "\"v\":3 ", 1);
+        let text = of.state.0.get().replacen("\"v\":4", "\"v\":4 ", 1);
         r.snapshot = Some(SnapshotRef { part: of.part, rest: of.rest, ..told_as(text.leak()) });
     };
     each(&[

@@ -66,12 +66,6 @@ pub(super) struct Written {
     received_at: Option<i64>,
 }
 
-impl Written {
-    pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.received_at.is_none()
-    }
-}
-
 impl Windows {
     /// What a ruling sees, the alert at hand included, and what that adds to the windows.
     pub fn look(&self, looks: Vec<Look>) -> (Vec<Reading>, Vec<Sighting>) {
@@ -437,7 +431,7 @@ mod tests {
         let cells: usize = windows.tracks().map(|(.., track)| CELLS_OF_KEY + track.cells()).sum();
         assert!(cells <= CELLS_MAX);
         let text = serde_json::to_string(&windows.written()).unwrap();
-        assert!(text.len() < 4_000_000, "{}", text.len());
+        assert!(text.len() < 3_000_000, "{}", text.len());
         let mut restored = Windows::restore(serde_json::from_str(&text).unwrap());
         assert_eq!(restored, windows);
         restored.prune();
