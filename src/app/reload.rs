@@ -14,6 +14,7 @@ use super::policy_state::{PolicyState, Refusal};
 use super::run::{Options, Role};
 use super::setup::{Failure, InForce, Loaded};
 use super::signers::{signature_files, signers};
+use super::sinks::switched_on;
 use crate::audit::Signer;
 use crate::config::{Checked, File, Files, Look, SERVICE_FILE, SigningConfig, load, stamp};
 use crate::enrich::Enrichers;
@@ -55,6 +56,8 @@ pub(super) struct Reloader {
     cluster: Cluster,
     /// Whether this process rules, and so stores what it takes up.
     rules: bool,
+    /// Its sinks that are told of the cases of every queue that there was at the start, by file.
+    reads_all: Vec<String>,
     newest: Newest,
     state: Arc<PolicyState>,
     reload: Reload,
@@ -89,6 +92,7 @@ impl Reloader {
             enrichers: Arc::clone(&loaded.enrichers),
             cluster,
             rules: options.roles.contains(&Role::Triage),
+            reads_all: reads_all(loaded, options),
             newest,
             state: Arc::clone(state),
             reload: options.reload.clone(),
@@ -244,6 +248,14 @@ impl Reloader {
             let message = format!("topic `{topic}` {what}: restart to change what is read");
             add(file.map_or("pipelines", |pipeline| &*pipeline.file), message);
         }
+        let active = self.in_force.policy.get();
+        for queue in checked.policy.queues().difference(&active.policy.queues()) {
+            for path in &self.reads_all {
+                let message =
+                    format!("queue `{queue}` is new, and it reads every queue: restart to read it");
+                add(path, message);
+            }
+        }
         problems
     }
 
@@ -263,6 +275,13 @@ impl Reloader {
             }
         }
     }
+}
+
+/// The files of the sinks of this process that name no queue.
+fn reads_all(loaded: &Loaded, options: &Options) -> Vec<String> {
+    let delivers = options.roles.contains(&Role::Deliver);
+    let sinks = switched_on(loaded).into_iter().filter(|sink| delivers && sink.queues.is_none());
+    sinks.map(|sink| sink.at.path.to_string()).collect()
 }
 
 fn fixed_files(bundle: &[(String, String)]) -> BTreeSet<(String, String)> {

@@ -11,6 +11,7 @@ mod repair;
 mod detection;
 mod ocsf;
 mod resume;
+mod together;
 mod verify;
 
 pub use chain::{Appended, Chain, Head, Metadata};
@@ -20,6 +21,7 @@ pub use record::{
     Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, Verified, chain_name, record_hash,
 };
 pub use resume::{Committed, Found, Link, Picked, Resume, resume};
+pub use together::prove_together;
 pub use verify::{Finding, Report, Verifier};
 
 use crate::case::Millis;

@@ -28,6 +28,8 @@ impl fmt::Display for Finding {
 #[derive(Debug, Default)]
 pub struct Report {
     pub chain: String,
+    /// How many chains its genesis says that there are.
+    pub partitions: Option<i32>,
     pub head: Option<Head>,
     pub records: u64,
     /// Rulings by their name.
@@ -144,6 +146,7 @@ impl<S: Folded> Verifier<S> {
         let seq = Some(record.seq);
         let Some(head) = self.report.head.clone() else {
             self.report.chain = record.chain.to_string();
+            self.report.partitions = record.genesis.as_ref().map(|genesis| genesis.partitions);
             if record.kind != Kind::Genesis || record.seq != 0 || record.prev != Hash::NONE {
                 let what = format!(
                     "the chain starts with a {:?} at {}, not with its genesis",
@@ -261,6 +264,14 @@ impl<S: Folded> Verifier<S> {
         if !is_signed {
             let what = format!("accepted, and {} has not signed it", statement.by);
             self.find(offset, seq, what);
+        }
+        let approvers = statement.except.iter().flat_map(|except| &except.approvers);
+        for approver in approvers {
+            let has_signed = order.signers.iter().any(|signer| signer.person == *approver);
+            if !has_signed || *approver == statement.by {
+                let what = format!("accepted, and {approver} has not approved it");
+                self.find(offset, seq, what);
+            }
         }
         if let Some(open) = order.verified.iter().find(|each| each.verdict != Verdict::True) {
             let what = format!("accepted, and requirement `{}` was not met", open.requirement);

@@ -190,8 +190,7 @@ impl Demo {
         }
         self.tell("");
         let chains = verify::read_cluster(cluster)?;
-        let reports: Vec<_> =
-            chains.iter().map(|(p, records)| (*p, verify::prove(records))).collect();
+        let reports = chains.iter().map(|(p, records)| (*p, verify::prove(records))).collect();
         let is_sound = verify::show(&reports, self.json);
         self.tell(&format!("\n{NOT_DURABLE}"));
         if !is_whole {

@@ -15,7 +15,9 @@ pub(super) fn unproved(
     let mut findings = Vec::new();
     for (offset, record) in parsed().filter(|(offset, _)| !void.contains(offset)) {
         let Some(order) = &record.order else { continue };
-        findings.extend(unproved_of(order, record.at, allowed).into_iter().map(|why| {
+        // As it was judged: of an order to everything a chain may have read late.
+        let at = record.input.as_ref().and_then(|input| input.received_at).unwrap_or(record.at);
+        findings.extend(unproved_of(order, at, allowed).into_iter().map(|why| {
             let what = format!("the signature of its order {why}");
             Finding { offset, seq: Some(record.seq), what }
         }));

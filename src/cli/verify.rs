@@ -9,7 +9,7 @@ use serde_json::json;
 use super::signatures::unproved;
 use super::{Config, connect, read_input, say};
 use crate::app::{Cluster, Failure, system_clock};
-use crate::audit::{Record, Report, Verifier};
+use crate::audit::{Record, Report, Verifier, prove_together};
 use crate::correlate::State;
 use crate::ingest::LogReader;
 use crate::pipeline::{AllowedSigners, Drain};
@@ -60,7 +60,8 @@ impl Verify {
             }
             (*partition, report)
         };
-        let reports: Vec<(i32, Report)> = chains.iter().map(proved).collect();
+        let mut reports: BTreeMap<i32, Report> = chains.iter().map(proved).collect();
+        prove_together(&mut reports);
         let is_sound = show(&reports, self.json);
         Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -99,7 +100,7 @@ pub(super) fn prove(records: &[(i64, Vec<u8>)]) -> Report {
 }
 
 /// Prints the reports; true when every chain is sound.
-pub(super) fn show(reports: &[(i32, Report)], as_json: bool) -> bool {
+pub(super) fn show(reports: &BTreeMap<i32, Report>, as_json: bool) -> bool {
     for (partition, report) in reports {
         let head = report.head.as_ref();
         if as_json {
@@ -129,7 +130,7 @@ pub(super) fn show(reports: &[(i32, Report)], as_json: bool) -> bool {
             say(&format!("       {finding}"));
         }
     }
-    let is_sound = !reports.is_empty() && reports.iter().all(|(_, report)| report.is_sound());
+    let is_sound = !reports.is_empty() && reports.values().all(Report::is_sound);
     if !as_json {
         say(if is_sound {
             "integrity: every record links to the one in front of it, every snapshot is its chain's state"
@@ -137,7 +138,8 @@ pub(super) fn show(reports: &[(i32, Report)], as_json: bool) -> bool {
             "integrity: NOT proved; the first line of each chain names its first bad position"
         });
         say(
-            "freshness: not anchored; a cut at the very end of a chain can't be seen without checkpoints",
+            "freshness: not anchored; without checkpoints a cut at the end of a chain can't be seen, nor an end \
+             that was put in the place of another",
         );
     }
     is_sound

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::orders::accepted;
+use super::orders::{accepted, had_its_turn};
 use crate::audit::{Gap, Record};
 use crate::case::{Millis, Statement, Stopped, Verb};
 
@@ -15,8 +15,8 @@ const CLOCKS_DIFFER_MS: i64 = 3_600_000;
 pub struct Control {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     stopped: Option<Stopped>,
-    /// Ids of accepted orders, until the control topic's own time is past their end: a chain that
-    /// reads it late finds the same of them used.
+    /// Ids of orders that had their turn, until the control topic's own time is past their end: a
+    /// chain that reads it late finds the same of them used.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     used: BTreeMap<String, Millis>,
 }
@@ -26,7 +26,7 @@ impl Control {
         self.stopped.as_ref()
     }
 
-    /// Whether an order of this id was accepted that was still good at this time of the topic's.
+    /// Whether an order of this id had its turn that was still good at this time of the topic's.
     pub fn was_used(&self, id: &str, received_at: Millis) -> bool {
         self.used.get(id).is_some_and(|expires_at| *expires_at > received_at)
     }
@@ -39,16 +39,19 @@ impl Control {
         if let Some(gap) = record.gap.filter(|gap| gap.control) {
             self.miss(gap, record.at);
         }
-        let statement = record.order.as_ref().and_then(|_| accepted(record));
-        if let Some(statement) = statement.filter(|it| it.order.concerns_everything()) {
-            let received_at = record.input.as_ref().and_then(|input| input.received_at);
-            self.take(&statement, received_at.unwrap_or(record.at));
+        let of_everything = |it: &Statement| it.order.concerns_everything();
+        let received_at = record.input.as_ref().and_then(|input| input.received_at);
+        let received_at = received_at.unwrap_or(record.at);
+        if let Some(statement) = had_its_turn(record).filter(of_everything) {
+            self.used.retain(|_, expires_at| expires_at.plus(CLOCKS_DIFFER_MS) > received_at);
+            self.used.insert(statement.id, statement.expires_at);
+        }
+        if let Some(statement) = accepted(record).filter(of_everything) {
+            self.take(&statement, received_at);
         }
     }
 
     fn take(&mut self, statement: &Statement, received_at: Millis) {
-        self.used.retain(|_, expires_at| expires_at.plus(CLOCKS_DIFFER_MS) > received_at);
-        self.used.insert(statement.id.clone(), statement.expires_at);
         self.stopped = (statement.order == Verb::Stop).then(|| Stopped {
             since: received_at,
             by: Some(statement.by.clone()),

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::audit::Record;
-use crate::case::{Millis, Statement};
+use crate::case::{Millis, Refusal, Statement};
 
-/// Ids of accepted orders, until they would be refused as expired anyway.
+/// Ids of orders that had their turn, until they would be refused as expired anyway.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Orders {
     used: BTreeMap<String, Millis>,
@@ -18,7 +18,7 @@ impl Orders {
         &self.used
     }
 
-    /// Whether an order of this id was accepted that is still good.
+    /// Whether an order of this id had its turn that is still good.
     pub fn was_used(&self, id: &str, at: Millis) -> bool {
         self.used.get(id).is_some_and(|expires_at| *expires_at > at)
     }
@@ -34,7 +34,15 @@ impl Orders {
 
 /// The statement of an order that was accepted.
 pub(super) fn accepted(record: &Record<'_>) -> Option<Statement> {
-    let order = record.order.as_ref().filter(|order| order.refused.is_none())?;
+    record.order.as_ref().filter(|order| order.refused.is_none())?;
+    had_its_turn(record)
+}
+
+/// The statement of one that was accepted, or came when there was nothing to do: else whoever can
+/// write to the topic could keep it for a time when there is.
+pub(super) fn had_its_turn(record: &Record<'_>) -> Option<Statement> {
+    let is_over = |refused: Option<Refusal>| refused.is_none_or(|it| it == Refusal::NotNow);
+    let order = record.order.as_ref().filter(|order| is_over(order.refused))?;
     Statement::read(order.statement.as_deref()?).ok()
 }
 

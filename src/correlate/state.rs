@@ -1,7 +1,7 @@
 use super::budgets::Budgets;
 use super::cases::{Case, Cases};
 use super::control::Control;
-use super::orders::{Orders, accepted};
+use super::orders::{Orders, accepted, had_its_turn};
 use super::recent::Recent;
 use super::silences::Silences;
 use super::snapshot::{Dropped, Read, Rest, Writer};
@@ -10,7 +10,7 @@ use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Record};
 use crate::case::{
     Alert, Breadth, BreakOut, Count, Counters, Decision, Grouping, Id, Millis, Sighting, Spread,
-    id_of,
+    Statement, id_of,
 };
 
 /// Records between two snapshots, or as many as there are cases.
@@ -160,9 +160,11 @@ impl Folded for State {
             }
             Kind::Revision => self.waits.apply(record, hash),
             Kind::Order => {
-                let statement = accepted(record);
-                if let Some(statement) = statement.filter(|it| it.subject.is_some()) {
+                let of_a_case = |it: &Statement| it.subject.is_some();
+                if let Some(statement) = accepted(record).filter(of_a_case) {
                     self.waits.release(&statement, record.seq);
+                }
+                if let Some(statement) = had_its_turn(record).filter(of_a_case) {
                     self.orders.take(&statement);
                 }
             }
@@ -378,7 +380,11 @@ mod tests {
             for name in 0..if is_newest { 16 } else { 1 } {
                 alert.set(Field::Repository, Value::Text(format!("{name} {long}").into()));
                 alert.set(Field::SourceIp, Value::Text(format!("{name} {long}").into()));
-                state.count(&counters, is_newest.then_some(&alert), AT.plus(n as i64));
+                state.count(
+                    &counters,
+                    is_newest.then_some(&alert),
+                    AT.plus(i64::try_from(n).unwrap()),
+                );
             }
             state.recent.add(&counters.case_id);
             state.delivered.add(&counters.case_id);

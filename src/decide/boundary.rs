@@ -196,8 +196,9 @@ fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts
     verdicts.add("target", target.is_some(), why);
     let (allows, why) = match alert.text(Field::NhiKind) {
         Some("person") => (false, "a person is never contained automatically"),
-        Some(_) => (true, "not a person"),
+        Some("unknown") => (false, "the kind of NHI is not known: it might be a person"),
         None => (false, "the kind of NHI is missing: it might be a person"),
+        Some(_) => (true, "not a person"),
     };
     verdicts.add("person", allows, why);
 }

@@ -12,6 +12,7 @@ mod render;
 
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
 pub use case::{Case, Said};
@@ -20,7 +21,7 @@ pub use render::Missing;
 
 use crate::config::SinkConfig;
 use crate::config::scalar;
-use crate::service::Service;
+use crate::service::{Fault, Reply, Service};
 use memory::Memory;
 use outcome::judge;
 use render::{Filler, address};
@@ -77,8 +78,13 @@ impl Sink {
         }
         let Some(find) = &self.config.find else { return Ok(None) };
         let call = Filler { case, known }.call(&find.request).map_err(|missing| unfit(&missing))?;
-        let result = self.service.deliver(&call).await;
+        let result = self.service.search(&call).await;
         let is_fixed = !find.request.path.is_filled();
+        // What can't be read is not nothing found: the case would be made twice.
+        if result.as_ref().is_ok_and(is_unreadable) {
+            let why = "the answer of the search is no JSON".to_owned();
+            return Err(Outcome::Again { class: Fault::ContentType.code(), why, after: None });
+        }
         match judge(result, is_fixed, &Default::default()) {
             (Outcome::Delivered { .. }, body) => {
                 Ok(find.found.find(&body).first().copied().and_then(scalar))
@@ -94,6 +100,11 @@ impl Sink {
             self.found.put(case.id(), found);
         }
     }
+}
+
+fn is_unreadable(reply: &Reply) -> bool {
+    let is_json = || serde_json::from_slice::<IgnoredAny>(&reply.body).is_ok();
+    matches!(reply.status, 200..=203 | 205..=299) && !is_json()
 }
 
 fn unfit(missing: &Missing) -> Outcome {

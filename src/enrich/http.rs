@@ -103,7 +103,7 @@ impl HttpSource {
                 Read::Codeowners { file } => fill(file, Into::Json)?.unwrap_or_default(),
                 Read::Json | Read::Text => String::new(),
             };
-            let first = read(call, &reply, &file)?;
+            let first = read(call, &reply, file).await?;
             return match &call.pages {
                 None => Ok(Some(first)),
                 Some(pages) => self.paged(call, pages, first, (reply, &path)).await.map(Some),
@@ -136,7 +136,7 @@ impl HttpSource {
             if !(200..300).contains(&reply.status) {
                 return Err(status(call, &reply));
             }
-            page = read(call, &reply, "")?;
+            page = read(call, &reply, String::new()).await?;
             all.extend(items(&page)?);
         }
         Err(malformed(call, "its list has more pages than are read"))
@@ -210,7 +210,7 @@ fn is_absent(call: &HttpCall, reply: &Reply) -> bool {
     })
 }
 
-fn read(call: &HttpCall, reply: &Reply, file: &str) -> Result<Json, Failure> {
+async fn read(call: &HttpCall, reply: &Reply, file: String) -> Result<Json, Failure> {
     if !(200..300).contains(&reply.status) {
         return Err(status(call, reply));
     }
@@ -223,10 +223,15 @@ fn read(call: &HttpCall, reply: &Reply, file: &str) -> Result<Json, Failure> {
             serde_json::from_slice(&reply.body).map_err(|_| malformed(call, "the reply is no JSON"))
         }
         Read::Text => Ok(json!({ "text": text()? })),
-        Read::Codeowners { .. } => Ok(match owners(text()?, file) {
-            Some(owners) => json!({ "owners": owners }),
-            None => json!({}),
-        }),
+        Read::Codeowners { .. } => {
+            let text = text()?.to_owned();
+            // Whoever writes to the repository says how long that takes: nobody else waits for it.
+            let found = tokio::task::spawn_blocking(move || owners(&text, &file)).await;
+            Ok(match found.map_err(|_| malformed(call, "it can't be read"))? {
+                Some(owners) => json!({ "owners": owners }),
+                None => json!({}),
+            })
+        }
     }
 }
 

@@ -176,7 +176,7 @@ impl<'p> Judge<'_, 'p> {
             Place::Control => self.state.control().was_used(id, self.at),
         };
         if was_used {
-            return refuse(Refusal::UsedBefore, format!("order {id} was accepted before"));
+            return refuse(Refusal::UsedBefore, format!("order {id} had its turn before"));
         }
         Ok(())
     }

@@ -162,8 +162,13 @@ impl Protected {
     }
 }
 
-/// `*` stands for any run of characters.
+/// `*` stands for any run of characters. Case does not count: the names of AWS, mail addresses and
+/// accounts are the same however they are spelled, and detectors spell them as they like.
 fn fits(pattern: &str, text: &str) -> bool {
+    fits_exactly(&pattern.to_lowercase(), &text.to_lowercase())
+}
+
+fn fits_exactly(pattern: &str, text: &str) -> bool {
     let Some((start, mut pattern)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut rest) = text.strip_prefix(start) else { return false };
     while let Some((part, after)) = pattern.split_once('*') {
@@ -230,6 +235,8 @@ mod tests {
             ("*", "", true),
             ("a*a", "a", false),
             ("**", "x", true),
+            ("*breakglass-*", "arn:aws:iam::1:user/BreakGlass-Admin", true),
+            ("Ops@Example.com", "ops@example.COM", true),
         ] {
             assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
         }

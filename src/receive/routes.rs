@@ -123,7 +123,9 @@ impl<D: Deliver> Doors<D> {
         let (_permit, body) = match self.body(request).await {
             Ok(taken) => taken,
             // Amazon SNS tries again after no answer of 4xx.
-            Err(Answer::Busy) if matches!(door, Door::Sns(_)) => return Answer::Unavailable,
+            Err(Answer::Busy | Answer::Incomplete) if matches!(door, Door::Sns(_)) => {
+                return Answer::Unavailable;
+            }
             Err(answer) => return answer,
         };
         let headers = borrowed(&headers);

@@ -156,9 +156,18 @@ impl Service {
     /// One try of a call that changes something: whether it is made again is the caller's to say.
     /// The answer counts by its status alone, with the same failures as of [`Self::send`].
     pub async fn deliver(&self, call: &Call) -> Result<Reply, Failure> {
+        self.once(call, Wanted::Status).await
+    }
+
+    /// One try as of [`Self::deliver`], of which the whole answer counts.
+    pub async fn search(&self, call: &Call) -> Result<Reply, Failure> {
+        self.once(call, Wanted::Body).await
+    }
+
+    async fn once(&self, call: &Call, wanted: Wanted) -> Result<Reply, Failure> {
         let url = self.url_of(call)?;
         let headers = self.headers_of(call)?;
-        let tried = self.attempt(call, (&url, &headers), Wanted::Status).await;
+        let tried = self.attempt(call, (&url, &headers), wanted).await;
         tried.map_err(|tried| tried.failure)
     }
 

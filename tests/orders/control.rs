@@ -43,9 +43,15 @@ fn what_is_stopped_goes_to_people_until_it_is_resumed() {
     assert_eq!(ruled(&mut rig).0, "route");
     assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
     assert_eq!(ruled(&mut rig).0, "suppress");
-    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (4, NOW)), "not_now");
+    let kept = for_all(Verb::Resume, "lee");
+    assert_eq!(rig.control(&kept, &["lee"], (4, NOW)), "not_now");
     assert_eq!(rig.control(&stop, &["sam"], (5, NOW)), "used_before");
     assert_eq!(ruled(&mut rig).0, "suppress");
+    // Whoever can write to the topic could else end any later stop with it.
+    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (6, NOW)), "accepted");
+    rig.restart(rig.written.len());
+    assert_eq!(rig.control(&kept, &["lee"], (7, NOW)), "used_before");
+    assert_eq!(ruled(&mut rig).0, "route");
     rig.is_whole();
 }
 

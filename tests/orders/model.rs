@@ -109,6 +109,8 @@ enum Input {
 enum Happened {
     Alert(Place, usize),
     Accepted(Box<Sent>),
+    /// There was nothing to do.
+    NotNow(Box<Sent>),
     Returned(Place),
 }
 
@@ -220,8 +222,10 @@ impl Slow {
     }
 
     fn was_used(&self, id: &str) -> bool {
-        let is_it = |happened: &Happened| matches!(happened, Happened::Accepted(sent) if sent.statement.id == id);
-        self.happened.iter().any(is_it)
+        self.happened.iter().any(|happened| match happened {
+            Happened::Accepted(sent) | Happened::NotNow(sent) => sent.statement.id == id,
+            Happened::Alert(..) | Happened::Returned(_) => false,
+        })
     }
 
     fn verdict(&self, sent: &Sent, now: Millis) -> &'static str {
@@ -455,6 +459,9 @@ impl Both {
         assert_eq!(found, wanted, "{detail}: {:?}, {:?}", sent.statement, sent.wrong);
         if wanted == "accepted" {
             self.slow.happened.push(Happened::Accepted(Box::new(sent.clone())));
+        }
+        if wanted == "not_now" {
+            self.slow.happened.push(Happened::NotNow(Box::new(sent.clone())));
         }
     }
 

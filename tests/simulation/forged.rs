@@ -348,6 +348,15 @@ fn of_a_case(statement: &mut Statement, order: Verb) {
     (statement.order, statement.why) = (order, None);
 }
 
+fn excepts(record: &mut Record<'static>) {
+    states(record, |statement| {
+        of_a_case(statement, Verb::Except);
+        let except = r#"{"rationale":"r","compensating_control":"c","approvers":["dana","sam"],
+            "until":"2030-01-01T00:00:00Z","emergency":false}"#;
+        statement.except = Some(serde_json::from_str(except).unwrap());
+    });
+}
+
 fn via(record: &mut Record<'static>) {
     states(record, |statement| {
         of_a_case(statement, Verb::Ack);
@@ -360,6 +369,7 @@ fn via(record: &mut Record<'static>) {
 fn an_order_that_is_nobody_s_or_has_an_effect_that_it_may_not_have_is_found() {
     let no_statement: &[&str] = &["16: an accepted order without its statement"];
     let unsigned = "16: accepted, and sam has not signed it";
+    let unapproved = |who: &str| format!("16: accepted, and {who} has not approved it");
     let untold = "16: what is told is not of the case that it orders";
     each(&[
         (16, |r| r.order = None, &["16: an order without its content or input"]),
@@ -404,6 +414,8 @@ fn an_order_that_is_nobody_s_or_has_an_effect_that_it_may_not_have_is_found() {
         ),
         (16, |r| states(r, |statement| of_a_case(statement, Verb::Reopen)), &[untold]),
         (16, |r| states(r, |statement| of_a_case(statement, Verb::Release)), &[]),
+        // Who asks for it has signed it.
+        (16, excepts, &[&*unapproved("dana"), &unapproved("sam"), untold]),
     ]);
 }
 
@@ -457,29 +469,18 @@ fn a_snapshot_that_its_chain_does_not_give_is_found() {
         let text = of.state.0.get().replacen("\"v\":4", "\"v\":4 ", 1);
         r.snapshot = Some(SnapshotRef { part: of.part, rest: of.rest, ..told_as(text.leak()) });
     };
+    fn of<'r>(record: &'r mut Record<'static>) -> &'r mut SnapshotRef<'static> {
+        record.snapshot.as_mut().unwrap()
+    }
+    let of_13 = "13: the snapshot is not the state of its chain";
+    let of_14 = "14: the snapshot is not the state of its chain";
     each(&[
-        (
-            13,
-            |r| r.snapshot.as_mut().unwrap().digest = Hash::NONE,
-            &["13: the snapshot is not what its digest says"],
-        ),
-        (13, other, &["13: the snapshot is not the state of its chain"]),
-        (14, other, &["14: the snapshot is not the state of its chain"]),
-        (
-            13,
-            |r| r.snapshot.as_mut().unwrap().rest = 0,
-            &["13: the snapshot is not the state of its chain"],
-        ),
-        (
-            14,
-            |r| r.snapshot.as_mut().unwrap().rest = 1,
-            &["14: the snapshot is not the state of its chain"],
-        ),
-        (
-            14,
-            |r| r.snapshot.as_mut().unwrap().part = 7,
-            &["14: the snapshot is not the state of its chain"],
-        ),
+        (13, |r| of(r).digest = Hash::NONE, &["13: the snapshot is not what its digest says"]),
+        (13, other, &[of_13]),
+        (14, other, &[of_14]),
+        (13, |r| of(r).rest = 0, &[of_13]),
+        (14, |r| of(r).rest = 1, &[of_14]),
+        (14, |r| of(r).part = 7, &[of_14]),
     ]);
     // What stood in front of a snapshot is gone: from there on it is proved all the same.
     let mut log = forged(&|record| {
@@ -491,7 +492,7 @@ fn a_snapshot_that_its_chain_does_not_give_is_found() {
         "4: the chain starts with a Snapshot at 4, not with its genesis",
         "10: revises an alert that has no ruling here",
         "11: calls an alert a duplicate that has no ruling here",
-        "13: the snapshot is not the state of its chain",
+        of_13,
     ];
     assert_eq!(found(&log.split_off(&4)), expected);
 }
