@@ -18,6 +18,7 @@ mod silences;
 mod sinks;
 mod tables;
 mod topic_tables;
+mod tracker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

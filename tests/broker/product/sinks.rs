@@ -137,7 +137,7 @@ impl Desk {
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).ok()?;
@@ -257,6 +257,19 @@ fn is_whole(rig: &Rig, desk: &Desk, waves: usize, process: &Process) {
     assert!(told == taken, "told otherwise than on the topic");
 }
 
+/// Its cases would wait on its topic until somebody wonders.
+fn a_queue_that_no_sink_reads_is_refused(rig: &Rig, process: &Process) {
+    let file = rig.site.deployment.directory.join("playbooks/boundary.yaml");
+    let before = fs::read_to_string(&file).unwrap();
+    let after = before
+        .replace("repair_queue: data-repair", "repair_queue: new-queue")
+        .replace("queues:\n", "queues:\n  new-queue: nobody yet\n");
+    fs::write(&file, after).unwrap();
+    let why = "queue `new-queue` is new, and it reads every queue: restart to read it";
+    says(process, &["sinks/desk.yaml:1:1", why]);
+    fs::write(&file, before).unwrap();
+}
+
 #[test]
 fn sinks_every_case_is_delivered_whatever_the_receiver_does() {
     let Some((_beside, bootstrap)) = seats::shared() else { return };
@@ -265,6 +278,7 @@ fn sinks_every_case_is_delivered_whatever_the_receiver_does() {
     let mut process = rig.start("s1");
     rig.publish(0);
     is_whole(&rig, &desk, 1, &process);
+    a_queue_that_no_sink_reads_is_refused(&rig, &process);
     let first = desk.keys();
     let mut waves = 1;
     for (mode, state, class) in [

@@ -101,6 +101,11 @@ impl Begun {
         answer(self.stream)
     }
 
+    /// Sends nothing more, and says nothing of that.
+    pub fn stall(self) -> Option<Reply> {
+        answer(self.stream)
+    }
+
     pub fn give_up(self) -> Option<Reply> {
         self.stream.shutdown(Shutdown::Write).ok()?;
         answer(self.stream)

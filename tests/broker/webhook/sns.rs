@@ -239,4 +239,7 @@ fn one_too_many_is_asked_to_come_back(hook: &Hook, finding: &Value) {
     let is_full = || post(hook, finding).status == 503;
     assert!(wait_until(PATIENCE, is_full), "it is let in");
     assert_eq!(begun.finish().expect("an answer").body, json!({"duplicate": true}));
+    // To 408 it would not come back.
+    let slow = hook.begin("aws-guardduty", &vec![], finding.to_string().as_bytes()).stall();
+    assert_eq!(slow.expect("an answer").status, 503);
 }
