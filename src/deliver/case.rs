@@ -9,6 +9,7 @@ use crate::config::sink::{Delivery, From, Only, Placeholder, Told};
 pub struct Case {
     json: Json,
     id: String,
+    revision: u64,
     key: String,
 }
 
@@ -47,7 +48,7 @@ impl Case {
         let revision =
             json.get("case_revision").and_then(Json::as_u64).ok_or("it has no revision")?;
         let key = format!("{id}/{revision}");
-        Ok(Self { json, id, key })
+        Ok(Self { json, id, revision, key })
     }
 
     pub fn json(&self) -> &Json {
@@ -56,6 +57,10 @@ impl Case {
 
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// `<case id>/<revision>`

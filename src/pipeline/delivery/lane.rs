@@ -1,9 +1,12 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deliver::Case;
 use crate::service::jittered;
+
+/// Of each case the oldest revision that is still to be done, on whatever queue it was told.
+pub(super) type Oldest = HashMap<String, u64>;
 
 /// One partition of a queue, as one sink works through it: several cases at a time, and of each
 /// case one revision after the other.
@@ -101,25 +104,31 @@ impl Lane {
         self.letters.iter().find(|letter| letter.offset == offset)?.case.as_ref()
     }
 
+    /// What is still to be done.
+    pub fn undone(&self) -> impl Iterator<Item = &Case> {
+        self.letters.iter().filter_map(|letter| letter.case.as_deref())
+    }
+
     /// Takes the first case that may be tried now.
-    pub fn start(&mut self, now: Instant) -> Option<(i64, Arc<Case>)> {
+    pub fn start(&mut self, now: Instant, oldest: &Oldest) -> Option<(i64, Arc<Case>)> {
         if self.letters.iter().filter(|letter| letter.state.is_in_flight).count() >= AT_ONCE {
             return None;
         }
-        let at = (0..self.letters.len()).find(|at| self.may_start(*at, now))?;
+        let at = (0..self.letters.len()).find(|at| self.may_start(*at, now, oldest))?;
         let letter = self.letters.get_mut(at)?;
         letter.state.is_in_flight = true;
         Some((letter.offset, Arc::clone(letter.case.as_ref()?)))
     }
 
-    /// It is due, and nothing of the same case is before it.
-    fn may_start(&self, at: usize, now: Instant) -> bool {
+    /// It is due, and nothing of the same case is before it, here or on another queue.
+    fn may_start(&self, at: usize, now: Instant, oldest: &Oldest) -> bool {
         let Some(Letter { case: Some(case), state, .. }) = self.letters.get(at) else {
             return false;
         };
         let is_same = |other: &Letter| other.case.as_ref().is_some_and(|o| o.id() == case.id());
         let is_due = !state.is_in_flight && state.due.is_none_or(|due| due <= now);
-        is_due && !self.letters.iter().take(at).any(is_same)
+        let is_next = oldest.get(case.id()).is_none_or(|oldest| case.revision() <= *oldest);
+        is_due && is_next && !self.letters.iter().take(at).any(is_same)
     }
 
     /// It is done with.
@@ -177,7 +186,8 @@ mod tests {
     }
 
     fn started(lane: &mut Lane, now: Instant) -> Vec<i64> {
-        std::iter::from_fn(|| lane.start(now)).map(|(offset, _)| offset).collect()
+        let oldest = Oldest::new();
+        std::iter::from_fn(|| lane.start(now, &oldest)).map(|(offset, _)| offset).collect()
     }
 
     #[test]
@@ -208,6 +218,22 @@ mod tests {
         assert_eq!(started(&mut lane, now + AFTER_MAX), [8]);
         lane.done(8);
         assert_eq!((lane.next(), lane.oldest_ms(), lane.is_in_flight()), (10, None, false));
+    }
+
+    #[test]
+    fn a_case_that_moved_waits_for_what_its_old_queue_has_of_it() {
+        let now = Instant::now();
+        let mut lane = Lane::new("t", 0, 0, 1);
+        for (offset, case) in [(2, "a"), (3, "b")] {
+            lane.push(letter(offset, case, 1));
+        }
+        let ahead = Oldest::from([("a".to_owned(), 1), ("b".to_owned(), 3)]);
+        let start = |lane: &mut Lane, oldest: &Oldest| Some(lane.start(now, oldest)?.0);
+        assert_eq!(start(&mut lane, &ahead), Some(3));
+        assert_eq!(start(&mut lane, &ahead), None);
+        assert_eq!(start(&mut lane, &Oldest::from([("a".to_owned(), 2)])), Some(2));
+        let undone: Vec<&str> = lane.undone().map(Case::key).collect();
+        assert_eq!(undone, ["a/2", "b/3"]);
     }
 
     #[test]

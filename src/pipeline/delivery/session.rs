@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::lane::{Lane, Letter, Waits, doubled};
+use super::lane::{Lane, Letter, Oldest, Waits, doubled};
 use super::{Delivery, Parked, SinkState};
 use crate::deliver::{Case, Outcome};
 use crate::ingest::{BatchLimits, Consumer, Doubt, LogReader, Message, Starts};
@@ -264,12 +264,13 @@ impl<'d> Session<'d> {
     /// Starts what is due.
     fn step(&mut self, now: Instant) {
         let Self { lanes, delivery, landed, pause, .. } = self;
+        let oldest = oldest(lanes.values());
         for lane in lanes.values_mut() {
             loop {
                 if pause.as_ref().is_some_and(|pause| pause.is_probed || now < pause.until) {
                     return;
                 }
-                let Some(case) = lane.start(now) else { break };
+                let Some(case) = lane.start(now, &oldest) else { break };
                 if let Some(pause) = pause {
                     pause.is_probed = true;
                 }
@@ -393,6 +394,20 @@ fn case(delivery: &Delivery, message: &Message<'_>) -> Option<Case> {
             None
         }
     }
+}
+
+fn oldest<'l>(lanes: impl Iterator<Item = &'l Lane> + Clone) -> Oldest {
+    let mut oldest = Oldest::new();
+    // In one lane it is told by the order.
+    let busy = lanes.filter(|lane| lane.undone().next().is_some());
+    if busy.clone().nth(1).is_none() {
+        return oldest;
+    }
+    for case in busy.flat_map(Lane::undone) {
+        let revision = oldest.entry(case.id().to_owned()).or_insert(u64::MAX);
+        *revision = case.revision().min(*revision);
+    }
+    oldest
 }
 
 fn start(lane: &Lane, (offset, case): (i64, Arc<Case>), delivery: &Delivery, landed: &Landed) {

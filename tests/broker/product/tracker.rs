@@ -20,14 +20,17 @@ const SINK: &str = "sink: desk\nowner: soc\nservice: desk\nqueues: all\nstart: e
     request: {method: POST, path: /issues, body: {case: '{{case.id}}'}}\n\
     update: {method: POST, path: '/issues/{{delivery.found}}/notes', body: {key: '{{delivery.key}}'}}\n";
 
+/// The case and the notes.
+type Issue = (String, Vec<Value>);
+
 #[derive(Clone)]
 struct Tracker {
     address: SocketAddr,
     /// A proxy answers searches in its place, with a page and 200.
     is_hidden: Arc<AtomicBool>,
     searches: Arc<AtomicUsize>,
-    /// By case, in the order in which they were made; of each the notes.
-    issues: Arc<Mutex<Vec<(String, Vec<Value>)>>>,
+    /// In the order in which they were made.
+    issues: Arc<Mutex<Vec<Issue>>>,
 }
 
 impl Tracker {
