@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::orders::{accepted, had_its_turn};
+use super::orders::{had_its_turn, is_accepted};
 use crate::audit::{Gap, Record};
 use crate::case::{Millis, Statement, Stopped, Verb};
 
@@ -39,19 +39,18 @@ impl Control {
         if let Some(gap) = record.gap.filter(|gap| gap.control) {
             self.miss(gap, record.at);
         }
-        let of_everything = |it: &Statement| it.order.concerns_everything();
-        let received_at = record.input.as_ref().and_then(|input| input.received_at);
-        let received_at = received_at.unwrap_or(record.at);
-        if let Some(statement) = had_its_turn(record).filter(of_everything) {
-            self.used.retain(|_, expires_at| expires_at.plus(CLOCKS_DIFFER_MS) > received_at);
-            self.used.insert(statement.id, statement.expires_at);
-        }
-        if let Some(statement) = accepted(record).filter(of_everything) {
-            self.take(&statement, received_at);
+        if let Some(statement) = had_its_turn(record).filter(|it| it.order.concerns_everything()) {
+            let received_at = record.input.as_ref().and_then(|input| input.received_at);
+            self.take(&statement, received_at.unwrap_or(record.at), is_accepted(record));
         }
     }
 
-    fn take(&mut self, statement: &Statement, received_at: Millis) {
+    fn take(&mut self, statement: &Statement, received_at: Millis, is_accepted: bool) {
+        self.used.retain(|_, expires_at| expires_at.plus(CLOCKS_DIFFER_MS) > received_at);
+        self.used.insert(statement.id.clone(), statement.expires_at);
+        if !is_accepted {
+            return;
+        }
         self.stopped = (statement.order == Verb::Stop).then(|| Stopped {
             since: received_at,
             by: Some(statement.by.clone()),

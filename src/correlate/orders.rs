@@ -32,14 +32,12 @@ impl Orders {
     }
 }
 
-/// The statement of an order that was accepted.
-pub(super) fn accepted(record: &Record<'_>) -> Option<Statement> {
-    record.order.as_ref().filter(|order| order.refused.is_none())?;
-    had_its_turn(record)
+pub(super) fn is_accepted(record: &Record<'_>) -> bool {
+    record.order.as_ref().is_some_and(|order| order.refused.is_none())
 }
 
-/// The statement of one that was accepted, or came when there was nothing to do: else whoever can
-/// write to the topic could keep it for a time when there is.
+/// The statement of an order that was accepted, or came when there was nothing to do: else whoever
+/// can write to the topic could keep it for a time when there is.
 pub(super) fn had_its_turn(record: &Record<'_>) -> Option<Statement> {
     let is_over = |refused: Option<Refusal>| refused.is_none_or(|it| it == Refusal::NotNow);
     let order = record.order.as_ref().filter(|order| is_over(order.refused))?;

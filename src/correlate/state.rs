@@ -1,7 +1,7 @@
 use super::budgets::Budgets;
 use super::cases::{Case, Cases};
 use super::control::Control;
-use super::orders::{Orders, accepted, had_its_turn};
+use super::orders::{Orders, had_its_turn, is_accepted};
 use super::recent::Recent;
 use super::silences::Silences;
 use super::snapshot::{Dropped, Read, Rest, Writer};
@@ -10,7 +10,7 @@ use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Record};
 use crate::case::{
     Alert, Breadth, BreakOut, Count, Counters, Decision, Grouping, Id, Millis, Sighting, Spread,
-    Statement, id_of,
+    id_of,
 };
 
 /// Records between two snapshots, or as many as there are cases.
@@ -160,11 +160,11 @@ impl Folded for State {
             }
             Kind::Revision => self.waits.apply(record, hash),
             Kind::Order => {
-                let of_a_case = |it: &Statement| it.subject.is_some();
-                if let Some(statement) = accepted(record).filter(of_a_case) {
-                    self.waits.release(&statement, record.seq);
-                }
-                if let Some(statement) = had_its_turn(record).filter(of_a_case) {
+                let statement = had_its_turn(record);
+                if let Some(statement) = statement.filter(|it| it.subject.is_some()) {
+                    if is_accepted(record) {
+                        self.waits.release(&statement, record.seq);
+                    }
                     self.orders.take(&statement);
                 }
             }
@@ -263,7 +263,8 @@ mod tests {
     use super::*;
     use crate::audit::{Actor, Cause, Engine};
     use crate::case::{
-        Field, OnExpiry, Origin, Priority, Reading, Standing, Value, Why, WindowId, id_of,
+        Field, Mark, OnExpiry, Origin, Priority, Reading, Spans, Standing, Value, Why, WindowId,
+        id_of,
     };
     use crate::correlate::recent::RECENT_MAX;
     use crate::correlate::silences::Silence;
@@ -369,6 +370,27 @@ mod tests {
         Counters { group: Some(id("group")), also, windows, ..Counters::alone(id("case"), AT) }
     }
 
+    fn sighting(n: u64) -> Sighting {
+        let spans = Spans {
+            within_ms: 3_600_000,
+            lateness_ms: 0,
+            distinct: 1,
+            then_ms: vec![],
+            baseline_ms: None,
+        };
+        Sighting {
+            window: WindowId(1),
+            key: id_of("key", &[&(n % 1000).to_be_bytes()]),
+            at: AT,
+            received_at: AT,
+            counts: true,
+            then: vec![],
+            distinct: vec![Some(Mark(u64::MAX - n))],
+            late: false,
+            spans,
+        }
+    }
+
     fn full() -> State {
         let mut state = State::default();
         let long = "a name as long as an alert takes".repeat(1800);
@@ -423,6 +445,7 @@ mod tests {
             on_expiry: OnExpiry::Recheck,
         };
         state.silences = Silences::of((0..4096).map(silence).collect());
+        state.see(&(0..64_000).map(sighting).collect::<Vec<_>>());
         state.policy = Some(("p".to_owned(), 1));
         state
     }
@@ -432,7 +455,8 @@ mod tests {
         let mut state = full();
         let parts = state.snapshot(AT.plus(34_000));
         let lengths: Vec<usize> = parts.iter().map(String::len).collect();
-        assert!(lengths.iter().all(|length| *length < RECORD_BYTES_MAX / 2), "{lengths:?}");
+        assert!(lengths.iter().all(|length| *length < RECORD_BYTES_MAX * 3 / 4), "{lengths:?}");
+        assert!(lengths.iter().any(|length| *length > RECORD_BYTES_MAX / 2), "of windows");
         assert!(lengths.iter().sum::<usize>() > 5 * RECORD_BYTES_MAX, "{lengths:?}");
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let restored = State::restore(&parts).unwrap();

@@ -8,7 +8,7 @@ use crate::case::{
 use crate::clause::Scope;
 use crate::policy::{
     Allow, Boundary, Escalation, Hours, Layer, Obligations, Of, Reference, Require, Rule,
-    Suppression, is_own_identity,
+    Suppression, is_own_identity, may_be_person,
 };
 
 /// The right to contain one target once. Made here alone, by a boundary of which every layer agreed
@@ -194,13 +194,14 @@ fn identity<'p>(alert: &Alert<'_>, target: Option<&str>, verdicts: &mut Verdicts
     verdicts.add("nhi", has_id && resolved, why);
     let why = if target.is_some() { "the target is named" } else { "the target is missing" };
     verdicts.add("target", target.is_some(), why);
-    let (allows, why) = match alert.text(Field::NhiKind) {
-        Some("person") => (false, "a person is never contained automatically"),
-        Some("unknown") => (false, "the kind of NHI is not known: it might be a person"),
-        None => (false, "the kind of NHI is missing: it might be a person"),
-        Some(_) => (true, "not a person"),
+    let kind = alert.text(Field::NhiKind);
+    let why = match kind {
+        None => "the kind of NHI is missing: it might be a person",
+        Some("person") => "a person is never contained automatically",
+        Some(_) if may_be_person(kind) => "the kind of NHI is not known: it might be a person",
+        Some(_) => "not a person",
     };
-    verdicts.add("person", allows, why);
+    verdicts.add("person", !may_be_person(kind), why);
 }
 
 /// INVARIANT (INV-5): who triages does not triage alerts about itself. Said only where it refuses.

@@ -146,6 +146,11 @@ pub fn is_own_identity(nhi_id: &str) -> bool {
     fits(OWN_IDENTITIES, nhi_id)
 }
 
+/// Whether whoever is of this kind is a person, or nobody knows that it is none.
+pub fn may_be_person(kind: Option<&str>) -> bool {
+    matches!(kind, None | Some("person" | "unknown"))
+}
+
 impl Protected {
     /// Whether the alert names one of these. Nothing: it names no NHI, and might.
     pub fn holds(&self, alert: &Alert<'_>) -> Option<bool> {

@@ -34,6 +34,7 @@ use crate::clause::Schema;
 pub use action::Action;
 pub use boundary::{
     Allow, Boundary, Deny, Layer, Of, Protected, Require, SuppressLimits, is_own_identity,
+    may_be_person,
 };
 pub use canary::Canary;
 pub use closing::{Closing, Requirement};

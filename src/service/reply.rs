@@ -35,8 +35,15 @@ pub(super) fn is_wanted(asked: &HeaderMap, reply: &HeaderMap, is_success: bool) 
     is_plain && (accept.split(',').map(essence).any(fits) || (!is_success && is_json(&given)))
 }
 
+/// A service that asks for more is asked again all the same.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// How long the service wants to be left alone, as far as it says so.
 pub(super) fn pause_asked(headers: &HeaderMap, now: Millis) -> Option<Duration> {
+    said(headers, now).map(|pause| pause.min(PAUSE_MAX))
+}
+
+fn said(headers: &HeaderMap, now: Millis) -> Option<Duration> {
     let until = |at_ms: i64| {
         let left = u64::try_from(at_ms.saturating_sub(now.0)).unwrap_or_default();
         Duration::from_millis(left)
@@ -98,8 +105,12 @@ mod tests {
         assert_eq!(asked(&[("retry-after", "Thu, 01 Jan 2026 00:01:00 GMT")]), Some(60));
         assert_eq!(asked(&[("retry-after", "Wed, 01 Jan 2025 00:01:00 GMT")]), Some(0));
         assert_eq!(asked(&[("retry-after", "soon")]), None);
+        assert_eq!(asked(&[("retry-after", "4000000000")]), Some(300));
+        assert_eq!(asked(&[("retry-after", "Fri, 31 Dec 9999 00:01:00 GMT")]), Some(300));
         let limited = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1767225630")];
         assert_eq!(asked(&limited), Some(30));
+        // In milliseconds, by mistake.
+        assert_eq!(asked(&[limited[0], ("x-ratelimit-reset", "1767225630000")]), Some(300));
         assert_eq!(asked(&[("x-ratelimit-remaining", "1"), limited[1]]), None);
         assert_eq!(asked(&[]), None);
     }

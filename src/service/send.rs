@@ -56,8 +56,6 @@ struct Tried {
 const CONNECT: Duration = Duration::from_secs(3);
 /// Names are resolved again after this long without a request.
 const IDLE: Duration = Duration::from_secs(30);
-/// A service that asks for more is asked again all the same.
-const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Of a service that says 429 and not how long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Worth waiting for, where it is said.
@@ -378,7 +376,7 @@ impl Service {
             _ => None,
         };
         if let Some(pause) = pause {
-            let until = Instant::now() + pause.min(PAUSE_MAX);
+            let until = Instant::now() + pause;
             let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
             *paused = (*paused).max(Some(until));
         }

@@ -242,7 +242,7 @@ fn a_row_says_where_in_which_states_and_under_what() {
         told,
         [
             "kind=exposed_key",
-            "nhi.kind=service_account,api_key,token,oauth_app,certificate,agent,managed_identity,unknown,(any other)",
+            "nhi.kind=service_account,api_key,token,oauth_app,certificate,agent,managed_identity,(any other)",
             "owner.environment=dev",
             "owner.tier=1,2",
         ]
@@ -299,7 +299,7 @@ fn a_planted_widening_is_named_and_its_reverse_is_a_narrowing() {
         (
             "environments: [dev], tiers",
             "environments: [dev, prod], tiers",
-            "disable-key: allowed now [kind=exposed_key nhi.kind=service_account,api_key,token,oauth_app,certificate,agent,managed_identity,unknown,(any other) owner.environment=prod owner.tier=1,2]",
+            "disable-key: allowed now [kind=exposed_key nhi.kind=service_account,api_key,token,oauth_app,certificate,agent,managed_identity,(any other) owner.environment=prod owner.tier=1,2]",
         ),
         ("tiers: ['1', '2']", "tiers: ['1', '2', '0']", ""),
         ("nhi_kinds: [service_account]", "nhi_kinds: [service_account, person]", ""),

@@ -41,9 +41,6 @@ pub(super) struct Waits {
 
 const BACK_OFF: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
-/// LIMIT: who asks for more is asked again all the same: one answer holds no partition up for
-/// good.
-const AFTER_MAX: Duration = Duration::from_secs(300);
 /// Of each partition.
 const AT_ONCE: usize = 8;
 // LIMIT: of each partition, those that are done behind one that is tried again included, with one
@@ -144,7 +141,7 @@ impl Lane {
     pub fn again(&mut self, offset: i64, now: Instant, after: Option<Duration>) {
         let Some(Letter { state, .. }) = self.find(offset) else { return };
         let pause = jittered(doubled(BACK_OFF, state.tries, BACK_OFF_MAX), 50);
-        let due = Some(now + pause.max(after.unwrap_or_default().min(AFTER_MAX)));
+        let due = Some(now + pause.max(after.unwrap_or_default()));
         *state = Waits { tries: state.tries.saturating_add(1), due, is_in_flight: false };
     }
 
@@ -211,11 +208,8 @@ mod tests {
         assert!(lane.is_retrying());
         lane.done(7);
         assert_eq!((lane.next(), lane.oldest_ms(), lane.is_retrying()), (8, Some(80), false));
-        lane.again(8, now, Some(Duration::MAX));
-        assert!(started(&mut lane, now + AFTER_MAX / 2).is_empty());
-        assert_eq!(started(&mut lane, now + AFTER_MAX), [8]);
         lane.wait(8);
-        assert_eq!(started(&mut lane, now + AFTER_MAX), [8]);
+        assert_eq!(started(&mut lane, now), [8]);
         lane.done(8);
         assert_eq!((lane.next(), lane.oldest_ms(), lane.is_in_flight()), (10, None, false));
     }

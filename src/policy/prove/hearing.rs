@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{Field, Type, Value, Why};
 use crate::clause::Slot;
-use crate::policy::{Allow, Deny, Layer, Obligations};
+use crate::policy::{Allow, Deny, Layer, Obligations, may_be_person};
 
 use super::Need;
 use super::axes::{At, Axes};
@@ -92,10 +92,7 @@ impl<'j, 'b> Hearing<'j, 'b> {
     fn is_one_of_ours(&self, world: &World) -> bool {
         let severity = world.field(Field::Severity);
         match self.judge.ask {
-            Ask::Action(_) => match world.field(Field::NhiKind) {
-                Value::Absent => false,
-                kind => kind.text() != Some("person"),
-            },
+            Ask::Action(_) => !may_be_person(world.field(Field::NhiKind).text()),
             Ask::Suppress | Ask::NotAnAlert => {
                 let limits = self.judge.layers().iter().filter_map(|layer| layer.suppress.as_ref());
                 let mut narrowing = limits.filter(|limits| !limits.never_severity.is_empty());

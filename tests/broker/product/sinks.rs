@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,26 +37,17 @@ struct Seen {
 /// Answers as it is told, and remembers what it took.
 #[derive(Clone)]
 struct Desk {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     mode: Arc<Mutex<Mode>>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Desk {
     fn start(mode: Mode) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let desk = Self {
-            address: listener.local_addr().unwrap(),
-            mode: Arc::new(Mutex::new(mode)),
-            seen: Arc::default(),
-        };
+        let (listener, address) = listening();
+        let desk = Self { address, mode: Arc::new(Mutex::new(mode)), seen: Arc::default() };
         let server = desk.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let server = server.clone();
-                std::thread::spawn(move || stream.ok().and_then(|stream| server.answer(stream)));
-            }
-        });
+        serve(listener, move |stream| server.answer(stream));
         desk
     }
 
@@ -135,6 +126,25 @@ impl Desk {
         let taken = &self.seen.lock().unwrap().taken;
         taken.iter().filter(|(key, _)| !seen.insert(key)).map(|(key, _)| key.clone()).collect()
     }
+}
+
+pub fn listening() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Every connection on a thread of its own, as long as the tests run.
+pub fn serve(
+    listener: TcpListener,
+    answer: impl Fn(TcpStream) -> Option<()> + Clone + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            std::thread::spawn(move || stream.ok().and_then(answer));
+        }
+    });
 }
 
 pub fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::rig::wait_until;
 use super::super::seats;
 use super::reload::metric;
-use super::sinks::request;
+use super::sinks::{listening, request, serve};
 use super::{GITLEAKS, PATIENCE, Process, Site, drains, finding};
 
 const SINK: &str = "sink: desk\nowner: soc\nservice: desk\nqueues: all\nstart: earliest\n\
@@ -35,20 +35,15 @@ struct Tracker {
 
 impl Tracker {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (listener, address) = listening();
         let tracker = Self {
-            address: listener.local_addr().unwrap(),
+            address,
             is_hidden: Arc::new(AtomicBool::new(true)),
             searches: Arc::default(),
             issues: Arc::default(),
         };
         let server = tracker.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let server = server.clone();
-                std::thread::spawn(move || stream.ok().and_then(|stream| server.answer(stream)));
-            }
-        });
+        serve(listener, move |stream| server.answer(stream));
         tracker
     }
 
