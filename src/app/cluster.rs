@@ -69,6 +69,11 @@ impl Cluster {
         }
     }
 
+    /// By which its chains, and orders about all of them, are told from another deployment's.
+    pub fn home(&self) -> String {
+        format!("{}/{}", self.id, self.topics.decisions)
+    }
+
     pub fn group(&self, name: &str) -> String {
         self.topics.output(name)
     }

@@ -119,13 +119,17 @@ fn finding_info<'r>(
     let kind = alert.text(Field::Kind).unwrap_or("unknown");
     let pipeline = record.pipeline.as_deref();
     let analytic = alert.text(Field::EventType).or(pipeline).unwrap_or(kind);
+    // Nothing is seen when a ruling is made again.
+    let first = record.revision.is_none().then_some(record.at.0);
+    let told = record.told.as_ref().map(|told| told.last_seen.0);
     Some(FindingInfo {
         uid: record.alert_id.as_deref()?,
         title: alert.text(Field::Title).unwrap_or(kind),
         types: vec![kind],
-        created_time: record.at.0,
+        created_time: first.is_some().then_some(record.at.0),
+        modified_time: first.is_none().then_some(record.at.0),
         first_seen_time: record.counters.as_ref().map_or(record.at, |seen| seen.first_seen).0,
-        last_seen_time: record.at.0,
+        last_seen_time: first.or(told).unwrap_or_else(|| received_at(record, alert)),
         // A detector does not say what kind of analytic its rule is.
         analytic: Analytic {
             name: analytic,

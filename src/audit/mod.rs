@@ -18,7 +18,8 @@ pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, nhi, outputs};
 pub use record::{
     Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
-    Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, Verified, chain_name, record_hash,
+    Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, Verified, chain_name, home_of,
+    record_hash,
 };
 pub use resume::{Committed, Found, Link, Picked, Resume, resume};
 pub use together::prove_together;

@@ -67,7 +67,10 @@ pub(super) struct FindingInfo<'r> {
     pub uid: &'r str,
     pub title: &'r str,
     pub types: Vec<&'r str>,
-    pub created_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified_time: Option<i64>,
     pub first_seen_time: i64,
     pub last_seen_time: i64,
     pub analytic: Analytic<'r>,

@@ -82,6 +82,11 @@ pub fn chain_name(cluster: &str, topic: &str, partition: i32) -> String {
     format!("{cluster}/{topic}/{partition}/0")
 }
 
+/// `<cluster id>/<topic>` of a chain: what all chains of one deployment have in common.
+pub fn home_of(chain: &str) -> &str {
+    chain.rsplitn(3, '/').nth(2).unwrap_or_default()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -287,6 +287,10 @@ impl<S: Folded> Verifier<S> {
         if at >= statement.expires_at {
             self.find(offset, seq, "accepted after its end".to_owned());
         }
+        let home = super::home_of(&record.chain);
+        if statement.at.as_deref().is_some_and(|at| at != home) {
+            self.find(offset, seq, "accepted, and it is for another deployment".to_owned());
+        }
         if statement.order.concerns_everything() {
             self.is_stopped = statement.order == Verb::Stop;
         }

@@ -71,6 +71,10 @@ pub struct Statement {
     pub order: Verb,
     /// Random, and good for one order alone.
     pub id: String,
+    /// The deployment that it is for, `<cluster id>/<decisions topic>`: with the same people there
+    /// may be others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub at: Option<String>,
     /// Nothing where it concerns everything.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subject: Option<Subject>,
@@ -91,6 +95,9 @@ pub struct Statement {
     /// Of `stop` and `resume`, in the person's words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
+    /// Of `resume`: the order that it ends. Nothing where what nobody has read is stopped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ends: Option<String>,
 }
 
 /// Who asked, in a sink's own words, and by what that is believed.
@@ -243,6 +250,9 @@ impl Statement {
         if is_mixed || self.subject.is_none() != for_all || self.why.is_some() != for_all {
             return Err("it has the parts of another order");
         }
+        if self.ends.is_some() && self.order != Verb::Resume {
+            return Err("only a `resume` ends a `stop`");
+        }
         if self.via.is_some() && self.order != Verb::Ack {
             return Err("through a sink comes nothing but an `ack`");
         }
@@ -254,6 +264,7 @@ impl Statement {
             subject.flat_map(|of| [&of.case_id, &of.nhi].into_iter().chain(&of.credential));
         let via = self.via.iter().flat_map(|via| [&via.sink, &via.user, &via.secret]);
         let names = [&self.by].into_iter().chain(&self.to).chain(&self.why).chain(subject);
+        let names = names.chain(&self.at).chain(&self.ends);
         if !names.chain(via).all(|text| is_line(text, NAME_BYTES_MAX)) {
             return Err("a name in it is empty, too long or of more than one line");
         }

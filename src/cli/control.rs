@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::verify::read_cluster;
 use super::{Config, connect, say};
-use crate::app::Failure;
+use crate::app::{Cluster, Failure};
 use crate::audit::Record;
 use crate::case::Stopped;
 use crate::correlate;
@@ -35,14 +35,18 @@ impl Control {
         let service = loaded.service()?;
         crate::observe::start_logs(service.log.level, service.log.json);
         let cluster = connect(&loaded, &Drain::default())?;
-        let chains = read_cluster(&cluster)?;
-        let chains = chains.into_iter().map(|(partition, records)| Chain {
-            partition,
-            stopped: folded(&records).stopped().cloned(),
-        });
+        let chains = stopped(&cluster)?.into_iter();
+        let chains = chains.map(|(partition, stopped)| Chain { partition, stopped });
         chains.map(|chain| chain.line(self.json)).all(|line| say(&line));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What stops each chain.
+pub(super) fn stopped(cluster: &Cluster) -> Result<Vec<(i32, Option<Stopped>)>, Failure> {
+    let chains = read_cluster(cluster)?.into_iter();
+    let stopped = |records: Vec<_>| folded(&records).stopped().cloned();
+    Ok(chains.map(|(partition, records)| (partition, stopped(records))).collect())
 }
 
 fn folded(records: &[(i64, Vec<u8>)]) -> correlate::Control {

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::accepted::Accepted;
 use super::had::Had;
-use super::waiting::Waits;
 use crate::audit::Record;
 use crate::case::{Alert, Counters, Excepted, Field, Grouping, Id, Millis, Spread, Worked};
 
@@ -96,6 +95,10 @@ impl Case {
     fn due(&self) -> Option<(Millis, Name)> {
         let had = self.had.as_ref().filter(|had| !had.is_overdue)?;
         Some((had.ack_by?, self.id.clone()))
+    }
+
+    pub fn is_acked(&self) -> bool {
+        self.worked.as_ref().is_some_and(|worked| worked.acked.is_some())
     }
 
     /// What people have accepted of it.
@@ -308,11 +311,11 @@ impl Cases {
         self.accepted.put(case);
     }
 
-    /// Drops what no limit leaves room for; nothing of what waits to be ruled again or for
+    /// Drops what no limit leaves room for; nothing that waits for something, as these do, or for
     /// the end of an exception. How many cases, and of how many the names.
-    pub(super) fn prune(&mut self, at: Millis, waits: &Waits) -> (usize, usize) {
+    pub(super) fn prune(&mut self, at: Millis, waiting: &HashSet<&str>) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
-        let dropped = if over > 0 { self.least(over, at, waits) } else { Vec::new() };
+        let dropped = if over > 0 { self.least(over, at, waiting) } else { Vec::new() };
         dropped.iter().for_each(|id| self.remove(id));
         let plain = self.len().saturating_sub(DETAILED_MAX);
         let mut cases: Vec<&mut Case> = self.by_id.values_mut().map(|case| &mut **case).collect();
@@ -329,8 +332,7 @@ impl Cases {
     /// Those that are missed least: what is over before what is open, what people were never told
     /// of before what they have, of a detector that has more than its share before others, and what
     /// is quiet longest.
-    fn least(&self, count: usize, at: Millis, waits: &Waits) -> Vec<Name> {
-        let waiting: HashSet<&str> = waits.iter().map(|each| &*each.counters.case_id).collect();
+    fn least(&self, count: usize, at: Millis, waiting: &HashSet<&str>) -> Vec<Name> {
         let mut of_detector: HashMap<Option<&str>, usize> = HashMap::new();
         for case in self.by_id.values() {
             *of_detector.entry(case.detector()).or_default() += 1;
@@ -414,7 +416,7 @@ mod tests {
         }
         let first = cases.get("case 00000").unwrap().clone();
         cases.tell(&told(&first, 1), None);
-        cases.prune(Millis(100_000), &Waits::default());
+        cases.prune(Millis(100_000), &HashSet::new());
         assert_eq!(cases.len(), CASES_MAX);
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
         assert!(!is_there(5), "its window is over");
@@ -433,7 +435,7 @@ mod tests {
             let counters = counters(n, 1_000_000);
             cases.count(&counters, Some(&alert), counters.first_seen);
         }
-        let (dropped, named) = cases.prune(Millis(100_000), &Waits::default());
+        let (dropped, named) = cases.prune(Millis(100_000), &HashSet::new());
         assert_eq!((dropped, named, cases.len()), (10, 0, CASES_MAX));
         let first_loud = CASES_MAX / 4;
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();

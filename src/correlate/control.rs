@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::orders::{had_its_turn, is_accepted};
+use super::orders::{had_its_turn, is_accepted, is_unread};
 use crate::audit::{Gap, Record};
 use crate::case::{Millis, Statement, Stopped, Verb};
 
@@ -36,8 +36,16 @@ impl Control {
     }
 
     pub fn apply(&mut self, record: &Record<'_>) {
-        if let Some(gap) = record.gap.filter(|gap| gap.control) {
-            self.miss(gap, record.at);
+        if let Some(Gap { from, to, .. }) = record.gap.filter(|gap| gap.control) {
+            let why = format!(
+                "orders {from} to {to} of the control topic were gone before they were read"
+            );
+            self.miss(why, record.at);
+        }
+        if is_unread(record) {
+            let why =
+                format!("order {} of the chain is in words that are not known here", record.seq);
+            self.miss(why, record.at);
         }
         if let Some(statement) = had_its_turn(record).filter(|it| it.order.concerns_everything()) {
             let received_at = record.input.as_ref().and_then(|input| input.received_at);
@@ -59,15 +67,8 @@ impl Control {
         });
     }
 
-    /// What is gone unread may have been a stop.
-    fn miss(&mut self, Gap { from, to, .. }: Gap, at: Millis) {
-        self.stopped.get_or_insert_with(|| Stopped {
-            since: at,
-            by: None,
-            order: None,
-            why: format!(
-                "orders {from} to {to} of the control topic were gone before they were read"
-            ),
-        });
+    /// What nobody here has read may have been a stop.
+    fn miss(&mut self, why: String, at: Millis) {
+        self.stopped.get_or_insert_with(|| Stopped { since: at, by: None, order: None, why });
     }
 }

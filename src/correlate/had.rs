@@ -28,7 +28,8 @@ pub struct Had {
     pub validities: Vec<Box<str>>,
     pub sources: u32,
     pub ack_by: Option<Millis>,
-    /// How long people had for it; they have as long again when it is opened again.
+    /// The shortest time that people were given for it; they have as long again when it is opened
+    /// again.
     #[serde(default)]
     pub ack_ms: Option<i64>,
     pub is_overdue: bool,
@@ -63,7 +64,8 @@ impl Had {
             // backlog; any other's from the record.
             let alert = record.alert.as_deref().filter(|_| record.kind == Kind::Ruling);
             let received_at = alert.and_then(|alert| alert.get(Field::ReceivedAt).time());
-            had.ack_ms = Some(due.since(received_at.unwrap_or(record.at)));
+            let given = due.since(received_at.unwrap_or(record.at));
+            had.ack_ms = Some(had.ack_ms.map_or(given, |before| before.min(given)));
         }
         let is_told_so = told.changed.contains(&Change::Overdue);
         had.is_overdue = is_told_so || (was_overdue && is_same_deadline);

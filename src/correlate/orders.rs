@@ -36,6 +36,14 @@ pub(super) fn is_accepted(record: &Record<'_>) -> bool {
     record.order.as_ref().is_some_and(|order| order.refused.is_none())
 }
 
+/// Whether a program that knows more words has accepted it, about everything.
+pub(super) fn is_unread(record: &Record<'_>) -> bool {
+    let is_about_everything = record.input.as_ref().is_some_and(|it| it.received_at.is_some());
+    let statement = record.order.as_ref().and_then(|order| order.statement.as_deref());
+    let is_read = |text: &str| Statement::read(text).is_ok();
+    is_about_everything && is_accepted(record) && !statement.is_some_and(is_read)
+}
+
 /// The statement of an order that was accepted, or came when there was nothing to do: else whoever
 /// can write to the topic could keep it for a time when there is.
 pub(super) fn had_its_turn(record: &Record<'_>) -> Option<Statement> {

@@ -61,6 +61,11 @@ impl Silences {
         over.filter_map(|(_, (_, case_id))| self.by_case.get(case_id))
     }
 
+    /// The cases of those for which there is room.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &str> {
+        self.ends.iter().skip(self.surplus()).map(|(_, case_id)| &**case_id)
+    }
+
     /// How many there is no room for.
     pub fn surplus(&self) -> usize {
         self.len().saturating_sub(SILENCES_MAX)
@@ -140,8 +145,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::audit::{Actor, Engine, Input};
+    use crate::audit::{Actor, Engine, Folded, Input};
     use crate::case::{Again, Decision, Revised, Suppress};
+    use crate::correlate::State;
 
     fn blank(kind: Kind, at: i64) -> Record<'static> {
         let engine = Engine { version: "1".into(), build: "test".into() };
@@ -201,6 +207,24 @@ mod tests {
         silences.apply(&timer, hash);
         assert_eq!(over(&silences, 1000), [("b", 1)]);
         assert_eq!(Silences::of(silences.written().into_iter().cloned().collect()), silences);
+    }
+
+    /// What ends it tells of the case as it was.
+    #[test]
+    fn a_flood_evicts_no_case_that_is_silenced() {
+        let mut state = State::default();
+        let mut record = suppressed("silenced", 0, (Reason::TestFixture, OnExpiry::Recheck));
+        let counters = |n: usize| Counters {
+            group: Some(format!("group {n}")),
+            ..Counters::alone(format!("case {n}"), Millis(1))
+        };
+        record.counters.as_mut().unwrap().group = Some("group".into());
+        state.apply(&record, Hash::NONE);
+        for n in 0..40_000 {
+            state.count(&counters(n), None, Millis(1));
+        }
+        state.snapshot(Millis(2));
+        assert!(state.cases().len() < 40_000 && state.cases().get("silenced").is_some());
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl State {
 
     fn prune(&mut self, at: Millis) -> Dropped {
         self.waits.prune(at);
-        let (cases, names) = self.cases.prune(at, &self.waits);
+        let held = self.waits.iter().map(|waiting| &*waiting.counters.case_id);
+        let (cases, names) = self.cases.prune(at, &held.chain(self.silences.kept()).collect());
         self.budgets.prune(at);
         self.orders.prune(at);
         Dropped { cases, names, keys: self.windows.prune() }
@@ -170,6 +171,9 @@ impl Folded for State {
             }
             Kind::Policy | Kind::Genesis => {
                 if let Some(policy) = &record.policy {
+                    if self.policy.as_ref().is_some_and(|(hash, _)| **hash != *policy.hash) {
+                        self.windows.change(record.at);
+                    }
                     self.policy = Some((policy.hash.to_string(), policy.generation));
                 }
             }
@@ -180,9 +184,13 @@ impl Folded for State {
                 self.records_since_snapshot = 0;
             }
             Kind::Timer => self.waits.end(record),
+            Kind::Gap => {
+                if record.gap.is_some_and(|gap| !gap.control) {
+                    self.windows.miss(record.at);
+                }
+            }
             // These change nothing that triage remembers.
             Kind::Duplicate
-            | Kind::Gap
             | Kind::Recovery
             | Kind::Void
             | Kind::Seal

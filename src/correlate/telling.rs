@@ -60,7 +60,7 @@ impl Cases {
             queue: queue.into(),
             left,
             priority: had.map_or(priority, |had| priority.max(had.priority)),
-            ack_by: ack_by(had, news.decision, &changed),
+            ack_by: ack_by(had, news, &changed),
             nhi: news.alert.text(Field::NhiId).map(|nhi| nhi.to_owned().into()),
             count: case.map_or(0, |case| case.seen).max(news.counters.seen),
             first_seen: news.counters.first_seen,
@@ -78,11 +78,19 @@ impl Cases {
     }
 }
 
-/// One who has a deadline keeps it, unless the case asks for attention anew.
-fn ack_by(had: Option<&Had>, decision: &Decision<'_>, changed: &[Change]) -> Option<Millis> {
-    let own = decision.fate.ack_by();
+/// Those who have a deadline keep it. Where the case asks for attention anew, it may come earlier,
+/// and those who have met or missed theirs have no longer than they had before.
+fn ack_by(had: Option<&Had>, news: &News<'_>, changed: &[Change]) -> Option<Millis> {
+    let own = news.decision.fate.ack_by();
     let Some(had) = had else { return own };
-    if asks_anew(changed) { own.or(had.ack_by) } else { had.ack_by }
+    if !asks_anew(changed) {
+        return had.ack_by;
+    }
+    // What is ruled again has kept its first deadline.
+    let own = own.filter(|due| news.revised.is_none() || *due > news.now);
+    let running = had.ack_by.filter(|_| !had.is_overdue);
+    let again = || had.ack_ms.map(|ms| news.now.plus(ms));
+    [own, running.or_else(again)].into_iter().flatten().min()
 }
 
 fn asks_anew(changed: &[Change]) -> bool {
@@ -202,6 +210,25 @@ impl Case {
     pub fn told_overdue(&self) -> Option<Told<'static>> {
         let told = self.told_again(Change::Overdue)?;
         Some(Told { priority: told.priority.raised(), ..told })
+    }
+
+    /// What people are told of what is held and can't be ruled again. Nothing where they have the
+    /// case for another reason.
+    pub fn told_unruled(
+        &self,
+        (queue, priority, ack_by): (&str, Priority, Option<Millis>),
+    ) -> Option<Told<'static>> {
+        let told = self.told_again(Change::State)?;
+        let is_held = told.state == CaseState::Held;
+        is_held.then(|| Told {
+            state: CaseState::New,
+            left: (told.queue != queue).then(|| told.queue.clone()),
+            queue: queue.to_owned().into(),
+            priority: told.priority.max(priority),
+            ack_by,
+            worked: worked_after(self, &told.changed),
+            ..told
+        })
     }
 
     /// What people are told of an order that was accepted. Nothing of a `release`: the revision

@@ -293,6 +293,7 @@ mod tests {
             v: 1,
             order,
             id: "an order".to_owned(),
+            at: None,
             subject: Some(Subject {
                 case_id: "case 0".to_owned(),
                 nhi: "n".to_owned(),
@@ -306,6 +307,7 @@ mod tests {
             close: None,
             except: None,
             why: None,
+            ends: None,
         }
     }
 

@@ -11,13 +11,13 @@ use super::outbox::Outbox;
 use super::tally::Tally;
 use crate::audit::{
     Appended, Chain, Folded, Hash, Input, Kind, Metadata, Output, PolicyRef, Raw, Record,
-    SnapshotRef, Timer, finding, outputs, record_hash,
+    SnapshotRef, finding, outputs, record_hash,
 };
 use crate::case::{
     Again, Arrival, Body, Counters, Decision, FactRow, Facts, Id, Millis, Reason, Revised, Ruling,
     Stopped, Told, Unreadable,
 };
-use crate::correlate::{Before, Case as Episode, News, Silence, State, Waiting, Waits};
+use crate::correlate::{Before, Case as Episode, News, State, Waiting, Waits};
 use crate::decide::{Inputs, decide, revise, waits};
 use crate::ingest::Doubt;
 use crate::normalize::partition_of;
@@ -27,8 +27,6 @@ use crate::policy::Policy;
 const HELD_MAX: usize = 1024;
 /// Messages kept of alerts that wait no longer: bounds how often they are looked for.
 const TEXTS_TOO_MANY: usize = 1024;
-/// Overdue cases told of in one look: bounds what it costs the batch behind it.
-const OVERDUE_AT_MOST: usize = 256;
 
 /// What every ruling of a worker is made with.
 pub struct Terms {
@@ -133,6 +131,10 @@ impl Lane {
     /// Never before the record in front.
     pub(super) fn time(&self, now: Millis) -> Millis {
         self.chain.head().map_or(now, |head| head.at.max(now))
+    }
+
+    pub(super) fn chain_name(&self) -> &str {
+        self.chain.name()
     }
 
     pub(super) fn partition(&self) -> i32 {
@@ -249,11 +251,15 @@ impl Lane {
     ) -> Option<Ruled> {
         let now = self.time(now);
         let arrival = case.arrival.as_ref()?;
-        let revised = Revised {
-            why,
-            facts: changed.iter().map(|name| Cow::Borrowed(*name)).collect(),
-            standing: before.standing.cloned(),
-        };
+        let episode = self.state.cases().get(&before.counters.case_id);
+        let mut standing = before.standing.cloned();
+        if let Some(met) = standing.as_mut().filter(|it| !it.is_held)
+            && episode.is_some_and(Episode::is_acked)
+        {
+            met.due = None;
+        }
+        let facts = changed.iter().map(|name| Cow::Borrowed(*name)).collect();
+        let revised = Revised { why, facts, standing };
         let stopped = self.stopped().cloned().map(Box::new);
         let counters = &Counters { stopped, ..before.counters.clone() };
         let facts = self.facts(terms.policy(), case, now);
@@ -296,70 +302,6 @@ impl Lane {
         self.write(terms, record, out);
         self.forget_texts();
         Some(Ruled { ruling: decision.fate.name(), reason: decision.reason })
-    }
-
-    /// Ends the wait of an alert that cannot be ruled again, on record.
-    pub fn give_up(
-        &mut self,
-        terms: &Terms,
-        waiting: &Waiting,
-        what: &'static str,
-        (now, out): (Millis, &mut Outbox<'_>),
-    ) {
-        let at = self.time(now);
-        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-        let timer = Timer { due: waiting.standing.due.unwrap_or(at), what: what.into() };
-        let record = Record {
-            alert_id: Some(waiting.alert_id.clone()),
-            cause: Some(waiting.cause.clone()),
-            timer: Some(timer),
-            ..Record::new(Kind::Timer, at, engine, actor)
-        };
-        self.write(terms, record, out);
-    }
-
-    /// Tells people, on record, of what was suppressed and is not ruled again.
-    pub fn release(
-        &mut self,
-        terms: &Terms,
-        silence: &Silence,
-        what: &'static str,
-        (now, out): (Millis, &mut Outbox<'_>),
-    ) {
-        let now = self.time(now);
-        let to = terms.policy().fallback(&silence.playbook);
-        let ack_by = to.ack_within_ms.map(|within| now.plus(within));
-        let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-        let record = Record {
-            told: Some(self.state.cases().told_released(silence, (&to.queue, to.priority, ack_by))),
-            alert_id: Some(silence.alert_id.clone()),
-            cause: Some(silence.cause.clone()),
-            counters: Some(silence.counters.clone()),
-            timer: Some(Timer { due: silence.until, what: what.into() }),
-            ..Record::new(Kind::Timer, now, engine, actor)
-        };
-        self.write(terms, record, out);
-    }
-
-    /// Tells people, on record and once each, of cases that nobody acknowledged in time. True:
-    /// there is something to commit.
-    pub fn tell_overdue(&mut self, terms: &Terms, now: Millis, out: &mut Outbox<'_>) -> bool {
-        let now = self.time(now);
-        let overdue = self.state.cases().overdue(now).take(OVERDUE_AT_MOST);
-        let told: Vec<Told<'_>> = overdue.filter_map(Episode::told_overdue).collect();
-        let is_any = !told.is_empty();
-        for told in told {
-            let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
-            let due = told.ack_by.unwrap_or(now);
-            let timer = Timer { due, what: "ack_due".into() };
-            let record = Record {
-                timer: Some(timer),
-                told: Some(told),
-                ..Record::new(Kind::Timer, now, engine, actor)
-            };
-            self.write(terms, record, out);
-        }
-        is_any
     }
 
     /// What the state gave up is forgotten here, too.

@@ -25,6 +25,7 @@ mod signers;
 mod silences;
 mod stage;
 mod tally;
+mod timers;
 mod triage;
 mod vouch;
 mod webhook;

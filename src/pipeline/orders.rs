@@ -12,7 +12,7 @@ use super::closings::Look;
 use super::lane::{Lane, Terms};
 use super::outbox::Outbox;
 use super::signers::AllowedSigners;
-use crate::audit::{Input, Kind, Order, Raw, Record, Timer};
+use crate::audit::{Input, Kind, Order, Raw, Record, Timer, home_of};
 use crate::case::{
     Change, Counters, Envelope, Excepting, FactRow, Millis, Refusal, Statement, Subject, Told,
     VALID_MS_MAX, Verb, Worked, hex, id_of,
@@ -39,6 +39,8 @@ pub struct Judge<'j, 'p> {
     pub state: &'j State,
     pub look: &'j Look<'j>,
     pub place: Place,
+    /// `<cluster id>/<decisions topic>` of the chain.
+    pub home: &'j str,
     pub at: Millis,
 }
 
@@ -182,6 +184,12 @@ impl<'p> Judge<'_, 'p> {
     }
 
     fn in_place(&self, statement: &Statement) -> Result<(), Refused> {
+        let is_named = statement.at.is_some() || !statement.order.concerns_everything();
+        if !is_named || statement.at.as_ref().is_some_and(|at| at != self.home) {
+            let at = statement.at.as_deref().unwrap_or("no deployment");
+            let why = format!("it is for {at}, and this is {}", self.home);
+            return refuse(Refusal::WrongPartition, why);
+        }
         let why = match (self.place, &statement.subject) {
             (Place::Control, None) => return Ok(()),
             (Place::Control, Some(_)) => {
@@ -201,13 +209,16 @@ impl<'p> Judge<'_, 'p> {
         refuse(Refusal::WrongPartition, why)
     }
 
+    /// Of several stops the newest is in force, and is ended by who knows of it.
     fn changes_something(&self, statement: &Statement) -> Result<(), Refused> {
-        match (statement.order, self.state.control().stopped()) {
-            (Verb::Stop, Some(stopped)) if stopped.by.is_some() => {
-                refuse(Refusal::NotNow, stopped.to_string())
+        match self.state.control().stopped() {
+            _ if statement.order != Verb::Resume => Ok(()),
+            None => refuse(Refusal::NotNow, "nothing is stopped"),
+            Some(stopped) if stopped.order.is_none() || stopped.order == statement.ends => Ok(()),
+            Some(stopped) => {
+                let order = stopped.order.as_deref().unwrap_or("no order");
+                refuse(Refusal::NotNow, format!("it does not end this, by {order}: {stopped}"))
             }
-            (Verb::Resume, None) => refuse(Refusal::NotNow, "nothing is stopped"),
-            _ => Ok(()),
         }
     }
 
@@ -399,7 +410,9 @@ impl Lane {
         };
         let state = self.state();
         let judged_at = input.received_at.unwrap_or(at);
-        let judge = Judge { people, policy: terms.policy(), state, look, place, at: judged_at };
+        let policy = terms.policy();
+        let home = home_of(self.chain_name());
+        let judge = Judge { people, policy, state, look, place, home, at: judged_at };
         let (order, told, facts) = judge.judge(message);
         let offset = input.offset;
         let refused = order.refused;

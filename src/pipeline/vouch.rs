@@ -49,6 +49,7 @@ fn statement(asked: Asked) -> Statement {
         v: 1,
         order: Verb::Ack,
         id,
+        at: None,
         subject: Some(Subject { case_id, nhi, credential: None }),
         issued_at: at,
         expires_at: at.plus(VALID_MS),
@@ -58,5 +59,6 @@ fn statement(asked: Asked) -> Statement {
         close: None,
         except: None,
         why: None,
+        ends: None,
     }
 }

@@ -209,8 +209,14 @@ fn tell(sides: &mut [Side<'_>; 2], records: &[Stored<'_>], story: &Story, report
     report.foreign += u64::from(parsed.iter().any(is_foreign));
 }
 
+/// As if nothing had been stopped: a stop makes any two policies alike.
 fn recall<'r>(side: &mut Side<'_>, records: &[Record<'r>]) -> Option<Vec<Recalled<'r>>> {
-    records.iter().map(|record| side.recaller.recall(record)).collect()
+    let unstopped = |record: &Record<'r>| {
+        let mut recalled = side.recaller.recall(record)?;
+        recalled.counters.stopped = None;
+        Some(recalled)
+    };
+    records.iter().map(unstopped).collect()
 }
 
 fn rule<'s>(

@@ -1,9 +1,9 @@
 //! What concerns everything: `stop` and `resume` on the control topic.
 
 use tipstaff::audit::Record;
-use tipstaff::case::{Millis, Stopped, Verb};
+use tipstaff::case::{Millis, Statement, Stopped, Verb};
 
-use crate::rig::{BOUNDARY, HOUR, NOW, Rig, for_all, gap, statement};
+use crate::rig::{BOUNDARY, HOME, HOUR, NOW, Rig, for_all, gap, resuming, statement};
 
 const NHI: &str = "aws:iam:1:user:ci";
 
@@ -37,22 +37,75 @@ fn what_is_stopped_goes_to_people_until_it_is_resumed() {
     // Whoever comes next knows it from the chain alone.
     rig.restart(rig.written.len());
     assert_eq!(ruled(&mut rig).0, "route");
-    let again = for_all(Verb::Stop, "dana");
-    assert_eq!(rig.control(&again, &["dana"], (1, NOW)), "not_now");
-    assert_eq!(rig.control(&for_all(Verb::Resume, "sam"), &["sam"], (2, NOW)), "wrong_role");
+    assert_eq!(rig.control(&resuming(&stop, "sam"), &["sam"], (1, NOW)), "wrong_role");
     assert_eq!(ruled(&mut rig).0, "route");
-    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
+    assert_eq!(rig.control(&resuming(&stop, "lee"), &["lee"], (2, NOW)), "accepted");
     assert_eq!(ruled(&mut rig).0, "suppress");
-    let kept = for_all(Verb::Resume, "lee");
-    assert_eq!(rig.control(&kept, &["lee"], (4, NOW)), "not_now");
-    assert_eq!(rig.control(&stop, &["sam"], (5, NOW)), "used_before");
+    assert_eq!(rig.control(&resuming(&stop, "lee"), &["lee"], (3, NOW)), "not_now");
+    assert_eq!(rig.control(&stop, &["sam"], (4, NOW)), "used_before");
     assert_eq!(ruled(&mut rig).0, "suppress");
-    // Whoever can write to the topic could else end any later stop with it.
-    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (6, NOW)), "accepted");
-    rig.restart(rig.written.len());
-    assert_eq!(rig.control(&kept, &["lee"], (7, NOW)), "used_before");
-    assert_eq!(ruled(&mut rig).0, "route");
     rig.is_whole();
+}
+
+/// Whoever could keep a `resume` back could else end a stop that nobody knew of when it was signed.
+#[test]
+fn a_resume_ends_the_stop_that_it_names_and_no_other() {
+    let mut rig = rig();
+    let drill = for_all(Verb::Stop, "sam");
+    assert_eq!(rig.control(&drill, &["sam"], (0, NOW)), "accepted");
+    let incident = for_all(Verb::Stop, "dana");
+    assert_eq!(rig.control(&incident, &["dana"], (1, NOW)), "accepted", "the newest is in force");
+    let kept = resuming(&drill, "lee");
+    assert_eq!(rig.control(&kept, &["lee"], (2, NOW)), "not_now");
+    let detail = rig.detail();
+    assert!(detail.contains(&incident.id) && detail.contains("dana stopped"), "{detail}");
+    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "not_now");
+    rig.restart(rig.written.len());
+    assert_eq!(rig.control(&kept, &["lee"], (4, NOW)), "used_before");
+    assert_eq!(ruled(&mut rig).0, "route");
+    assert_eq!(rig.control(&resuming(&incident, "lee"), &["lee"], (5, NOW)), "accepted");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    rig.is_whole();
+}
+
+/// The same people order on staging.
+#[test]
+fn what_concerns_everything_is_good_on_one_deployment() {
+    let mut rig = rig();
+    let stop =
+        |at: Option<&str>| Statement { at: at.map(str::to_owned), ..for_all(Verb::Stop, "sam") };
+    for (offset, at) in (0..).zip([None, Some("staging/t.decisions"), Some("")]) {
+        let found = rig.control(&stop(at), &["sam"], (offset, NOW));
+        assert_eq!(found, if at == Some("") { "not_a_statement" } else { "wrong_partition" });
+    }
+    let case = rig.alert(NHI, "high");
+    let ack = statement(&case, NHI, Verb::Ack, "sam");
+    let there = Some("staging/t.decisions".to_owned());
+    let theirs = Statement { at: there, ..ack.clone() };
+    assert_eq!(rig.order(&theirs, &["sam"]), "wrong_partition");
+    let ours = Statement { at: Some(HOME.to_owned()), ..ack };
+    assert_eq!(rig.order(&ours, &["sam"]), "accepted");
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    rig.is_whole();
+}
+
+/// A newer program may have accepted a stop in words that this one does not know.
+#[test]
+fn an_accepted_order_that_cannot_be_read_stops() {
+    let mut rig = rig();
+    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (0, NOW)), "accepted");
+    let mut record = rig.last();
+    let order = record.order.as_mut().unwrap();
+    let newer = order.statement.take().unwrap().replace("\"v\":1", "\"v\":2");
+    order.statement = Some(newer.into());
+    let mut control = tipstaff::correlate::Control::default();
+    control.apply(&record);
+    let why = control.stopped().map(|stopped| stopped.why.clone());
+    assert!(why.is_some_and(|why| why.contains("words that are not known here")));
+    record.order.as_mut().unwrap().refused = Some(tipstaff::case::Refusal::NotNow);
+    let mut control = tipstaff::correlate::Control::default();
+    control.apply(&record);
+    assert_eq!(control.stopped(), None, "what was refused has no effect");
 }
 
 /// Its end would suppress it again.
@@ -94,7 +147,7 @@ fn the_time_of_an_order_is_that_of_its_arrival() {
         let arrived = |ms| NOW.plus(ms);
         assert_eq!(rig.control(&stop, &["sam"], (0, arrived(HOUR))), "expired");
         assert_eq!(rig.control(&stop, &["sam"], (1, arrived(HOUR - 1))), "accepted");
-        let resume = for_all(Verb::Resume, "lee");
+        let resume = resuming(&stop, "lee");
         assert_eq!(rig.control(&resume, &["lee"], (2, arrived(HOUR - 1))), "accepted");
         assert_eq!(rig.control(&stop, &["sam"], (3, arrived(HOUR - 1))), "used_before");
         stop.id = "f".repeat(32);
@@ -125,9 +178,10 @@ fn what_cannot_be_read_may_be_a_stop() {
     rig.restart(rig.written.len());
     assert_eq!(ruled(&mut rig).0, "route");
     // Somebody may take it on themselves.
-    assert_eq!(rig.control(&for_all(Verb::Stop, "sam"), &["sam"], (4, NOW)), "accepted");
+    let stop = for_all(Verb::Stop, "sam");
+    assert_eq!(rig.control(&stop, &["sam"], (4, NOW)), "accepted");
     rig.miss(5, 3);
-    assert_eq!(rig.control(&for_all(Verb::Resume, "lee"), &["lee"], (3, NOW)), "accepted");
+    assert_eq!(rig.control(&resuming(&stop, "lee"), &["lee"], (3, NOW)), "accepted");
     assert_eq!(ruled(&mut rig).0, "suppress");
     rig.is_whole();
 }

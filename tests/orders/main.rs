@@ -12,6 +12,7 @@ mod authority;
 mod callback;
 mod closings;
 mod control;
+mod deadlines;
 mod effects;
 mod exceptions;
 mod model;

@@ -6,15 +6,15 @@ use std::time::Instant;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use tipstaff::audit::{
-    Actor, Chain, Committed, Engine, Folded, Gap, Genesis, Input, Kind, Link, Record, Report,
-    Resume, Verifier, resume,
+    Actor, Cause, Chain, Committed, Engine, Folded, Gap, Genesis, Hash, Input, Kind, Link, Record,
+    Report, Resume, Verifier, resume,
 };
 use tipstaff::case::{
-    Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Statement,
-    Subject, Value, Verb,
+    Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Standing,
+    Statement, Subject, Value, Verb,
 };
 use tipstaff::config::{Checked, EnricherConfig, Files, load};
-use tipstaff::correlate::State;
+use tipstaff::correlate::{Before, State};
 use tipstaff::enrich::Enrichers;
 use tipstaff::normalize::partition_of;
 use tipstaff::pipeline::{
@@ -27,6 +27,7 @@ pub const NOW: Millis = Millis(1_767_225_600_000);
 pub const HOUR: i64 = 3_600_000;
 const PARTITIONS: i32 = 4;
 const CHAIN: &str = "test/t.decisions/0/0";
+pub const HOME: &str = "test/t.decisions";
 
 pub const BOUNDARY: &str = "boundary: base\nowner: o\ndefault_queue: {queue: triage, priority: low}\n\
     queues: {triage: people}\n\
@@ -229,6 +230,29 @@ impl Rig {
         over.len()
     }
 
+    /// Rules the last alert again, of which people have this.
+    pub fn look_again(&mut self, standing: &Standing) {
+        let arrival = self.arrivals.last().unwrap().clone();
+        let case = self.looked_up(self.alerts - 1, arrival);
+        let records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
+        let counters = records.filter_map(|record| record.counters).next().unwrap();
+        let standing = Some(standing);
+        let cause = Cause { seq: 1, hash: Hash::NONE };
+        let before = Before { standing, counters: &counters, cause: &cause, revisions: 0 };
+        self.write(|lane, terms, _, now, out| {
+            let why = (Again::LateFact, [].as_slice());
+            lane.revise(terms, before, &case, why, (now, out)).unwrap();
+        });
+    }
+
+    /// The alert that waits is gone from its topic.
+    pub fn lose(&mut self) {
+        let waiting = self.lane.waits().iter().next().unwrap().clone();
+        self.write(|lane, terms, _, now, out| {
+            lane.give_up(terms, &waiting, "alert_gone", (now, out));
+        });
+    }
+
     /// What a message of the orders topic becomes: `accepted`, or why not.
     pub fn message(&mut self, message: &[u8]) -> String {
         let offset = self.orders;
@@ -402,7 +426,13 @@ pub fn message(statement: &Statement, signers: &[&str]) -> Vec<u8> {
 /// What `by` would order now about everything.
 pub fn for_all(order: Verb, by: &str) -> Statement {
     let why = Some("a drill".to_owned());
-    Statement { subject: None, why, ..statement("-", "-", order, by) }
+    let at = Some(HOME.to_owned());
+    Statement { at, subject: None, why, ..statement("-", "-", order, by) }
+}
+
+/// What `by` would order now to end this stop.
+pub fn resuming(stop: &Statement, by: &str) -> Statement {
+    Statement { ends: Some(stop.id.clone()), ..for_all(Verb::Resume, by) }
 }
 
 /// What `by` would order now about a case of `nhi`.
@@ -414,6 +444,7 @@ pub fn statement(case: &str, nhi: &str, order: Verb, by: &str) -> Statement {
         v: 1,
         order,
         id: format!("{number:032x}"),
+        at: None,
         subject: Some(Subject {
             case_id: case.to_owned(),
             nhi: nhi.to_owned(),
@@ -427,6 +458,7 @@ pub fn statement(case: &str, nhi: &str, order: Verb, by: &str) -> Statement {
         close: None,
         except: None,
         why: None,
+        ends: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn statement(offset: i64, order: Verb) -> Statement {
         v: 1,
         order,
         id: format!("{offset:032x}"),
+        at: None,
         subject: None,
         issued_at: Millis(0),
         expires_at: END,
@@ -39,6 +40,7 @@ fn statement(offset: i64, order: Verb) -> Statement {
         close: None,
         except: None,
         why: Some("a drill".to_owned()),
+        ends: None,
     }
 }
 
@@ -248,6 +250,8 @@ fn a_place_that_is_not_the_next_one_is_found() {
             |r| r.void = vec![12],
             &[
                 "13: record 12 should stand here",
+                // Windows know of no gap then.
+                "14: the snapshot is not the state of its chain",
                 "offset 12: voided by a record that is not on the chain",
             ],
         ),

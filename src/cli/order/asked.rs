@@ -3,11 +3,10 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use openssl::rand::rand_bytes;
 
+use super::aim::Aim;
 use super::{Making, Signing, duration};
 use crate::app::{Failure, system_clock};
-use crate::case::{
-    Closing, Excepting, Judgement, Millis, Part, STATEMENT, Statement, Subject, Verb, hex,
-};
+use crate::case::{Closing, Excepting, Judgement, Millis, Part, STATEMENT, Statement, Verb, hex};
 use crate::normalize::holds_secret;
 
 #[derive(Args)]
@@ -100,6 +99,15 @@ pub(in crate::cli) struct Except {
 }
 
 #[derive(Args)]
+pub(in crate::cli) struct Resume {
+    #[command(flatten)]
+    pub(super) everything: Everything,
+    /// The order that it ends; without it, the stop that all chains are under
+    #[arg(long, value_name = "ORDER")]
+    pub(super) ends: Option<String>,
+}
+
+#[derive(Args)]
 pub(in crate::cli) struct Everything {
     #[command(flatten)]
     pub(super) signing: Signing,
@@ -128,15 +136,17 @@ impl Asked {
 
     pub(super) fn statement(
         self,
-        (by, subject): (String, Option<Subject>),
+        (by, aim): (String, Aim),
         (issued_at, expires_at): (Millis, Millis),
     ) -> Result<Statement, Failure> {
         let Self { order, to, close, except, why } = self;
+        let Aim { at, subject, ends } = aim;
         let statement = Statement {
             statement: STATEMENT.to_owned(),
             v: 1,
             order,
             id: random_id()?,
+            at,
             subject,
             issued_at,
             expires_at,
@@ -146,6 +156,7 @@ impl Asked {
             close,
             except,
             why,
+            ends,
         };
         if statement.words().any(holds_secret) {
             let why = "the order would hold a token or password, which would be signed and kept";

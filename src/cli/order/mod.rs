@@ -1,5 +1,6 @@
 //! Orders of people: built, shown, signed, sent, and waited for.
 
+mod aim;
 mod asked;
 mod place;
 mod sent;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use self::asked::Asked;
+use self::aim::Aim;
+use self::asked::{Asked, Resume};
 use self::place::{find_case, person_of};
 use super::{Config, connect, read_input, say};
 use crate::app::{Failure, Loaded, system_clock};
@@ -34,7 +36,7 @@ pub(super) enum OrderVerb {
     /// Stop everything automatic, on every chain: what would be suppressed or contained is routed
     Stop(asked::Everything),
     /// Let what was stopped go on
-    Resume(asked::Everything),
+    Resume(asked::Resume),
     /// Send a statement that was signed elsewhere, or by several people
     Send(Send),
 }
@@ -106,8 +108,12 @@ impl OrderVerb {
             Self::Reopen(asked) => asked.making.made(Asked::of(Verb::Reopen)),
             Self::Close(asked) => asked.making.made(asked.what()?),
             Self::Except(asked) => asked.making.made(asked.what()?),
-            Self::Stop(asked) => asked.signing.made(asked.what(Verb::Stop), |_| Ok(None)),
-            Self::Resume(asked) => asked.signing.made(asked.what(Verb::Resume), |_| Ok(None)),
+            Self::Stop(asked) => asked.signing.made(asked.what(Verb::Stop), Aim::at_all),
+            Self::Resume(asked) => {
+                let Resume { everything, ends } = asked;
+                let what = everything.what(Verb::Resume);
+                everything.signing.made(what, |loaded| Aim::at_stop(loaded, ends))
+            }
             Self::Send(send) => send.run(),
         }
     }
@@ -129,12 +135,12 @@ fn duration(option: &str, text: &str) -> Result<i64, Failure> {
 impl Making {
     fn made(&self, asked: Asked) -> Result<ExitCode, Failure> {
         self.signing.made(asked, |loaded| match &self.nhi {
-            Some(nhi) => Ok(Some(Subject {
+            Some(nhi) => Ok(Aim::at_case(Subject {
                 case_id: self.case.clone(),
                 nhi: nhi.clone(),
                 credential: self.credential.clone(),
             })),
-            None => find_case(loaded, &self.case).map(Some),
+            None => find_case(loaded, &self.case).map(Aim::at_case),
         })
     }
 }
@@ -143,14 +149,14 @@ impl Signing {
     fn made(
         &self,
         asked: Asked,
-        subject: impl FnOnce(&Loaded) -> Result<Option<Subject>, Failure>,
+        aim: impl FnOnce(&Loaded) -> Result<Aim, Failure>,
     ) -> Result<ExitCode, Failure> {
         let now = system_clock()();
         let loaded = self.config.load(now)?;
         let wait = self.waiting.time()?;
         let by = self.person(&loaded)?;
         let valid = duration("--valid", &self.valid)?;
-        let statement = asked.statement((by, subject(&loaded)?), (now, now.plus(valid)))?;
+        let statement = asked.statement((by, aim(&loaded)?), (now, now.plus(valid)))?;
         let text = statement.to_string();
         if let Err(why) = Statement::read(&text) {
             return Err(Failure::Usage(format!("no order can be made of that: {why}")));

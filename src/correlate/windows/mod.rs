@@ -39,6 +39,8 @@ pub struct Windows {
     /// When the newest alert was received: nothing is thrown away by a clock that runs ahead of
     /// the alerts.
     received_at: Option<i64>,
+    /// Up to when alerts came that a window which is not there was never shown.
+    unseen: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ struct Forgotten {
 pub(super) struct Written {
     all: Vec<(WindowId, Window)>,
     received_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    unseen: Option<i64>,
 }
 
 impl Windows {
@@ -79,7 +83,7 @@ impl Windows {
             let track = known.and_then(|known| known.keys.get(&sighting.key));
             sighting.late |= track.is_some_and(|track| track.is_over(sighting.at, &sighting.spans));
             if is_read {
-                let forgotten = known.map(|known| known.forgotten).unwrap_or_default();
+                let forgotten = known.map_or(self.unseen(), |known| known.forgotten);
                 let fresh = || Cow::Owned(Track::new(forgotten));
                 let mut track = track.map_or_else(fresh, Cow::Borrowed);
                 if sighting.adds() && !sighting.late {
@@ -95,7 +99,27 @@ impl Windows {
         (readings, sightings)
     }
 
+    fn unseen(&self) -> Forgotten {
+        Forgotten { counted: self.unseen, then: self.unseen }
+    }
+
+    /// Other windows are looked into from now on: those that are new have missed what came before.
+    pub(super) fn change(&mut self, at: Millis) {
+        self.unseen = self.received_at.or(Some(at.0));
+    }
+
+    /// Alerts are gone that nothing has counted.
+    pub(super) fn miss(&mut self, at: Millis) {
+        self.unseen = Some(at.0);
+        let unseen = self.unseen();
+        for window in self.all.values_mut() {
+            window.forgotten.rise(unseen);
+            window.keys.values_mut().for_each(|track| track.miss(unseen));
+        }
+    }
+
     pub fn add(&mut self, sightings: &[Sighting]) {
+        let unseen = self.unseen();
         for sighting in sightings {
             self.received_at = self.received_at.max(Some(sighting.received_at.0));
             if sighting.late {
@@ -103,7 +127,7 @@ impl Windows {
             }
             let window = self.all.entry(sighting.window).or_insert_with(|| Window {
                 spans: sighting.spans.clone(),
-                forgotten: Forgotten::default(),
+                forgotten: unseen,
                 keys: BTreeMap::new(),
             });
             let forgotten = window.forgotten;
@@ -179,18 +203,23 @@ impl Windows {
 
     pub(super) fn written(&self) -> Written {
         let all = self.all.iter().map(|(id, window)| (*id, window.clone())).collect();
-        Written { all, received_at: self.received_at }
+        Written { all, received_at: self.received_at, unseen: self.unseen }
     }
 
     pub(super) fn restore(written: Written) -> Self {
-        Self { all: written.all.into_iter().collect(), received_at: written.received_at }
+        let Written { all, received_at, unseen } = written;
+        Self { all: all.into_iter().collect(), received_at, unseen }
     }
 }
 
 impl Forgotten {
     fn add(&mut self, track: &Track) {
-        self.counted = self.counted.max(track.counted);
-        self.then = self.then.max(track.then);
+        self.rise(Self { counted: track.counted, then: track.then });
+    }
+
+    fn rise(&mut self, to: Self) {
+        self.counted = self.counted.max(to.counted);
+        self.then = self.then.max(to.then);
     }
 
     /// What is out of reach may be forgotten, too.
@@ -377,6 +406,29 @@ mod tests {
         let (seen, _) = next(&mut windows, sighting("a", T + 8 * DAY));
         let past = Baseline { events: Some(149), within_ms: WITHIN, over_ms: 7 * DAY };
         assert_eq!(seen.baseline, Some(past), "from the first step on, the last day without any");
+    }
+
+    /// What a window was never shown, nobody knows.
+    #[test]
+    fn a_new_window_and_one_that_missed_alerts_count_from_below() {
+        let mut windows = Windows::default();
+        next(&mut windows, sighting("a", T));
+        windows.change(Millis(T + DAY));
+        let (seen, _) = next(&mut windows, sighting("a", T + 1));
+        assert_eq!(seen.count, Count::Exactly(2), "this one was there before");
+        let mut other = Windows { all: BTreeMap::new(), ..windows.clone() };
+        let (seen, _) = next(&mut other, success("b", T + MINUTE));
+        assert_eq!((seen.count, &*seen.then), (at_least(0), &[None][..]), "up to the last alert");
+        assert_eq!(Windows::restore(other.written()), other);
+        let (seen, _) = next(&mut other, sighting("b", T + WITHIN + MINUTE));
+        assert_eq!(seen.count, Count::Exactly(1));
+        windows.miss(Millis(T + MINUTE));
+        for key in ["a", "new"] {
+            let (seen, _) = next(&mut windows, sighting(key, T + 2 * MINUTE));
+            assert!(matches!(seen.count, Count::AtLeast { .. }), "{key}");
+            let (seen, _) = next(&mut windows, sighting(key, T + WITHIN + 2 * MINUTE));
+            assert!(matches!(seen.count, Count::Exactly(_)), "{key}");
+        }
     }
 
     #[test]

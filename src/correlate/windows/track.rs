@@ -62,6 +62,11 @@ impl Track {
         Self { forgotten, ..Self::default() }
     }
 
+    /// There may have been more, up to then.
+    pub fn miss(&mut self, unseen: Forgotten) {
+        self.forgotten.rise(unseen);
+    }
+
     pub fn latest(&self) -> Millis {
         Millis(self.latest.unwrap_or_default())
     }

@@ -88,6 +88,7 @@ fn statement(case: &Value, order: Verb, by: &str) -> Statement {
         v: 1,
         order,
         id: format!("{:016x}{:016x}", chance(), chance()),
+        at: None,
         subject: Some(subject),
         issued_at: now(),
         expires_at: now().plus(3_600_000),
@@ -97,6 +98,7 @@ fn statement(case: &Value, order: Verb, by: &str) -> Statement {
         close: None,
         except: None,
         why: None,
+        ends: None,
     }
 }
 
