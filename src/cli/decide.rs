@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::explain::explained;
 use super::verify::records;
-use super::{Config, parse_now, read_input, say};
+use super::{Config, parse_now, read_input, say, way_out};
 use crate::app::{Failure, Loaded};
 use crate::audit::{Appended, Record, finding, record_hash};
 use crate::case::{Arrival, Body, Millis, Reason, Ruling};
@@ -77,7 +77,8 @@ impl Decide {
                 let place = letter.line.map_or_else(String::new, |line| {
                     format!(" at line {line}, column {}", letter.column.unwrap_or(1))
                 });
-                eprintln!("unreadable: {}: {}{place}", letter.reason, letter.detail);
+                let hint = way_out(letter.reason);
+                eprintln!("unreadable: {}: {}{place}{hint}", letter.reason, letter.detail);
             }
             let line = if self.ocsf {
                 let appended = Appended { seq: record.seq, hash: record_hash(bytes) };

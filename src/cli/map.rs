@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::lines::shown;
-use super::{Config, read_input, say};
+use super::{Config, read_input, say, way_out};
 use crate::app::{Failure, system_clock};
 use crate::case::{Alert, Arrival, Body, FIELDS, Field, Unreadable, Value};
 use crate::normalize::{Explained, Incoming};
@@ -157,7 +157,8 @@ fn plain(value: &Value<'_>) -> String {
 fn why(unreadable: &Unreadable<'_>) -> String {
     let place = unreadable.line.zip(unreadable.column);
     let place = place.map(|(line, column)| format!(" at line {line}, column {column}"));
-    format!("{}: {}{}", unreadable.reason, unreadable.detail, place.unwrap_or_default())
+    let (place, hint) = (place.unwrap_or_default(), way_out(unreadable.reason));
+    format!("{}: {}{place}{hint}", unreadable.reason, unreadable.detail)
 }
 
 /// Writes the first version of a new pipeline's files.

@@ -35,7 +35,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
-use crate::case::Millis;
+use crate::case::{Millis, Reason};
 use crate::normalize::{Pipelines, canonical};
 use crate::pipeline::Drain;
 
@@ -236,6 +236,11 @@ fn check_pipeline(pipelines: &Pipelines, name: &str, advice: &str) -> Result<(),
     }
     let hint = crate::text::suggestion(name, pipelines.names());
     Err(Failure::Usage(format!("no pipeline is called `{name}`{hint}{advice}")))
+}
+
+/// What the person at the screen can do about a document that could not be read.
+fn way_out(reason: Reason) -> &'static str {
+    if reason == Reason::AmbiguousShape { ": name one with `--pipeline`" } else { "" }
 }
 
 /// The bytes of a file, or of standard input for `-`.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::FingerprintKeys;
 use super::scan;
-use super::secret::{Class, canonical, class_of};
+use super::secret::{Class, access_key_id, canonical, class_of};
 use super::views::Search;
 use crate::json::Raw;
 
@@ -100,13 +100,18 @@ impl<'a, 'k> Redactor<'a, 'k> {
         Cow::Owned(self.replaced(&text, &hits))
     }
 
-    /// Overlapping finds are one: it takes the label of the one that starts first.
+    /// Overlapping finds are one: it takes the label of the one that starts first, with the public
+    /// id in it.
     fn replaced(&self, text: &str, hits: &[(Range<usize>, usize)]) -> String {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         for (range, secret) in hits {
             if range.start >= done {
                 out.push_str(text.get(done..range.start).unwrap_or_default());
+                if let Some(id) = access_key_id(self.search.secret(*secret)) {
+                    out.push_str(id);
+                    out.push(' ');
+                }
                 out.push_str(self.label(*secret));
             }
             done = done.max(range.end);
@@ -163,6 +168,23 @@ mod tests {
             assert_eq!(redactor.clean(Cow::Borrowed(text)), expected, "{text}");
         }
         assert!(redactor.dropped.len() == 1 && redactor.is_dropped(&redactor.dropped[0]));
+    }
+
+    #[test]
+    fn the_id_of_an_access_key_stays_before_what_stands_for_its_secret() {
+        let keys = keys();
+        let mut redactor = Redactor::new(&keys);
+        let both = "AKIADEPLOYKEYEXAMPLE\nsecret=notareal+secret";
+        let longer = "xAKIADEPLOYKEYEXAMPLES notareal";
+        for value in [both, longer] {
+            redactor.add(raw(value)).unwrap();
+        }
+        let [label, other] = [both, longer].map(|value| keys.fingerprint(value.as_bytes()));
+        assert_eq!(
+            redactor.clean(Cow::Owned(format!("id {both}."))),
+            format!("id AKIADEPLOYKEYEXAMPLE {label}.")
+        );
+        assert_eq!(redactor.clean(Cow::Borrowed(longer)), other);
     }
 
     #[test]

@@ -71,6 +71,11 @@ fn is_public(value: &str) -> bool {
     is_access_key_id(id) || is_stripe || is_google
 }
 
+/// The id of the AWS access key that a longer text is about: public, where the rest of it is not.
+pub(super) fn access_key_id(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_access_key_id(word))
+}
+
 /// AWS: a long-lived key's, a session's, a bearer token's or a context's.
 fn is_access_key_id(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();

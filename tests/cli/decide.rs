@@ -118,6 +118,10 @@ fn what_cannot_be_read_is_a_dead_letter_and_one_line_that_quotes_nothing() {
         ("{\"notreal\": ", "unreadable: not_json: ends inside a value at line 1, column 13"),
         ("{\"notreal\": 1}", "unreadable: unknown_shape: no pipeline knows its shape"),
         ("<notreal>", "unreadable: unknown_shape: no pipeline knows its shape"),
+        (
+            "[]",
+            "unreadable: ambiguous_shape: several pipelines claim it: name one with `--pipeline`",
+        ),
     ] {
         let ran = decided(&["-"], text);
         assert_eq!(fates(&ran), [(String::new(), "dead_letter".to_owned())], "{}", ran.out);

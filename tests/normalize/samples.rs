@@ -41,6 +41,7 @@ const STRANGERS: &[(&str, &str)] =
 /// Labels that we rule otherwise on purpose, by file and line, and why.
 const OTHERWISE: &[(&str, &str)] = &[
     ("aws-cloudtrail/crowdsec:11", "its ARN and its account spell one placeholder in two ways"),
+    ("aws-cloudtrail/panther-rules:286", "AWS takes a role for its own service"),
     ("entra/panther-rules:4", "its result is `Success`: a device code, misused or not"),
     ("entra/panther-rules:7", "its result is `Success`: a script where a person should be"),
     ("entra/panther-rules:9", "its result is `Success`"),

@@ -121,7 +121,7 @@ fn a_public_id_at_a_redacted_path_stays_and_the_next_path_identifies() {
         assert_eq!(alert.text(Field::CredentialFingerprint), Some(fingerprint.as_str()));
         assert_eq!(alert.text(Field::File), Some(format!("{fingerprint}.txt").as_str()));
         let hidden = keys.fingerprint(matched.as_bytes());
-        assert_eq!(alert.text(Field::Title), Some(hidden.as_str()));
+        assert_eq!(alert.text(Field::Title), Some(format!("{id} {hidden}").as_str()));
     }
     let alone = format!(r#"{{"Raw": "{id}"}}"#);
     let arrivals = pipelines.read(&incoming("x", alone.as_bytes()), None, &keys);
