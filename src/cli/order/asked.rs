@@ -126,6 +126,10 @@ impl Asked {
         Self { to: Some(to), ..Self::of(Verb::Assign) }
     }
 
+    pub(super) fn is_exception(&self) -> bool {
+        self.order == Verb::Except
+    }
+
     pub(super) fn statement(
         self,
         (by, subject): (String, Option<Subject>),
