@@ -55,7 +55,7 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     let shown = site.verb(&["cases", "show", &id[..12]], "c1");
     assert!(shown.out.contains("nobody acknowledged it in time"), "{shown:?}");
     assert!(shown.out.contains("ten times"), "{shown:?}");
-    let told = shown.out.lines().find(|line| line.ends_with("nobody acknowledged it in time"));
+    let told = shown.out.lines().rfind(|line| line.ends_with("nobody acknowledged it in time"));
     let told_at = told.unwrap().split_whitespace().nth(1);
     assert!(told_at > case["last_seen"].as_str(), "when people were told: {shown:?}");
     let none = site.verb(&["cases", "show", "nothing"], "c1");
