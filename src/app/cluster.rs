@@ -47,10 +47,24 @@ impl Place {
 /// Between two lines about brokers that do not answer.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 const ASK_WAIT: Duration = Duration::from_millis(500);
+/// How long somebody at a screen waits for brokers where no time is said.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// Waits for the brokers, saying so, until they answer or a drain starts.
     pub fn wait(place: Place, drain: &Drain) -> Result<Self, Failure> {
+        let stopped = || "stopped before a broker answered".to_owned();
+        Self::answering(place, || drain.is_started().then(stopped))
+    }
+
+    /// For a verb that does one thing: they answer in time, or it ends.
+    pub fn reach(place: Place, patience: Duration) -> Result<Self, Failure> {
+        let until = Instant::now() + patience;
+        let silent = format!("no broker answers at {}", place.settings.bootstrap());
+        Self::answering(place, || (Instant::now() >= until).then(|| silent.clone()))
+    }
+
+    fn answering(place: Place, ended: impl Fn() -> Option<String>) -> Result<Self, Failure> {
         let Place { settings, topics, fingerprint_key, findings } = place;
         let admin = Admin::connect(&settings)?;
         let mut told: Option<Instant> = None;
@@ -58,8 +72,8 @@ impl Cluster {
             if let Some(id) = admin.cluster_id(ASK_WAIT) {
                 return Ok(Self { settings, id, topics, fingerprint_key, findings });
             }
-            if drain.is_started() {
-                return Err(Failure::Ended("stopped before a broker answered".to_owned()));
+            if let Some(why) = ended() {
+                return Err(Failure::Ended(why));
             }
             if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 let brokers = settings.bootstrap();

@@ -19,7 +19,7 @@ mod webhooks;
 
 pub use ask::{get, here, post};
 pub use callbacks::Callbacks;
-pub use cluster::{Cluster, INTAKE_GROUP, Place, TRIAGE_GROUP};
+pub use cluster::{Cluster, INTAKE_GROUP, PATIENCE, Place, TRIAGE_GROUP};
 pub use policies::{Back, activate, stored_policy};
 pub use reload::Reload;
 pub use run::{Options, Role, Running, run, start, system_clock};

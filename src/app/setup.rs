@@ -34,7 +34,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn missing(topic: &str) -> Self {
+    pub(crate) fn missing(topic: &str) -> Self {
         Self::Ended(format!("topic `{topic}` does not exist: run `tipstaff topics create`"))
     }
 }

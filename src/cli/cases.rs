@@ -6,13 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lines::shown;
-use super::screen::{case_text, plain};
-use super::{Config, connect, say};
-use crate::app::{Failure, system_clock};
+use super::screen::{case_text, plain, terminal_width};
+use super::{Config, connect, is_terminal, say};
+use crate::app::{Failure, PATIENCE, system_clock};
 use crate::audit::CASES_PREFIX;
-use crate::case::{CASE_STATES, Change, Priority};
+use crate::case::{CASE_STATES, Change, Millis, Priority};
 use crate::ingest::LogReader;
-use crate::pipeline::Drain;
 
 #[derive(Subcommand)]
 pub(super) enum CasesVerb {
@@ -51,10 +50,13 @@ pub(super) struct Show {
     id: String,
 }
 
-/// What a queue was told of one case, in the order of its revisions.
+/// Of a case's id, which is shown whole: an order names it so.
+const ID_WIDTH: usize = 32;
+
+/// What a queue was told of one case and when, in the order of its revisions.
 #[derive(Default)]
 struct Case {
-    told: BTreeMap<u64, Value>,
+    told: BTreeMap<u64, (Millis, Value)>,
 }
 
 /// What of a case decides whether and where it is listed.
@@ -71,7 +73,7 @@ impl Case {
     /// alone.
     fn now(&self) -> Value {
         let mut now = serde_json::Map::new();
-        for told in self.told.values() {
+        for (_, told) in self.told.values() {
             let Value::Object(fields) = told else { continue };
             let is_whole = fields.contains_key("alert");
             now.remove("order");
@@ -112,8 +114,9 @@ impl List {
         rows.sort_by(|(one, _), (other, _)| {
             (other.priority, &other.last_seen).cmp(&(one.priority, &one.last_seen))
         });
+        let width = is_terminal().then(terminal_width);
         for (head, case) in &rows {
-            let line = if self.json { case.to_string() } else { line(head, case) };
+            let line = if self.json { case.to_string() } else { line(head, case, width) };
             if !say(&line) {
                 break;
             }
@@ -145,29 +148,34 @@ impl Show {
         }
         say(&case_text(&now, system_clock()()));
         say("\nTOLD");
-        for told in case.told.values() {
-            say(&told_line(told));
+        for (at, told) in case.told.values() {
+            say(&told_line(*at, told));
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(head: &Head, case: &Value) -> String {
+/// On a terminal the id and the summary are a line of their own, so that no id is broken.
+fn line(head: &Head, case: &Value, width: Option<usize>) -> String {
     let text = |name: &str| case.get(name).map(plain).unwrap_or_default();
+    let (gap, summary) = match width {
+        Some(width) => ("\n    ", width.saturating_sub(ID_WIDTH + 5)),
+        None => (" ", 110),
+    };
     format!(
-        "{:<9} {:<14} {:<20} {:>6}x {:<20} {:<16} {}",
+        "{:<9} {:<14} {:<20} {:>6}x {:<19}{gap}{:<ID_WIDTH$} {}",
         head.priority.name(),
         shown(&head.state, 14),
         shown(&head.queue, 20),
         text("count"),
         head.last_seen.get(..19).unwrap_or(&head.last_seen),
-        shown(&text("case_id"), 16),
-        shown(&text("summary"), 110)
+        shown(&text("case_id"), ID_WIDTH),
+        shown(&text("summary"), summary)
     )
 }
 
 /// When people were told what.
-fn told_line(told: &Value) -> String {
+fn told_line(at: Millis, told: &Value) -> String {
     let text = |name: &str| told.get(name).map(plain).unwrap_or_default();
     let changed = told.get("changed").and_then(Value::as_array);
     let changed = changed.into_iter().flatten().filter_map(|word| Change::deserialize(word).ok());
@@ -178,7 +186,7 @@ fn told_line(told: &Value) -> String {
     format!(
         "  {:>3}  {:<24} {:<9} {:<14} {:<20} {}{by}",
         text("case_revision"),
-        text("last_seen"),
+        at.to_string(),
         text("priority"),
         text("state"),
         shown(&text("queue"), 20),
@@ -186,30 +194,57 @@ fn told_line(told: &Value) -> String {
     )
 }
 
-/// Every case that a queue of the policy was told of, by id.
+/// Every case that a queue was told of, by id; also one that the policy names no more.
 fn read(config: &Config) -> Result<BTreeMap<String, Case>, Failure> {
     let loaded = config.load(system_clock()())?;
-    let service = loaded.service()?;
-    crate::observe::start_logs(service.log.level, service.log.json);
-    let cluster = connect(&loaded, &Drain::default())?;
+    let cluster = connect(&loaded, PATIENCE)?;
     let log = LogReader::connect(&cluster.settings, &cluster.group("cases"))?;
+    let prefix = cluster.topics.output(CASES_PREFIX);
+    let topics = log.topics(&prefix)?;
+    let mut wanted = loaded.checked.policy.queues().into_iter().map(|it| format!("{prefix}{it}"));
+    if let Some(missing) = wanted.find(|topic| !topics.contains(topic)) {
+        return Err(Failure::missing(&missing));
+    }
     let mut cases = BTreeMap::new();
-    for queue in loaded.checked.policy.queues() {
-        let topic = cluster.topics.output(&format!("{CASES_PREFIX}{queue}"));
+    for topic in topics {
         log.read_settled(&topic, |_, message| {
             let told = message.value.and_then(|value| serde_json::from_slice::<Value>(value).ok());
-            told.into_iter().for_each(|told| add(&mut cases, told));
+            let at = Millis(message.timestamp_ms);
+            told.into_iter().for_each(|told| add(&mut cases, at, told));
         })?;
     }
     Ok(cases)
 }
 
-fn add(cases: &mut BTreeMap<String, Case>, told: Value) {
+fn add(cases: &mut BTreeMap<String, Case>, at: Millis, told: Value) {
     let revision = told.get("case_revision").and_then(Value::as_u64);
     let id = told.get("case_id").and_then(Value::as_str).map(str::to_owned);
     // Where it went, the queue that it left says nothing new.
     let has_left = told.get("state").and_then(Value::as_str) == Some("moved");
     if let (Some(revision), Some(id), false) = (revision, id, has_left) {
-        cases.entry(id).or_default().told.insert(revision, told);
+        cases.entry(id).or_default().told.insert(revision, (at, told));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_as_wide_as_the_terminal_and_its_id_is_whole() {
+        let id = "5f0c3a".repeat(6).get(..ID_WIDTH).unwrap_or_default().to_owned();
+        let case = serde_json::json!({
+            "queue": "q".repeat(30), "priority": "critical", "state": "finding_closed",
+            "last_seen": "2026-03-02T09:30:00.000Z", "count": 123_456,
+            "case_id": id, "summary": "s".repeat(200),
+        });
+        let head = Head::deserialize(&case).unwrap();
+        for width in [80, 100] {
+            let text = line(&head, &case, Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            assert!(text.lines().nth(1).is_some_and(|line| line.contains(&id)), "{text}");
+        }
+        let text = line(&head, &case, None);
+        assert!(text.contains(&id) && text.lines().count() == 1, "{text}");
     }
 }

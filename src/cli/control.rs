@@ -1,16 +1,13 @@
-use std::collections::HashSet;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::verify::read_cluster;
+use super::verify::{read_cluster, valid};
 use super::{Config, connect, say};
-use crate::app::{Cluster, Failure};
-use crate::audit::Record;
+use crate::app::{Cluster, Failure, PATIENCE};
 use crate::case::Stopped;
 use crate::correlate;
-use crate::pipeline::Drain;
 use crate::text::plain;
 
 /// Whether something stops everything automatic, by whom and since when, on each chain.
@@ -32,9 +29,7 @@ struct Chain {
 impl Control {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let loaded = self.config.load(crate::app::system_clock()())?;
-        let service = loaded.service()?;
-        crate::observe::start_logs(service.log.level, service.log.json);
-        let cluster = connect(&loaded, &Drain::default())?;
+        let cluster = connect(&loaded, PATIENCE)?;
         let chains = stopped(&cluster)?.into_iter();
         let chains = chains.map(|(partition, stopped)| Chain { partition, stopped });
         chains.map(|chain| chain.line(self.json)).all(|line| say(&line));
@@ -50,11 +45,8 @@ pub(super) fn stopped(cluster: &Cluster) -> Result<Vec<(i32, Option<Stopped>)>, 
 }
 
 fn folded(records: &[(i64, Vec<u8>)]) -> correlate::Control {
-    let parsed = || records.iter().filter_map(|(at, bytes)| Some((at, Record::parse(bytes)?)));
-    let void: HashSet<i64> = parsed().flat_map(|(_, record)| record.void).collect();
     let mut control = correlate::Control::default();
-    let valid = parsed().filter(|(at, _)| !void.contains(at));
-    valid.for_each(|(_, record)| control.apply(&record));
+    valid(records).for_each(|(_, record)| control.apply(&record));
     control
 }
 

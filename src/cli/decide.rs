@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::value::RawValue;
 
 use super::explain::explained;
-use super::verify::records;
+use super::verify::{records, void};
 use super::{Config, parse_now, read_input, say, way_out};
 use crate::app::{Failure, Loaded};
 use crate::audit::{Appended, Record, finding, record_hash};
@@ -53,10 +53,13 @@ impl Decide {
         if self.explain
             && let Some(chains) = records(&self.file.display().to_string(), &bytes)?
         {
-            let chains = chains.into_values().flatten().map(|(_, bytes)| bytes);
+            let valid = chains.into_values().flat_map(|chain| {
+                let void = void(&chain);
+                chain.into_iter().filter(move |(offset, _)| !void.contains(offset))
+            });
             return explained(
                 &loaded,
-                &chains.collect::<Vec<_>>(),
+                &valid.map(|(_, bytes)| bytes).collect::<Vec<_>>(),
                 self.alert.as_deref(),
                 self.json,
             );

@@ -226,7 +226,7 @@ fn begin(embedded: &Embedded, loaded: &Loaded, now: Millis) -> Result<Cluster, F
     let keys = app::offline_keys()?;
     let key = keys.active_id().to_owned();
     let place = Place { settings, topics, fingerprint_key: key, findings: false };
-    let cluster = Cluster::wait(place, &Drain::default())?;
+    let cluster = Cluster::reach(place, PATIENCE)?;
     let plan = Plan {
         detectors: Cluster::detector_topics(&loaded.checked.pipelines),
         outputs: cluster.output_topics(&loaded.checked.policy),

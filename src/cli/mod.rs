@@ -27,14 +27,17 @@ mod suppressions;
 mod test;
 mod verify;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::app::{self, Cluster, Failure, Loaded, Options, Place, Plan, Role, system_clock};
+use crate::app::{
+    self, Cluster, Failure, Loaded, Options, PATIENCE, Place, Plan, Role, system_clock,
+};
 use crate::case::{Millis, Reason};
 use crate::normalize::{Pipelines, canonical};
 use crate::pipeline::Drain;
@@ -190,9 +193,10 @@ pub fn main() -> ExitCode {
         Verb::Verify(verify) => verify.run(),
         Verb::Fingerprint(config) => fingerprint(&config),
     };
-    match result {
-        Ok(code) => code,
-        Err(failure) => report(&failure),
+    match (result, UNWRITTEN.get()) {
+        (Err(failure), _) => report(&failure),
+        (Ok(_), Some(error)) => report(&Failure::Ended(format!("standard output: {error}"))),
+        (Ok(code), None) => code,
     }
 }
 
@@ -263,10 +267,25 @@ fn parse_now(now: Option<&str>) -> Result<Millis, Failure> {
     })
 }
 
-/// Writes one line to standard output. False when nobody reads it any more.
+/// Why standard output does not hold all of what was said.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes one line to standard output. False when nobody reads it any more, or nothing can be
+/// written; of that the exit code tells.
 fn say(line: &str) -> bool {
+    put(&format!("{line}\n"))
+}
+
+/// The same, of a text as it is.
+fn put(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").is_ok()
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let Err(error) = written else { return true };
+    if error.kind() != ErrorKind::BrokenPipe {
+        // The first of them says why.
+        drop(UNWRITTEN.set(error));
+    }
+    false
 }
 
 fn is_terminal() -> bool {
@@ -278,9 +297,11 @@ fn is_colored() -> bool {
     is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Connects to the cluster of a configuration, waiting for it until a drain starts.
-fn connect(loaded: &Loaded, drain: &Drain) -> Result<Cluster, Failure> {
-    Cluster::wait(Place::of(loaded)?, drain)
+/// Connects to the cluster of a configuration, and says meanwhile what it waits for.
+fn connect(loaded: &Loaded, patience: Duration) -> Result<Cluster, Failure> {
+    let service = loaded.service()?;
+    crate::observe::start_logs(service.log.level, service.log.json);
+    Cluster::reach(Place::of(loaded)?, patience)
 }
 
 impl Run {
@@ -358,8 +379,7 @@ impl TopicsVerb {
         };
         let loaded = config.load(now)?;
         let service = loaded.service()?;
-        crate::observe::start_logs(service.log.level, service.log.json);
-        let cluster = connect(&loaded, &Drain::default())?;
+        let cluster = connect(&loaded, PATIENCE)?;
         let plan = Plan {
             detectors: Cluster::detector_topics(&loaded.checked.pipelines),
             outputs: cluster.output_topics(&loaded.checked.policy),

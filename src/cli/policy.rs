@@ -1,12 +1,11 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value that is not there reads as null")]
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Config, say, screen::plain};
+use super::{Config, put, say, screen::plain};
 use crate::app::{self, Failure, system_clock};
 
 #[derive(Subcommand)]
@@ -22,9 +21,8 @@ impl PolicyVerb {
         match self {
             Self::Bundle(config) => {
                 let statement = config.load(system_clock()())?.checked.statement();
-                let written = std::io::stdout().lock().write_all(statement.as_bytes());
-                written.map_err(|error| Failure::Ended(format!("standard output: {error}")))?;
-                Ok(ExitCode::SUCCESS)
+                let is_written = put(&statement);
+                Ok(if is_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Self::Status(config) => status(&config),
         }

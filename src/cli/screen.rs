@@ -40,15 +40,11 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
         ),
     );
     page.spread(case);
-    page.pair(
-        "ruled by",
-        &format!(
-            "playbook {}, rule {} ({})",
-            text(&case["playbook"]),
-            text(&case["rule"]),
-            text(&case["reason"])
-        ),
-    );
+    // Of a case that began without a ruling nothing of this is there.
+    if case["playbook"].is_string() {
+        let [playbook, rule, reason] = ["playbook", "rule", "reason"].map(|name| text(&case[name]));
+        page.pair("ruled by", &format!("playbook {playbook}, rule {rule} ({reason})"));
+    }
     if let Ok(why) = Again::deserialize(&case["revised"]["why"]) {
         page.pair("ruled again", &format!("{} time(s): {}", case["revision"], why.about()));
     }
@@ -71,18 +67,7 @@ pub(super) fn case_text(case: &Value, now: Millis) -> String {
     let record = &case["record"];
     page.pair("chain", &text(&record["chain"]));
     page.pair("number, hash", &format!("{}, {}", record["seq"], text(&record["hash"])));
-    let origin = &case["origin"];
-    page.pair(
-        "origin",
-        &format!(
-            "{}/{} offset {}, alert {} of {}",
-            text(&origin["topic"]),
-            origin["partition"],
-            origin["offset"],
-            origin["index"].as_u64().unwrap_or(0) + 1,
-            origin["of"]
-        ),
-    );
+    page.origin(&case["origin"]);
     page.lines.join("\n")
 }
 
@@ -196,6 +181,16 @@ impl Page {
             self.clauses(&each["because"]);
         }
         self.facts("looked up for that", &order["facts"], now);
+    }
+
+    fn origin(&mut self, origin: &Value) {
+        if origin.is_object() {
+            let (topic, partition, offset) =
+                (plain(&origin["topic"]), &origin["partition"], &origin["offset"]);
+            let (alert, of) = (origin["index"].as_u64().unwrap_or(0) + 1, &origin["of"]);
+            let alert = format!("alert {alert} of {of}");
+            self.pair("origin", &format!("{topic}/{partition} offset {offset}, {alert}"));
+        }
     }
 
     fn label(&mut self, name: &str, id: &Value, known: fn(&str) -> Option<&'static str>) {
@@ -395,5 +390,23 @@ pub(super) fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_case_has_not_is_not_shown() {
+        let notice = serde_json::json!({
+            "case_id": "c", "summary": "s", "priority": "low", "queue": "q", "state": "new",
+            "count": 1, "first_seen": "f", "last_seen": "l",
+            "record": {"chain": "x", "seq": 7, "hash": "h"},
+        });
+        let shown = case_text(&notice, Millis(0));
+        assert!(shown.contains("number, hash    7, h"), "{shown}");
+        let empty = ["ruled by", "origin", "null"].iter().find(|word| shown.contains(**word));
+        assert_eq!(empty, None, "{shown}");
     }
 }

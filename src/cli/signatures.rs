@@ -1,6 +1,5 @@
-use std::collections::HashSet;
-
-use crate::audit::{Finding, Order, Record, Signer};
+use super::verify::valid;
+use crate::audit::{Finding, Order, Signer};
 use crate::case::Millis;
 use crate::pipeline::{AllowedSigners, check_signature};
 
@@ -10,10 +9,8 @@ pub(super) fn unproved(
     records: &[(i64, Vec<u8>)],
     allowed: Option<&AllowedSigners>,
 ) -> Vec<Finding> {
-    let parsed = || records.iter().filter_map(|(at, bytes)| Some((*at, Record::parse(bytes)?)));
-    let void: HashSet<i64> = parsed().flat_map(|(_, record)| record.void).collect();
     let mut findings = Vec::new();
-    for (offset, record) in parsed().filter(|(offset, _)| !void.contains(offset)) {
+    for (offset, record) in valid(records) {
         let Some(order) = &record.order else { continue };
         // As it was judged: of an order to everything a chain may have read late.
         let at = record.input.as_ref().and_then(|input| input.received_at).unwrap_or(record.at);

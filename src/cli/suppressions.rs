@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::lines::shown;
 use super::screen::age_text;
-use super::{Config, connect, parse_now, say, verify};
-use crate::app::Failure;
+use super::verify::{Chains, read_cluster, valid};
+use super::{Config, connect, parse_now, say};
+use crate::app::{Failure, PATIENCE};
 use crate::audit::{Kind, Record};
-use crate::case::{Decision, Field, Millis, OnExpiry, Reason, Ruling, Suppress};
-use crate::pipeline::Drain;
+use crate::case::{Decision, Field, Id, Millis, OnExpiry, Reason, Ruling, Suppress};
 use crate::policy::{Outcome, Policy};
 
 /// What is silenced, by whom, on what evidence and until when.
@@ -45,27 +45,31 @@ struct Row {
     hits: u64,
     first: Millis,
     last: Millis,
-    /// Of the alert that was suppressed last.
+    /// When the last of its cases is ruled again or told of, or was.
     expires_at: Millis,
     on_expiry: OnExpiry,
     /// Of the alert that was suppressed last: `name = value`.
     evidence: Vec<String>,
 }
 
-type Rows = BTreeMap<(String, String, String), Row>;
+/// Playbook, rule and identity.
+type Key = (String, String, String);
+type Rows = BTreeMap<Key, Row>;
+
+/// What the records say, read one after the other.
+#[derive(Default)]
+struct Fold {
+    rows: Rows,
+    /// By case what is silenced of it: until when, and by what.
+    silenced: HashMap<Id, (Millis, BTreeSet<Key>)>,
+}
 
 impl Suppressions {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let now = parse_now(self.now.as_deref())?;
         let loaded = self.config.load(now)?;
-        let service = loaded.service()?;
-        crate::observe::start_logs(service.log.level, service.log.json);
-        let cluster = connect(&loaded, &Drain::default())?;
-        let mut rows = Rows::new();
-        let chains = verify::read_cluster(&cluster)?;
-        for (_, bytes) in chains.values().flatten() {
-            Record::parse(bytes).into_iter().for_each(|record| add(&mut rows, &record));
-        }
+        let cluster = connect(&loaded, PATIENCE)?;
+        let rows = folded(&read_cluster(&cluster)?);
         let never = never_hit(&loaded.checked.policy, &rows);
         let soon = now.plus(i64::from(self.soon) * 3_600_000);
         let mut rows: Vec<Row> = rows.into_values().map(|row| judged(row, now, soon)).collect();
@@ -76,22 +80,65 @@ impl Suppressions {
     }
 }
 
-/// One ruling of a chain.
-fn add(rows: &mut Rows, record: &Record<'_>) {
-    let (Kind::Ruling, Some(decision)) = (record.kind, &record.ruling) else { return };
-    let Ruling::Suppress(suppress) = &decision.fate else { return };
-    // Known by its origin alone, every message would be an identity of its own.
-    let alert = record.alert.as_deref();
-    let named = alert.filter(|alert| alert.text(Field::NhiKnownBy) != Some("origin"));
-    let nhi = named.and_then(|alert| alert.text(Field::NhiId)).unwrap_or("-");
-    let key = (decision.playbook.to_string(), decision.rule.to_string(), nhi.to_owned());
-    let new = row(decision, suppress, nhi, record.at);
-    match rows.get_mut(&key) {
-        Some(known) => {
-            let (hits, first) = (known.hits + 1, known.first);
-            *known = Row { hits, first, expires_at: new.expires_at.max(known.expires_at), ..new };
+fn folded(chains: &Chains) -> Rows {
+    let mut fold = Fold::default();
+    for (_, record) in chains.values().flat_map(|records| valid(records)) {
+        match record.kind {
+            Kind::Ruling => fold.suppress(&record),
+            Kind::Revision | Kind::Timer => fold.end(&record),
+            _ => {}
         }
-        None => drop(rows.insert(key, new)),
+    }
+    for (until, keys) in std::mem::take(&mut fold.silenced).into_values() {
+        fold.ends(&keys, until);
+    }
+    fold.rows
+}
+
+impl Fold {
+    fn suppress(&mut self, record: &Record<'_>) {
+        let Some(decision) = &record.ruling else { return };
+        let Ruling::Suppress(suppress) = &decision.fate else { return };
+        // Known by its origin alone, every message would be an identity of its own.
+        let alert = record.alert.as_deref();
+        let named = alert.filter(|alert| alert.text(Field::NhiKnownBy) != Some("origin"));
+        let nhi = named.and_then(|alert| alert.text(Field::NhiId)).unwrap_or("-");
+        let key = (decision.playbook.to_string(), decision.rule.to_string(), nhi.to_owned());
+        let new = row(decision, suppress, nhi, record.at);
+        match self.rows.get_mut(&key) {
+            Some(known) => {
+                let (hits, first) = (known.hits + 1, known.first);
+                *known = Row { hits, first, expires_at: known.expires_at, ..new };
+            }
+            None => drop(self.rows.insert(key.clone(), new)),
+        }
+        // What is no alert is no part of a case.
+        let is_alert = decision.reason != Reason::NotAnAlert;
+        let Some(counters) = record.counters.as_ref().filter(|_| is_alert) else {
+            return self.ends(&BTreeSet::from([key]), suppress.expires_at);
+        };
+        let silenced = self.silenced.entry(counters.case_id.clone());
+        let (until, keys) = silenced.or_insert((suppress.expires_at, BTreeSet::new()));
+        *until = suppress.expires_at.min(*until);
+        keys.insert(key);
+    }
+
+    /// As the core ends it: not with what is ruled again of a case that people have.
+    fn end(&mut self, record: &Record<'_>) {
+        let has_people = record.revised.as_ref().is_some_and(|it| it.standing.is_some());
+        let counters = record.counters.as_ref().filter(|_| !has_people);
+        let silenced = counters.and_then(|counters| self.silenced.remove(&counters.case_id));
+        if let Some((until, keys)) = silenced {
+            self.ends(&keys, until.min(record.at));
+        }
+    }
+
+    fn ends(&mut self, keys: &BTreeSet<Key>, at: Millis) {
+        for key in keys {
+            if let Some(row) = self.rows.get_mut(key) {
+                row.expires_at = row.expires_at.max(at);
+            }
+        }
     }
 }
 
@@ -108,7 +155,7 @@ fn row(decision: &Decision<'_>, suppress: &Suppress<'_>, nhi: &str, at: Millis) 
         hits: 1,
         first: at,
         last: at,
-        expires_at: suppress.expires_at,
+        expires_at: at,
         on_expiry: suppress.on_expiry,
         evidence,
     }
@@ -170,5 +217,64 @@ fn show(rows: &[Row], never: &[String], now: Millis, as_json: bool) {
     }
     if !never.is_empty() {
         say(&format!("\nrules that suppress and never did: {}", never.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::audit::{Actor, Engine};
+    use crate::case::{Again, Counters, Priority, Revised, Standing};
+
+    fn record(kind: Kind, at: i64, case: &str) -> Record<'static> {
+        let engine = Engine { version: "1".into(), build: "test".into() };
+        let actor = Actor { service: "t".into(), instance: "t".into() };
+        let counters = Some(Counters::alone(case.to_owned(), Millis(at)));
+        Record { counters, ..Record::new(kind, Millis(at), engine, actor) }
+    }
+
+    fn suppressed(at: i64, case: &str, rule: &'static str) -> Record<'static> {
+        let suppress = Suppress {
+            evidence: vec![],
+            expires_at: Millis(at + 100),
+            on_expiry: OnExpiry::Recheck,
+            authorized_by: "o".into(),
+        };
+        let fate = Ruling::Suppress(suppress);
+        let decision = Decision::new(fate, Reason::TestFixture, "p", rule);
+        Record { ruling: Some(Cow::Owned(decision)), ..record(Kind::Ruling, at, case) }
+    }
+
+    #[test]
+    fn a_suppression_ends_with_its_case_and_what_is_void_never_was() {
+        let standing = Standing {
+            is_held: false,
+            queue: "q".to_owned(),
+            priority: Priority::Low,
+            due: None,
+            released: None,
+        };
+        let again = |standing| Revised { why: Again::SuppressionOver, facts: vec![], standing };
+        let revised = |at, case, standing| Record {
+            revised: Some(again(standing)),
+            ..record(Kind::Revision, at, case)
+        };
+        let records = [
+            suppressed(0, "a", "first"),
+            suppressed(50, "a", "second"),
+            suppressed(60, "b", "ended"),
+            revised(70, "b", None),
+            suppressed(80, "c", "kept"),
+            revised(90, "c", Some(standing)),
+            suppressed(95, "d", "void"),
+            Record { void: vec![6], ..record(Kind::Void, 96, "d") },
+        ];
+        let bytes = records.iter().map(|record| serde_json::to_vec(record).unwrap());
+        let rows = folded(&Chains::from([(0, (0..).zip(bytes).collect())]));
+        let ends: Vec<(&str, i64)> =
+            rows.values().map(|row| (&*row.rule, row.expires_at.0)).collect();
+        assert_eq!(ends, [("ended", 70), ("first", 100), ("kept", 180), ("second", 100)]);
     }
 }

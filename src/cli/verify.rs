@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::signatures::unproved;
 use super::{Config, connect, read_input, say};
-use crate::app::{Cluster, Failure, system_clock};
+use crate::app::{Cluster, Failure, PATIENCE, system_clock};
 use crate::audit::{Record, Report, Verifier, prove_together};
 use crate::correlate::State;
 use crate::ingest::LogReader;
-use crate::pipeline::{AllowedSigners, Drain};
+use crate::pipeline::AllowedSigners;
 
 #[derive(Args)]
 pub(super) struct Verify {
@@ -40,9 +40,7 @@ impl Verify {
             Some(file) => parse_export(&file.display().to_string(), &read_input(file)?)?,
             None => {
                 let loaded = self.config.load(system_clock()())?;
-                let service = loaded.service()?;
-                crate::observe::start_logs(service.log.level, service.log.json);
-                let cluster = connect(&loaded, &Drain::default())?;
+                let cluster = connect(&loaded, PATIENCE)?;
                 read_cluster(&cluster)?
             }
         };
@@ -97,6 +95,18 @@ pub(super) fn prove(records: &[(i64, Vec<u8>)]) -> Report {
         verifier.check(*offset, bytes);
     }
     verifier.finish()
+}
+
+/// Offsets that a record of this chain names void.
+pub(super) fn void(records: &[(i64, Vec<u8>)]) -> HashSet<i64> {
+    records.iter().filter_map(|(_, bytes)| Record::parse(bytes)).flat_map(|r| r.void).collect()
+}
+
+/// What counts of a chain.
+pub(super) fn valid(records: &[(i64, Vec<u8>)]) -> impl Iterator<Item = (i64, Record<'_>)> {
+    let void = void(records);
+    let valid = records.iter().filter(move |(offset, _)| !void.contains(offset));
+    valid.filter_map(|(offset, bytes)| Some((*offset, Record::parse(bytes)?)))
 }
 
 /// Prints the reports; true when every chain is sound.

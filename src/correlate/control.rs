@@ -69,6 +69,6 @@ impl Control {
 
     /// What nobody here has read may have been a stop.
     fn miss(&mut self, why: String, at: Millis) {
-        self.stopped.get_or_insert_with(|| Stopped { since: at, by: None, order: None, why });
+        self.stopped.get_or_insert(Stopped { since: at, by: None, order: None, why });
     }
 }

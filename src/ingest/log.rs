@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -62,6 +63,16 @@ impl LogReader {
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let Some(found) = found.filter(|found| found.error().is_none()) else { return Ok(None) };
         Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0))
+    }
+
+    /// The topics whose names begin so.
+    pub fn topics(&self, prefix: &str) -> Result<BTreeSet<String>, Doubt> {
+        let metadata = self
+            .committed
+            .fetch_metadata(None, METADATA_WAIT)
+            .map_err(|error| Doubt::of("metadata", &error))?;
+        let names = metadata.topics().iter().map(|found| found.name());
+        Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
     }
 
     /// The oldest offset that retention has left.

@@ -155,6 +155,19 @@ fn one_unreadable_line_takes_no_other_with_it() {
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
 }
 
+#[test]
+fn what_a_record_of_an_export_names_void_is_not_explained() {
+    let records = decided(&["-"], &format!("{}\n{}\n", event("a"), event("b"))).json();
+    let mut void = records[0].clone();
+    (void["kind"], void["void"]) = (json!("void"), json!([0]));
+    let line = |(offset, record)| format!("0\t{offset}\t{record}\n");
+    let export: String = (0..).zip(records.iter().chain([&void])).map(line).collect();
+    let explained = fed(&["decide", "--explain", "--json", "-"], export.as_bytes());
+    let told = explained.json();
+    assert_eq!(told.len(), 1, "{}", explained.err);
+    assert_eq!(told[0]["alert_id"], records[1]["alert_id"]);
+}
+
 /// INV-7, from outside: other process, other folder, other time zone, other way in.
 #[test]
 fn every_example_is_ruled_to_the_same_bytes_twice() {

@@ -20,6 +20,18 @@ fn what_is_no_verb_or_argument_is_wrong_and_does_nothing() {
 }
 
 #[test]
+fn what_cannot_be_written_is_not_done() {
+    let order = ["order", "stop", "--why", "w", "--by", "sam", "--print"];
+    for arguments in [&["schema"][..], &["check"], &["test"], &["policy", "bundle"], &order] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(FAILED), "{arguments:?}: {told}");
+        assert!(told.contains("tipstaff: standard output: "), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
 fn a_fingerprint_is_that_of_the_secret_without_its_line_end_and_shows_nothing_of_it() {
     let keys = tipstaff::app::offline_keys().unwrap();
     let expected = format!("{}\n", keys.fingerprint(b"notreal one"));

@@ -107,6 +107,31 @@ fn a_secret_that_is_missing_or_short_is_told_by_its_name_and_never_shown() {
     broker.assert_was_not_called();
 }
 
+#[test]
+fn an_order_that_no_broker_hears_ends_in_time_and_says_so() {
+    let broker = Broker::new();
+    let service = broker.service("fingerprint: {id: k1, key: {env: TIPSTAFF_FINGERPRINT_KEY}}\n");
+    let folder = configuration("unheard", &[("tipstaff.yaml", &service)]);
+    let case = "0".repeat(32);
+    let stop = ["order", "stop", "--why", "w", "--by", "sam", "--print"];
+    let made = with(&stop, &folder, Some(KEY));
+    let statement = format!("{folder}/stop.json");
+    std::fs::write(&statement, &made.out).unwrap();
+    let send = ["order", "send", "--statement", &statement, "--signature", &statement];
+    let find = ["order", "ack", &case, "--by", "sam", "--print"];
+    for verb in [&send[..], &find] {
+        let ran = with(&[verb, &["--wait", "1s"]].concat(), &folder, Some(KEY));
+        assert_eq!((ran.code, &*ran.out), (FAILED, ""), "{}", ran.err);
+        let address = broker.0.local_addr().unwrap();
+        let silent = format!("tipstaff: no broker answers at {address}\n");
+        assert!(ran.err.contains("waiting for Kafka at"), "{}", ran.err);
+        assert!(ran.err.ends_with(&silent), "{}", ran.err);
+    }
+    let part = with(&["order", "ack", "5f0c3a", "--by", "sam", "--print"], &folder, Some(KEY));
+    assert_eq!(part.code, WRONG);
+    assert!(part.err.contains("a case's id has 32 hexadecimal digits"), "{}", part.err);
+}
+
 /// The broker of these tests is one that is called, when there is nothing against it.
 #[test]
 fn a_right_configuration_calls_its_broker() {

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Cluster, Failure, Loaded, group, of, queues, switched_on};
-use crate::app::{Place, get, here, system_clock};
+use crate::app::{PATIENCE, Place, get, here, system_clock};
 use crate::audit::CASES_PREFIX;
 use crate::case::Millis;
 use crate::config::SinkConfig;
 use crate::deliver::{Case, Outcome};
 use crate::ingest::{LogReader, Starts, Writer};
-use crate::pipeline::{Drain, Parked};
+use crate::pipeline::Parked;
 use crate::text::suggestion;
 
 /// What a person sees of a sink.
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Every sink that is switched on.
 pub fn list(loaded: &Loaded) -> Result<Vec<SinkRow>, Failure> {
-    let cluster = Cluster::wait(Place::of(loaded)?, &Drain::default())?;
+    let cluster = Cluster::reach(Place::of(loaded)?, PATIENCE)?;
     let log = LogReader::connect(&cluster.settings, &cluster.group("sinks"))?;
     let parked = parked(&cluster, &log)?;
     let states = states(loaded);
@@ -132,7 +132,7 @@ pub fn retry(
     let nowhere = || Failure::Usage("no service is configured".to_owned());
     let runtime = runtime.ok_or_else(nowhere)?;
     let sink = of(config, loaded)?;
-    let cluster = Cluster::wait(Place::of(loaded)?, &Drain::default())?;
+    let cluster = Cluster::reach(Place::of(loaded)?, PATIENCE)?;
     let log = LogReader::connect(&cluster.settings, &cluster.group("sinks"))?;
     let writer = Writer::connect(&cluster.settings)?;
     let is_meant =

@@ -1,11 +1,11 @@
 use std::path::Path;
 
-use crate::app::{Cluster, Failure, Loaded};
+use crate::app::{Cluster, Failure, Loaded, PATIENCE};
 use crate::case::Millis;
 use crate::cli::decide::arrivals;
 use crate::cli::verify::{Chains, read_topic, records};
 use crate::cli::{connect, read_input};
-use crate::pipeline::{Drain, offline};
+use crate::pipeline::offline;
 
 /// What is ruled.
 pub(super) enum Source {
@@ -27,11 +27,7 @@ impl<'l> Lazy<'l> {
     pub fn get(&mut self) -> Result<&Cluster, Failure> {
         let cluster = match self.cluster.take() {
             Some(cluster) => cluster,
-            None => {
-                let service = self.loaded.service()?;
-                crate::observe::start_logs(service.log.level, service.log.json);
-                connect(self.loaded, &Drain::default())?
-            }
+            None => connect(self.loaded, PATIENCE)?,
         };
         Ok(self.cluster.insert(cluster))
     }

@@ -1,7 +1,8 @@
+use std::time::Duration;
+
 use crate::app::{Cluster, Failure, Loaded};
 use crate::case::{Stopped, Subject};
 use crate::cli::{connect, control};
-use crate::pipeline::Drain;
 
 /// What an order is about.
 #[derive(Default)]
@@ -17,13 +18,17 @@ impl Aim {
     }
 
     /// Everything automatic on this cluster.
-    pub(super) fn at_all(loaded: &Loaded) -> Result<Self, Failure> {
-        Ok(Self::home(&connect(loaded, &Drain::default())?))
+    pub(super) fn at_all(loaded: &Loaded, wait: Duration) -> Result<Self, Failure> {
+        Ok(Self::home(&connect(loaded, wait)?))
     }
 
     /// The stop that is named, or else the one that the chains are under.
-    pub(super) fn at_stop(loaded: &Loaded, named: Option<String>) -> Result<Self, Failure> {
-        let cluster = connect(loaded, &Drain::default())?;
+    pub(super) fn at_stop(
+        loaded: &Loaded,
+        wait: Duration,
+        named: Option<String>,
+    ) -> Result<Self, Failure> {
+        let cluster = connect(loaded, wait)?;
         let ends = match named {
             Some(named) => Some(named),
             None => in_force(&control::stopped(&cluster)?)?,

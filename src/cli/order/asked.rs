@@ -134,6 +134,10 @@ impl Asked {
         Self { to: Some(to), ..Self::of(Verb::Assign) }
     }
 
+    pub(super) fn is_exception(&self) -> bool {
+        self.order == Verb::Except
+    }
+
     pub(super) fn statement(
         self,
         (by, aim): (String, Aim),

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use self::aim::Aim;
 use self::asked::{Asked, Resume};
 use self::place::{find_case, person_of};
-use super::{Config, connect, read_input, say};
+use super::{Config, connect, put, read_input, say};
 use crate::app::{Failure, Loaded, system_clock};
 use crate::case::{Statement, Subject, Verb, parse_duration};
 
@@ -46,7 +46,8 @@ pub(super) enum OrderVerb {
 struct Making {
     #[command(flatten)]
     signing: Signing,
-    /// The case's id
+    /// The case's id, whole
+    #[arg(value_parser = case_id)]
     case: String,
     /// The identity that the case is about; without it, it is looked for on the decisions topic
     #[arg(long)]
@@ -112,7 +113,7 @@ impl OrderVerb {
             Self::Resume(asked) => {
                 let Resume { everything, ends } = asked;
                 let what = everything.what(Verb::Resume);
-                everything.signing.made(what, |loaded| Aim::at_stop(loaded, ends))
+                everything.signing.made(what, |loaded, wait| Aim::at_stop(loaded, wait, ends))
             }
             Self::Send(send) => send.run(),
         }
@@ -126,6 +127,14 @@ impl Waiting {
     }
 }
 
+fn case_id(text: &str) -> Result<String, String> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() == 32 && text.bytes().all(is_digit) {
+        return Ok(text.to_owned());
+    }
+    Err("a case's id has 32 hexadecimal digits: an order names it whole".to_owned())
+}
+
 fn duration(option: &str, text: &str) -> Result<i64, Failure> {
     parse_duration(text).filter(|time| *time > 0).ok_or_else(|| {
         Failure::Usage(format!("`{option} {text}` is not a duration such as 30s, 15m or 24h"))
@@ -134,13 +143,14 @@ fn duration(option: &str, text: &str) -> Result<i64, Failure> {
 
 impl Making {
     fn made(&self, asked: Asked) -> Result<ExitCode, Failure> {
-        self.signing.made(asked, |loaded| match &self.nhi {
+        let is_exception = asked.is_exception();
+        self.signing.made(asked, |loaded, wait| match &self.nhi {
             Some(nhi) => Ok(Aim::at_case(Subject {
                 case_id: self.case.clone(),
                 nhi: nhi.clone(),
                 credential: self.credential.clone(),
             })),
-            None => find_case(loaded, &self.case).map(Aim::at_case),
+            None => find_case(loaded, &self.case, is_exception, wait).map(Aim::at_case),
         })
     }
 }
@@ -149,21 +159,21 @@ impl Signing {
     fn made(
         &self,
         asked: Asked,
-        aim: impl FnOnce(&Loaded) -> Result<Aim, Failure>,
+        aim: impl FnOnce(&Loaded, Duration) -> Result<Aim, Failure>,
     ) -> Result<ExitCode, Failure> {
         let now = system_clock()();
         let loaded = self.config.load(now)?;
         let wait = self.waiting.time()?;
         let by = self.person(&loaded)?;
         let valid = duration("--valid", &self.valid)?;
-        let statement = asked.statement((by, aim(&loaded)?), (now, now.plus(valid)))?;
+        let statement = asked.statement((by, aim(&loaded, wait)?), (now, now.plus(valid)))?;
         let text = statement.to_string();
         if let Err(why) = Statement::read(&text) {
             return Err(Failure::Usage(format!("no order can be made of that: {why}")));
         }
         if self.print {
-            print!("{text}");
-            return Ok(ExitCode::SUCCESS);
+            let is_written = put(&text);
+            return Ok(if is_written { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         let Some(key) = &self.key else {
             return Err(Failure::Usage("`--key` says which key to sign with".to_owned()));

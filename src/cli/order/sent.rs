@@ -10,7 +10,7 @@ use crate::audit::Record;
 use crate::case::{Refusal, Statement, Subject, Verb as Order, hex};
 use crate::ingest::{LogReader, Writer};
 use crate::normalize::partition_of;
-use crate::pipeline::{Drain, Topics, order_message};
+use crate::pipeline::{Topics, order_message};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ pub(super) fn send(
     signatures: &[String],
     wait: Duration,
 ) -> Result<ExitCode, Failure> {
-    let cluster = connect(loaded, &Drain::default())?;
+    let cluster = connect(loaded, wait)?;
     let Topics { orders, control, decisions, partitions, .. } = &cluster.topics;
     let message = order_message(text, signatures);
     let (topic, partition, key, chains) = match &statement.subject {

@@ -5,12 +5,17 @@ use super::super::seats;
 use super::reload::{edit, metric};
 use super::{GITLEAKS, PATIENCE, Site, drains, finding};
 
+const QUEUE: &str = "queues:\n  former: o\n";
+
 /// Thirty findings of one key are one case of which people are told twice; nobody takes it up, and
 /// they are told a third time, once, whatever is killed in between.
 #[test]
 fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     let Some((_beside, bootstrap)) = seats::shared() else { return };
     let site = Site::beside_others(&bootstrap, "cases");
+    site.config("operator", "");
+    let none = site.verb(&["cases", "list"], "operator");
+    assert!(none.code == Some(1) && none.err.contains(" does not exist: run"), "{none:?}");
     site.create("");
     let (directory, port) = site.config("c1", "");
     let playbook = site.own("c1", "playbooks").join("exposed-key.yaml");
@@ -18,8 +23,11 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
         &playbook,
         "rules:\n",
         "rules:\n  - id: soon\n    when: [location.file == \"a.py\"]\n    \
-        route: {queue: soc-triage, priority: medium, ack_within: 20s}\n",
+        route: {queue: former, priority: medium, ack_within: 20s}\n",
     );
+    edit(&playbook.with_file_name("boundary.yaml"), "queues:\n", QUEUE);
+    let made = site.verb(&["topics", "create"], "c1");
+    assert_eq!(made.code, Some(0), "{made:?}");
     let mut process = super::Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
     let same: Vec<_> = (0..30).map(|_| (GITLEAKS, 0, Some(finding(7)))).collect();
@@ -41,12 +49,15 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     assert_eq!(rows.len(), 1, "{listed:?}");
     let case = &rows[0];
     assert_eq!((&case["count"], &case["case_revision"]), (&json!(30), &json!(3)));
-    assert_eq!((&case["priority"], &case["queue"]), (&json!("high"), &json!("soc-triage")));
+    assert_eq!((&case["priority"], &case["queue"]), (&json!("high"), &json!("former")));
     assert_eq!(case["alert"]["location"]["file"], "a.py", "what a notice leaves out is as it was");
     let id = case["case_id"].as_str().unwrap();
     let shown = site.verb(&["cases", "show", &id[..12]], "c1");
     assert!(shown.out.contains("nobody acknowledged it in time"), "{shown:?}");
     assert!(shown.out.contains("ten times"), "{shown:?}");
+    let told = shown.out.lines().rfind(|line| line.ends_with("nobody acknowledged it in time"));
+    let told_at = told.unwrap().split_whitespace().nth(1);
+    assert!(told_at > case["last_seen"].as_str(), "when people were told: {shown:?}");
     let none = site.verb(&["cases", "show", "nothing"], "c1");
     assert!(none.code == Some(1) && none.err.contains("there is no case `nothing`"), "{none:?}");
     let others = site.verb(&["cases", "list", "--priority", "critical"], "c1");
@@ -69,4 +80,8 @@ fn repeats_are_counted_and_a_deadline_that_passes_is_told_of_once() {
     drains(&mut process);
     let verified = site.verb(&["verify"], "operator");
     assert_eq!(verified.code, Some(0), "{verified:?}");
+
+    edit(&playbook, "queue: former", "queue: soc-triage");
+    let listed = site.verb(&["cases", "list"], "c1");
+    assert!(listed.out.contains(id), "its queue is named no more: {listed:?}");
 }

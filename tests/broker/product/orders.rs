@@ -22,6 +22,8 @@ const PARTITIONS: i32 = 2;
 const MAY: &str = "roles: {analyst: [sam, dana, kim], lead: [dana]}\norders:\n  ack: [analyst]\n  \
     assign: [analyst]\n  release: [lead]\n  reopen: [lead]\n  close: [lead]\n  \
     except: {requester: [analyst], approver: [lead], max: 30d, emergency_max: 24h}\nstop: false\n";
+const DENIED: &[u8] =
+    include_bytes!("../../../pipelines/okta-system-log/examples/service-app-token-denied.json");
 const ORDERS: &str = "orders: {allowed_signers: ../people}\n";
 
 /// Two partitions and people with keys: sam and dana may order, eve is nobody, kim's key is over.
@@ -150,6 +152,7 @@ fn orders_are_accepted_once_and_refused_on_record() {
     what_the_command_sends_is_on_record(&site, &rulings[0]);
     what_is_not_right_is_refused(&site, &rulings[1]);
     what_was_sent_already_is_refused(&site, &rulings[2]);
+    a_case_of_two_credentials_is_ordered_about(&site, &process);
 
     drains(&mut process);
     let verified = site.verb(&["verify"], "o1");
@@ -202,7 +205,7 @@ fn what_the_command_sends_is_on_record(site: &Site, ruling: &Value) {
     assert!(shown.out.contains("assigned to     sam\n"), "{shown:?}");
     assert!(shown.out.contains("a person closed it, or one part of it (dana)"), "{shown:?}");
     let listed = site.verb(&["cases", "list", "--state", "acknowledged"], "o1");
-    assert!(listed.out.lines().count() == 1 && listed.out.contains(&case[..15]), "{listed:?}");
+    assert!(listed.out.lines().count() == 1 && listed.out.contains(case), "{listed:?}");
     assert_eq!(fate(ruling), "route");
     let nothing = site.order(&["release", case], "dana");
     assert!(nothing.out.starts_with("refused (not_now): nothing of the case is held"));
@@ -249,6 +252,24 @@ fn what_was_sent_already_is_refused(site: &Site, ruling: &Value) {
     let partition = partition_of(ruling["alert"]["nhi"]["id"].as_str().unwrap(), PARTITIONS);
     assert_eq!(refused(&site.judged(partition, &message)), "accepted");
     assert_eq!(refused(&site.judged(partition, &message)), "used_before");
+}
+
+fn a_case_of_two_credentials_is_ordered_about(site: &Site, process: &Process) {
+    for credential in ["key-one", "key-two"] {
+        let mut event: Value = serde_json::from_slice(DENIED).unwrap();
+        event["actor"]["id"] = "svc-a".into();
+        event["client"]["id"] = credential.into();
+        site.publish(&[("alerts.okta", 0, Some(event.to_string().into_bytes()))]);
+    }
+    let rulings = site.rulings(8, process);
+    let mut of_both = rulings.iter().filter(|ruling| ruling["alert"]["nhi"]["id"] == "okta:svc-a");
+    let case = of_both.next().unwrap()["counters"]["case_id"].as_str().unwrap();
+    assert_eq!(of_both.next().unwrap()["counters"]["case_id"], case);
+    let acked = site.order(&["ack", case], "sam");
+    assert_eq!(acked.code, Some(0), "{acked:?}");
+    let risk = ["--rationale", "r", "--compensating-control", "c", "--emergency", "--for", "1h"];
+    let excepted = site.order(&[&["except", case], &risk[..]].concat(), "sam");
+    assert_eq!(excepted.code, Some(0), "{excepted:?}");
 }
 
 /// INV-2: neither lost nor done twice, whatever is killed between.

@@ -39,7 +39,9 @@ fn what_was_suppressed_is_ruled_again_or_told_of_when_its_time_is_over() {
     let mut process = Process::start(&directory, "intake,triage", port);
     site.wait_ready(&mut process);
 
-    site.publish(&[(GITLEAKS, 0, Some(found("again.py"))), (GITLEAKS, 0, Some(found("again.py")))]);
+    site.publish(&[(GITLEAKS, 0, Some(found("again.py")))]);
+    site.rulings(1, &process);
+    site.publish(&[(GITLEAKS, 0, Some(found("again.py")))]);
     let rulings = site.rulings(2, &process);
     assert!(rulings.iter().all(|ruling| fate(ruling) == "suppress"), "{rulings:?}");
     process.kill();
@@ -76,6 +78,9 @@ fn what_was_suppressed_is_ruled_again_or_told_of_when_its_time_is_over() {
     assert_eq!(verified.code, Some(0), "{verified:?}");
     let shown = site.verb(&["suppressions", "--all"], "s1");
     assert!(shown.out.contains("then release_summary"), "{shown:?}");
+    let shown = site.verb(&["suppressions", "--all", "--json"], "s1");
+    let ends = format!("\"expires_at\":\"{until}\"");
+    assert!(shown.out.contains(&ends), "with the first of the case's alerts: {shown:?}");
 }
 
 /// One value in another file is another alert of the same case.
