@@ -6,7 +6,6 @@ use std::cell::Cell;
 use super::layout::{Doc, Place, short};
 use super::listed::Listed;
 use super::when::Test;
-use crate::pattern::Expression;
 
 /// All that is asked of the first value at one of several places. Most are not there in most
 /// documents: what is needed to say so stands together.
@@ -27,16 +26,6 @@ struct Tests {
     listed: Listed<Answers>,
     /// Of a text that is not listed: those that follow from that.
     of_others: Answers,
-    patterns: Patterns,
-}
-
-/// Nearly all texts match none of the patterns that are looked for in them, and are searched once.
-#[derive(Debug, Clone, Default)]
-struct Patterns {
-    bits: u32,
-    any: Option<Expression>,
-    /// Of a text in which none is found.
-    of_none: Answers,
 }
 
 /// A bit for each test.
@@ -156,7 +145,6 @@ impl Tests {
                 self.of_others.put(1 << at, holds);
             }
         }
-        self.patterns = Patterns::of(&self.tests);
     }
 
     fn all(&self, exists: bool, text: Option<&str>) -> Answers {
@@ -172,41 +160,11 @@ impl Tests {
         if before.unknown == u32::MAX {
             answers = self.listed.get(text).copied().unwrap_or(self.of_others);
         }
-        let Patterns { bits, any: Some(any), of_none } = &self.patterns else {
-            return self.answer_one(text, answers, bit);
-        };
-        if bits & bit != 0 && answers.unknown & bits == *bits && !any.is_found(text) {
-            answers.unknown &= !bits;
-            answers.yes |= of_none.yes;
-            return answers;
-        }
-        self.answer_one(text, answers, bit)
-    }
-
-    fn answer_one(&self, text: &str, mut answers: Answers, bit: u32) -> Answers {
         if answers.unknown & bit != 0 {
             let test = self.tests.get(bit.trailing_zeros() as usize);
             answers.put(bit, test.is_some_and(|test| test.holds(true, Some(text))));
         }
         answers
-    }
-}
-
-impl Patterns {
-    fn of(tests: &[Test]) -> Self {
-        let mut found = Self::default();
-        let patterns = tests.iter().enumerate().filter_map(|(at, test)| match test {
-            Test::Matches { any, is_negated } => Some((at, any, *is_negated)),
-            Test::Exists(_) | Test::Text { .. } => None,
-        });
-        for (at, _, is_negated) in patterns.clone() {
-            found.bits |= 1 << at;
-            found.of_none.put(1 << at, is_negated);
-        }
-        if found.bits.count_ones() > 1 {
-            found.any = Expression::any(patterns.flat_map(|(_, any, _)| any));
-        }
-        found
     }
 }
 

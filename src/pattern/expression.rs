@@ -12,7 +12,7 @@ use super::sequence::Sequence;
 /// of them, bounds the memory of one file.
 const BYTES_MAX: usize = 256 * 1024;
 /// LIMIT: the largest table that an expression is compiled to, and what making it may take.
-const TABLE_BYTES_MAX: usize = 128 * 1024;
+const TABLE_BYTES_MAX: usize = 64 * 1024;
 /// Making a table takes as long as some hundred searches without one.
 const ASKED_OFTEN: u32 = 256;
 
@@ -46,12 +46,6 @@ impl Expression {
             RegexBuilder::new(text).size_limit(BYTES_MAX).dfa_size_limit(BYTES_MAX).build()?;
         let way = Sequence::of(text).map_or_else(|| Way::Table(Arc::default()), Way::Sequence);
         Ok(Self { regex, way })
-    }
-
-    /// One that is found wherever any of these is. Nothing where it would be too large.
-    pub fn any<'e>(of: impl Iterator<Item = &'e Self>) -> Option<Self> {
-        let ways: Vec<String> = of.map(|each| format!("(?:{})", each.as_str())).collect();
-        Self::compile(&ways.join("|")).ok()
     }
 
     #[inline]

@@ -52,6 +52,28 @@ fn every_example_is_a_finding_that_the_published_schema_allows() {
     assert!(enriched > 0 && suppressed > 0, "{enriched} {suppressed}");
 }
 
+/// Nothing is seen anew when a ruling is made again, nor is the finding.
+#[test]
+fn a_finding_of_a_later_ruling_is_modified_then() {
+    let schema = Schema::published();
+    let (_, records) = ruled().into_iter().next().unwrap();
+    let mut record = Record::parse(&records[0]).unwrap();
+    let received_at = record.alert.as_ref().unwrap().get(Field::ReceivedAt).time().unwrap();
+    let later = record.at.plus(86_400_000);
+    (record.kind, record.revision, record.at) = (Kind::Revision, Some(1), later);
+    let appended = Appended { seq: record.seq, hash: record_hash(&records[0]) };
+    let seen = record.told.as_ref().map_or(received_at, |told| told.last_seen);
+    for seen in [seen, received_at] {
+        let found: Value =
+            serde_json::from_slice(&finding(&record, appended).unwrap().value).unwrap();
+        assert_eq!(schema.problems(&found), Vec::<String>::new());
+        let info = &found["finding_info"];
+        assert_eq!(info["modified_time"], later.0);
+        assert_eq!((info.get("created_time"), &info["last_seen_time"]), (None, &json!(seen.0)));
+        record.told = None;
+    }
+}
+
 #[test]
 fn a_finding_says_what_its_record_says() {
     for (name, records) in ruled() {
