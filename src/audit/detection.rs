@@ -126,7 +126,7 @@ fn finding_info<'r>(
         uid: record.alert_id.as_deref()?,
         title: alert.text(Field::Title).unwrap_or(kind),
         types: vec![kind],
-        created_time: first.is_some().then_some(record.at.0),
+        created_time: first,
         modified_time: first.is_none().then_some(record.at.0),
         first_seen_time: record.counters.as_ref().map_or(record.at, |seen| seen.first_seen).0,
         last_seen_time: first.or(told).unwrap_or_else(|| received_at(record, alert)),

@@ -224,7 +224,7 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
     let about: Vec<&str> = told.changed.iter().map(|change| change.about()).collect();
     let by = order.as_ref().map_or_else(String::new, |order| format!(" ({})", order.by));
     let nhi = told.nhi.as_deref().unwrap_or("unknown");
-    let notice = Notice {
+    let mut notice = Notice {
         v: 1,
         case_id: &told.case_id,
         nhi: told.nhi.as_deref(),
@@ -243,9 +243,16 @@ fn emit_notice(record: &Record<'_>, named: Named<'_>, emit: &mut dyn FnMut(Outpu
         order,
         record: named,
     };
-    let key = told.key().to_owned();
-    if let Ok(value) = written(&notice) {
-        emit(Output { topic: format!("{CASES_PREFIX}{}", told.queue), key, value });
+    let mut put = |queue: &str, notice: &Notice<'_>| {
+        if let Ok(value) = written(notice) {
+            let (topic, key) = (format!("{CASES_PREFIX}{queue}"), told.key().to_owned());
+            emit(Output { topic, key, value });
+        }
+    };
+    put(&told.queue, &notice);
+    if let Some(left) = &told.left {
+        notice.state = "moved";
+        put(left, &notice);
     }
 }
 

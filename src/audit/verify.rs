@@ -69,8 +69,9 @@ pub struct Verifier<S> {
     orders: HashMap<String, Millis>,
     /// Hash and generation of the policy that the chain is under, once that was seen.
     policy: Option<(String, i64)>,
-    /// Whether everything automatic is stopped.
+    /// Whether everything automatic is stopped, and by which order.
     is_stopped: bool,
+    stopped_by: Option<String>,
 }
 
 impl<S: Folded> Default for Verifier<S> {
@@ -88,6 +89,7 @@ impl<S: Folded> Default for Verifier<S> {
             orders: HashMap::new(),
             policy: None,
             is_stopped: false,
+            stopped_by: None,
         }
     }
 }
@@ -293,6 +295,12 @@ impl<S: Folded> Verifier<S> {
         }
         if statement.order.concerns_everything() {
             self.is_stopped = statement.order == Verb::Stop;
+            let before =
+                self.stopped_by.take_if(|by| statement.ends.as_ref().is_some_and(|it| it != by));
+            if before.is_some() {
+                self.find(offset, seq, "accepted, and it ends another stop".to_owned());
+            }
+            self.stopped_by = Some(statement.id.clone()).filter(|_| self.is_stopped);
         }
         let first = self.orders.insert(statement.id.clone(), statement.expires_at);
         if first.is_some_and(|expires_at| at < expires_at) {

@@ -59,7 +59,10 @@ impl Had {
         (had.queue, had.sources) = ((&*told.queue).into(), told.sources.count);
         had.ack_by = told.ack_by;
         let own = record.ruling.as_ref().and_then(|decision| decision.fate.ack_by());
-        if let Some(due) = own.filter(|_| own == told.ack_by && !is_same_deadline) {
+        let standing = record.revised.as_ref().and_then(|revised| revised.standing.as_ref());
+        // Of what a ruling keeps when it is made again this is only the rest.
+        let is_kept = own.is_some() && standing.and_then(|standing| standing.due) == own;
+        if let Some(due) = own.filter(|_| own == told.ack_by && !is_same_deadline && !is_kept) {
             // A first ruling's time runs from when the broker took the alert, long ago behind a
             // backlog; any other's from the record.
             let alert = record.alert.as_deref().filter(|_| record.kind == Kind::Ruling);
@@ -67,9 +70,18 @@ impl Had {
             let given = due.since(received_at.unwrap_or(record.at));
             had.ack_ms = Some(had.ack_ms.map_or(given, |before| before.min(given)));
         }
+        if record.ruling.is_none() && had.ack_ms.is_none() {
+            had.ack_ms = told.ack_by.map(|due| due.since(record.at)).filter(|ms| *ms > 0);
+        }
         let is_told_so = told.changed.contains(&Change::Overdue);
         had.is_overdue = is_told_so || (was_overdue && is_same_deadline);
         had
+    }
+
+    /// Until when people have time again: those who have a deadline keep it.
+    pub(super) fn due_again(&self, now: Millis) -> Option<Millis> {
+        let running = self.ack_by.filter(|_| !self.is_overdue);
+        running.or_else(|| Some(now.plus(self.ack_ms?)))
     }
 
     /// Of a case that no ruling gave to people.

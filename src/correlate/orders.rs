@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 use crate::audit::Record;
 use crate::case::{Millis, Refusal, Statement};
 
+/// How the name of the control topic ends.
+const CONTROL: &str = ".control";
+
 /// Ids of orders that had their turn, until they would be refused as expired anyway.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Orders {
@@ -38,7 +41,7 @@ pub(super) fn is_accepted(record: &Record<'_>) -> bool {
 
 /// Whether a program that knows more words has accepted it, about everything.
 pub(super) fn is_unread(record: &Record<'_>) -> bool {
-    let is_about_everything = record.input.as_ref().is_some_and(|it| it.received_at.is_some());
+    let is_about_everything = record.input.as_ref().is_some_and(|it| it.topic.ends_with(CONTROL));
     let statement = record.order.as_ref().and_then(|order| order.statement.as_deref());
     let is_read = |text: &str| Statement::read(text).is_ok();
     is_about_everything && is_accepted(record) && !statement.is_some_and(is_read)

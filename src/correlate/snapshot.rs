@@ -14,7 +14,7 @@ use crate::case::{Id, Millis};
 
 /// Bytes of entries. Windows may be three times as long by themselves: they are one entry.
 const PART_BYTES: usize = 1024 * 1024;
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// What there was no room for when a snapshot was made: on record with it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

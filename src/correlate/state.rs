@@ -186,7 +186,7 @@ impl Folded for State {
             Kind::Timer => self.waits.end(record),
             Kind::Gap => {
                 if record.gap.is_some_and(|gap| !gap.control) {
-                    self.windows.miss(record.at);
+                    self.windows.lose(record.at);
                 }
             }
             // These change nothing that triage remembers.
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
         assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
-        let newer = parts[1].replacen("\"v\":4", "\"v\":5", 1);
+        let newer = parts[1].replacen("\"v\":5", "\"v\":6", 1);
         assert_eq!(State::restore(&[parts[0], &newer]), None, "nor of another version");
     }
 

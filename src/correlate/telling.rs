@@ -88,9 +88,7 @@ fn ack_by(had: Option<&Had>, news: &News<'_>, changed: &[Change]) -> Option<Mill
     }
     // What is ruled again has kept its first deadline.
     let own = own.filter(|due| news.revised.is_none() || *due > news.now);
-    let running = had.ack_by.filter(|_| !had.is_overdue);
-    let again = || had.ack_ms.map(|ms| news.now.plus(ms));
-    [own, running.or_else(again)].into_iter().flatten().min()
+    [own, had.due_again(news.now)].into_iter().flatten().min()
 }
 
 fn asks_anew(changed: &[Change]) -> bool {
@@ -218,15 +216,18 @@ impl Case {
         &self,
         (queue, priority, ack_by): (&str, Priority, Option<Millis>),
     ) -> Option<Told<'static>> {
-        let told = self.told_again(Change::State)?;
-        let is_held = told.state == CaseState::Held;
-        is_held.then(|| Told {
+        let told = self.told_again(Change::State).filter(|told| told.state == CaseState::Held)?;
+        let is_open = !self.worked.as_ref().is_some_and(|worked| worked.is_partly_closed());
+        let reopened = if is_open { None } else { Some(Change::Reopened) };
+        let changed: Vec<Change> = told.changed.iter().copied().chain(reopened).collect();
+        Some(Told {
             state: CaseState::New,
             left: (told.queue != queue).then(|| told.queue.clone()),
             queue: queue.to_owned().into(),
             priority: told.priority.max(priority),
             ack_by,
-            worked: worked_after(self, &told.changed),
+            worked: worked_after(self, &changed),
+            changed,
             ..told
         })
     }
@@ -280,9 +281,9 @@ impl Case {
     ) -> Option<Told<'static>> {
         let mut worked = self.worked.clone().unwrap_or_default();
         let told = self.told_again(work(&mut worked)?)?;
-        let has_time = worked.acked.is_none();
-        let ack_ms = self.had.as_ref().and_then(|had| had.ack_ms).filter(|_| has_time);
-        Some(Told { ack_by: ack_ms.map(|ms| at.plus(ms)), worked: Some(worked), ..told })
+        let had = self.had.as_ref().filter(|_| worked.acked.is_none());
+        let ack_by = had.and_then(|had| had.due_again(at));
+        Some(Told { ack_by, worked: Some(worked), ..told })
     }
 
     /// What people have already, because of this.

@@ -21,7 +21,8 @@ fn what_is_no_verb_or_argument_is_wrong_and_does_nothing() {
 
 #[test]
 fn what_cannot_be_written_is_not_done() {
-    let order = ["order", "stop", "--why", "w", "--by", "sam", "--print"];
+    let case = "0".repeat(32);
+    let order = ["order", "ack", &case, "--nhi", "n", "--by", "sam", "--print"];
     for arguments in [&["schema"][..], &["check"], &["test"], &["policy", "bundle"], &order] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = program(arguments).stdout(full).output().unwrap();

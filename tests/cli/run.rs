@@ -113,13 +113,14 @@ fn an_order_that_no_broker_hears_ends_in_time_and_says_so() {
     let service = broker.service("fingerprint: {id: k1, key: {env: TIPSTAFF_FINGERPRINT_KEY}}\n");
     let folder = configuration("unheard", &[("tipstaff.yaml", &service)]);
     let case = "0".repeat(32);
-    let stop = ["order", "stop", "--why", "w", "--by", "sam", "--print"];
-    let made = with(&stop, &folder, Some(KEY));
-    let statement = format!("{folder}/stop.json");
+    let ack = ["order", "ack", &case, "--nhi", "n", "--by", "sam", "--print"];
+    let made = with(&ack, &folder, Some(KEY));
+    let statement = format!("{folder}/ack.json");
     std::fs::write(&statement, &made.out).unwrap();
     let send = ["order", "send", "--statement", &statement, "--signature", &statement];
     let find = ["order", "ack", &case, "--by", "sam", "--print"];
-    for verb in [&send[..], &find] {
+    let stop = ["order", "stop", "--why", "w", "--by", "sam", "--print"];
+    for verb in [&send[..], &find, &stop] {
         let ran = with(&[verb, &["--wait", "1s"]].concat(), &folder, Some(KEY));
         assert_eq!((ran.code, &*ran.out), (FAILED, ""), "{}", ran.err);
         let address = broker.0.local_addr().unwrap();

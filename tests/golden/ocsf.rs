@@ -62,7 +62,8 @@ fn a_finding_of_a_later_ruling_is_modified_then() {
     let later = record.at.plus(86_400_000);
     (record.kind, record.revision, record.at) = (Kind::Revision, Some(1), later);
     let appended = Appended { seq: record.seq, hash: record_hash(&records[0]) };
-    let seen = record.told.as_ref().map_or(received_at, |told| told.last_seen);
+    let seen = received_at.plus(1000);
+    record.told.as_mut().unwrap().last_seen = seen;
     for seen in [seen, received_at] {
         let found: Value =
             serde_json::from_slice(&finding(&record, appended).unwrap().value).unwrap();

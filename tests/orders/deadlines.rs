@@ -2,7 +2,7 @@
 
 use tipstaff::case::{Millis, Priority, Standing, Verb};
 
-use crate::rig::{BOUNDARY, HOUR, NOW, Rig, files, statement};
+use crate::rig::{BOUNDARY, HOUR, NOW, Rig, excepting, files, statement};
 
 const NHI: &str = "aws:iam:1:user:ci";
 const MINUTE: i64 = HOUR / 60;
@@ -11,11 +11,12 @@ const PLAYBOOK: &str = "playbook: p\ntitle: t\nowner: p\nmode: live\non: {kind: 
     - id: quick\n    when:\n      - severity == \"low\"\n    \
     route: {queue: triage, priority: high, ack_within: 1h}\n  \
     - id: doubtful\n    when:\n      - severity == \"informational\"\n    \
-    hold: {queue: triage, priority: medium, for: 1d}\n  \
+    hold: {queue: repair, priority: medium, for: 1d}\n  \
     - {id: slow, route: {queue: triage, priority: medium, ack_within: 2d}}\n";
 
 fn rig() -> Rig {
-    Rig::of(files(&[BOUNDARY], PLAYBOOK), NHI, true)
+    let boundary = BOUNDARY.replace("{triage: people}", "{triage: people, repair: people}");
+    Rig::of(files(&[&boundary], PLAYBOOK), NHI, true)
 }
 
 fn due(rig: &Rig, case: &str) -> Option<Millis> {
@@ -44,6 +45,22 @@ fn who_acknowledged_it_has_the_first_time_again() {
     rig.wait(30 * MINUTE);
     rig.alert(NHI, "medium");
     assert_eq!(due(&rig, &case), Some(rig.now.plus(HOUR)));
+    rig.is_whole();
+}
+
+#[test]
+fn the_end_of_an_exception_leaves_a_deadline_that_runs() {
+    let mut rig = rig();
+    let case = rig.alert(NHI, "low");
+    let mut except = statement(&case, NHI, Verb::Except, "sam");
+    except.except = Some(excepting(&["lee"], HOUR, false));
+    assert_eq!(rig.order(&except, &["sam", "lee"]), "accepted");
+    rig.wait(10 * MINUTE);
+    rig.alert(NHI, "medium");
+    let running = Some(NOW.plus(70 * MINUTE));
+    assert_eq!(due(&rig, &case), running);
+    assert!(rig.wait(50 * MINUTE), "it ends");
+    assert_eq!(due(&rig, &case), running);
     rig.is_whole();
 }
 
@@ -83,7 +100,9 @@ fn a_hold_whose_alert_is_gone_goes_to_people() {
     };
     assert_eq!(states(&rig), ["held"]);
     rig.lose();
-    assert_eq!(states(&rig), ["held", "new"]);
+    assert_eq!(states(&rig), ["held", "new", "moved"]);
+    let topics: Vec<&str> = rig.outputs.iter().map(|(topic, _)| &**topic).collect();
+    assert_eq!(topics, ["t.cases.repair", "t.cases.triage", "t.cases.repair"]);
     assert_eq!(rig.last().told.unwrap().case_id, case);
     assert_eq!(rig.lane.waits().len(), 0);
     rig.is_whole();
@@ -92,8 +111,10 @@ fn a_hold_whose_alert_is_gone_goes_to_people() {
     let mut rig = self::rig();
     rig.alert(NHI, "informational");
     rig.alert(NHI, "low");
+    let before = states(&rig);
+    assert_eq!(before, ["held", "new", "moved"]);
     rig.lose();
-    assert_eq!(states(&rig), ["held", "new"]);
+    assert_eq!(states(&rig), before);
     assert!(rig.last().told.is_none());
     rig.is_whole();
 }

@@ -346,6 +346,13 @@ fn states(record: &mut Record<'static>, change: fn(&mut Statement)) {
     content(record).statement = Some(statement.to_string().into());
 }
 
+/// As [`states`], in the place of the `resume` in front of it.
+fn resumes(record: &mut Record<'static>, change: fn(&mut Statement)) {
+    let mut statement = statement(1, Verb::Resume);
+    change(&mut statement);
+    content(record).statement = Some(statement.to_string().into());
+}
+
 fn of_a_case(statement: &mut Statement, order: Verb) {
     let (case_id, nhi) = ("c".to_owned(), "n".to_owned());
     statement.subject = Some(Subject { case_id, nhi, credential: None });
@@ -452,6 +459,17 @@ fn an_order_out_of_its_time_is_found() {
             },
             &[],
         ),
+        (8, |r| resumes(r, |it| it.ends = Some(statement(0, Verb::Stop).id)), &[]),
+        (
+            8,
+            |r| resumes(r, |it| it.ends = Some("f".repeat(32))),
+            &["8: accepted, and it ends another stop"],
+        ),
+        (
+            8,
+            |r| resumes(r, |it| it.at = Some("staging/decisions".to_owned())),
+            &["8: accepted, and it is for another deployment"],
+        ),
         // Without its input a `resume` is none.
         (
             8,
@@ -470,7 +488,7 @@ fn an_order_out_of_its_time_is_found() {
 fn a_snapshot_that_its_chain_does_not_give_is_found() {
     let other: Hand = |r| {
         let of = r.snapshot.clone().unwrap();
-        let text = of.state.0.get().replacen("\"v\":4", "\"v\":4 ", 1);
+        let text = of.state.0.get().replacen("\"v\":5", "\"v\":5 ", 1);
         r.snapshot = Some(SnapshotRef { part: of.part, rest: of.rest, ..told_as(text.leak()) });
     };
     fn of<'r>(record: &'r mut Record<'static>) -> &'r mut SnapshotRef<'static> {

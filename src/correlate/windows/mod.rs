@@ -39,7 +39,7 @@ pub struct Windows {
     /// When the newest alert was received: nothing is thrown away by a clock that runs ahead of
     /// the alerts.
     received_at: Option<i64>,
-    /// Up to when alerts came that a window which is not there was never shown.
+    /// Up to when there were alerts that a window which is not there was perhaps never shown.
     unseen: Option<i64>,
 }
 
@@ -103,18 +103,28 @@ impl Windows {
         Forgotten { counted: self.unseen, then: self.unseen }
     }
 
-    /// Other windows are looked into from now on: those that are new have missed what came before.
+    /// Other windows are looked into from now on: what came before was not shown to those that are
+    /// new, nor perhaps to those that had nothing since the last change.
     pub(super) fn change(&mut self, at: Millis) {
-        self.unseen = self.received_at.or(Some(at.0));
+        let before = self.unseen;
+        self.miss(at, |latest| before.is_some_and(|before| latest.0 <= before));
     }
 
     /// Alerts are gone that nothing has counted.
-    pub(super) fn miss(&mut self, at: Millis) {
-        self.unseen = Some(at.0);
+    pub(super) fn lose(&mut self, at: Millis) {
+        self.miss(at, |_| true);
+    }
+
+    /// Of the windows by the latest that they know of.
+    fn miss(&mut self, at: Millis, has_missed: impl Fn(Millis) -> bool) {
+        self.unseen = self.unseen.max(Some(at.0));
         let unseen = self.unseen();
         for window in self.all.values_mut() {
-            window.forgotten.rise(unseen);
-            window.keys.values_mut().for_each(|track| track.miss(unseen));
+            let latest = window.keys.values().map(Track::latest).max();
+            if has_missed(latest.unwrap_or_default()) {
+                window.forgotten.rise(unseen);
+                window.keys.values_mut().for_each(|track| track.miss(unseen));
+            }
         }
     }
 
@@ -300,7 +310,7 @@ mod tests {
 
     /// What is seen at it, and whether it is late; counted then.
     fn next(windows: &mut Windows, sighting: Sighting) -> (Glimpse, bool) {
-        let look = Look { window: WINDOW, is_read: true, sighting: Some(sighting) };
+        let look = Look { window: sighting.window, is_read: true, sighting: Some(sighting) };
         let (readings, sightings) = windows.look(vec![look]);
         windows.add(&sightings);
         let is_late = sightings.iter().any(|sighting| sighting.late);
@@ -411,23 +421,34 @@ mod tests {
     /// What a window was never shown, nobody knows.
     #[test]
     fn a_new_window_and_one_that_missed_alerts_count_from_below() {
+        let other = |at| Sighting { window: WindowId(2), ..sighting("a", at) };
         let mut windows = Windows::default();
         next(&mut windows, sighting("a", T));
-        windows.change(Millis(T + DAY));
-        let (seen, _) = next(&mut windows, sighting("a", T + 1));
+        windows.change(Millis(T + MINUTE));
+        let (seen, _) = next(&mut windows, sighting("a", T + 2 * MINUTE));
         assert_eq!(seen.count, Count::Exactly(2), "this one was there before");
-        let mut other = Windows { all: BTreeMap::new(), ..windows.clone() };
-        let (seen, _) = next(&mut other, success("b", T + MINUTE));
-        assert_eq!((seen.count, &*seen.then), (at_least(0), &[None][..]), "up to the last alert");
-        assert_eq!(Windows::restore(other.written()), other);
-        let (seen, _) = next(&mut other, sighting("b", T + WITHIN + MINUTE));
-        assert_eq!(seen.count, Count::Exactly(1));
-        windows.miss(Millis(T + MINUTE));
-        for key in ["a", "new"] {
-            let (seen, _) = next(&mut windows, sighting(key, T + 2 * MINUTE));
-            assert!(matches!(seen.count, Count::AtLeast { .. }), "{key}");
-            let (seen, _) = next(&mut windows, sighting(key, T + WITHIN + 2 * MINUTE));
-            assert!(matches!(seen.count, Count::Exactly(_)), "{key}");
+        let (seen, _) = next(&mut windows, other(T + 2 * MINUTE));
+        assert_eq!((seen.count, &*seen.then), (at_least(1), &[None][..]), "and this one was not");
+        assert_eq!(Windows::restore(windows.written()), windows);
+        let (seen, _) = next(&mut windows, other(T + WITHIN + 2 * MINUTE));
+        assert_eq!(seen.count, Count::Exactly(2));
+
+        // Two policies later the first of them may have been left out for a while.
+        windows.change(Millis(T + 3 * MINUTE));
+        windows.change(Millis(T + WITHIN + 3 * MINUTE));
+        let (seen, _) = next(&mut windows, sighting("a", T + WITHIN + 4 * MINUTE));
+        assert_eq!(seen.count, at_least(1));
+        let (seen, _) = next(&mut windows, other(T + WITHIN + 4 * MINUTE));
+        assert_eq!(seen.count, Count::Exactly(2));
+
+        let lost = T + 2 * WITHIN;
+        windows.lose(Millis(lost));
+        for sighting in [other(lost + 1), sighting("new", lost + 1)] {
+            let (seen, _) = next(&mut windows, sighting.clone());
+            assert!(matches!(seen.count, Count::AtLeast { .. }), "{sighting:?}");
+            let (seen, _) =
+                next(&mut windows, Sighting { at: Millis(lost + 2 * WITHIN), ..sighting });
+            assert!(matches!(seen.count, Count::Exactly(_)));
         }
     }
 
