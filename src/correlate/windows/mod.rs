@@ -5,6 +5,7 @@
 //! INVARIANT (INV-4): what is dropped while it could still count leaves a mark, and from then on a
 //! count is a lower bound, never a smaller number.
 
+mod forgotten;
 mod marks;
 mod track;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Id, Look, Millis, Reading, Sighting, Spans, WindowId};
+use forgotten::Forgotten;
 use track::Track;
 
 /// A window moves by this part of its length: it holds what happened `within`, and up to one step
@@ -49,16 +51,6 @@ struct Window {
     spans: Spans,
     forgotten: Forgotten,
     keys: BTreeMap<Id, Track>,
-}
-
-/// Up to when a key that is not there may have had something, all of which is gone.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Forgotten {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    counted: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    then: Option<i64>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -219,24 +211,6 @@ impl Windows {
     pub(super) fn restore(written: Written) -> Self {
         let Written { all, received_at, unseen } = written;
         Self { all: all.into_iter().collect(), received_at, unseen }
-    }
-}
-
-impl Forgotten {
-    fn add(&mut self, track: &Track) {
-        self.rise(Self { counted: track.counted, then: track.then });
-    }
-
-    fn rise(&mut self, to: Self) {
-        self.counted = self.counted.max(to.counted);
-        self.then = self.then.max(to.then);
-    }
-
-    /// What is out of reach may be forgotten, too.
-    fn end(&mut self, received_at: Millis, kept_ms: i64) {
-        for until in [&mut self.counted, &mut self.then] {
-            *until = until.filter(|until| received_at.since(Millis(*until)) <= kept_ms);
-        }
     }
 }
 

@@ -2,8 +2,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::forgotten::Forgotten;
 use super::marks::Marks;
-use super::{BASELINE_STEPS, Forgotten, step_of};
+use super::{BASELINE_STEPS, step_of};
 use crate::case::{Baseline, Count, Glimpse, Millis, Sighting, Spans};
 
 /// What one key had in one window, up to the latest it knows of.
