@@ -41,18 +41,21 @@ pub(super) fn is_accepted(record: &Record<'_>) -> bool {
 
 /// Whether a program that knows more words has accepted it, about everything.
 pub(super) fn is_unread(record: &Record<'_>) -> bool {
-    let is_about_everything = record.input.as_ref().is_some_and(|it| it.topic.ends_with(CONTROL));
-    let statement = record.order.as_ref().and_then(|order| order.statement.as_deref());
-    let is_read = |text: &str| Statement::read(text).is_ok();
-    is_about_everything && is_accepted(record) && !statement.is_some_and(is_read)
+    is_accepted(record)
+        && record.input.as_ref().is_some_and(|input| input.topic.ends_with(CONTROL))
+        && statement(record).is_none()
+}
+
+fn statement(record: &Record<'_>) -> Option<Statement> {
+    Statement::read(record.order.as_ref()?.statement.as_deref()?).ok()
 }
 
 /// The statement of an order that was accepted, or came when there was nothing to do: else whoever
 /// can write to the topic could keep it for a time when there is.
 pub(super) fn had_its_turn(record: &Record<'_>) -> Option<Statement> {
     let is_over = |refused: Option<Refusal>| refused.is_none_or(|it| it == Refusal::NotNow);
-    let order = record.order.as_ref().filter(|order| is_over(order.refused))?;
-    Statement::read(order.statement.as_deref()?).ok()
+    record.order.as_ref().filter(|order| is_over(order.refused))?;
+    statement(record)
 }
 
 #[cfg(test)]
