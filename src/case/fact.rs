@@ -101,6 +101,9 @@ pub struct Counters {
     /// Alerts of this case, this one included.
     pub seen: i64,
     pub first_seen: Millis,
+    /// Some that belong to it may be gone: there were at least so many, and the first may be older.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub is_partial: bool,
     /// The episode ends when this long passes without an alert.
     pub window_ms: i64,
     /// Alerts of the same detector that playbooks suppressed in this hour, before this one.
@@ -126,6 +129,7 @@ impl Counters {
             also: None,
             seen: 1,
             first_seen: at,
+            is_partial: false,
             window_ms: 0,
             suppressed: 0,
             breadth: None,

@@ -19,7 +19,7 @@ pub enum Why {
     Absent,
     /// A ruling is made again from a record that does not hold the fact.
     NotRecorded,
-    /// A window no longer holds all that was in it.
+    /// A window, or a case, no longer has all that was in it.
     Forgotten,
 }
 
@@ -51,7 +51,7 @@ impl Why {
             Self::NoKey => "the alert does not name what the source is asked by",
             Self::Absent => "there is nothing to compare",
             Self::NotRecorded => "the record does not hold it",
-            Self::Forgotten => "the window no longer holds all that was in it",
+            Self::Forgotten => "not all that was counted is remembered",
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) static OTHERS: [Other; 3] = [
         path: "counters.seen",
         slot: Slot::Seen,
         of: Type::Int,
-        about: "alerts of this case so far, this one included; needs `group`",
+        about: "alerts of this case so far, this one included, or at least so many where some are forgotten; needs `group`",
     },
     Other {
         path: "counters.first_seen",
@@ -141,7 +141,7 @@ impl Slot {
 
     /// Whether its value can be unknown: what an alert says is there or not.
     pub fn can_be_unknown(self) -> bool {
-        matches!(self, Self::Fact { .. } | Self::Window { .. })
+        matches!(self, Self::Fact { .. } | Self::Window { .. } | Self::Seen | Self::FirstSeen)
     }
 }
 

@@ -25,8 +25,14 @@ impl<'s> Scope<'s> {
                 Err(why) => Value::Unknown(why),
             },
             Slot::Now => Value::Time(self.now),
-            Slot::Seen => self.counter(|counters| Value::Int(counters.seen)),
-            Slot::FirstSeen => self.counter(|counters| Value::Time(counters.first_seen)),
+            Slot::Seen => self.counter(|counters| match counters.is_partial {
+                true => Value::AtLeast(counters.seen),
+                false => Value::Int(counters.seen),
+            }),
+            Slot::FirstSeen => self.counter(|counters| match counters.is_partial {
+                true => Value::Unknown(Why::Forgotten),
+                false => Value::Time(counters.first_seen),
+            }),
             Slot::Window { id, of } => match self.reading(id) {
                 Some(reading) => reading.value(of),
                 None => Value::Unknown(Why::NotRecorded),

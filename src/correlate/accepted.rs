@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::cases::Case;
+use super::case::Case;
 use crate::case::{Alert, Excepted, Field, Millis};
 
 /// What people have accepted, by when it ends and by whose it is. Made from the cases again.

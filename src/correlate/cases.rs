@@ -1,12 +1,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use super::accepted::Accepted;
+use super::case::{Case, Name};
 use super::had::Had;
 use crate::audit::Record;
-use crate::case::{Alert, Counters, Excepted, Field, Grouping, Id, Millis, Spread, Worked};
+use crate::case::{Alert, Counters, Field, Grouping, Id, Millis};
 
 /// Cases of one chain. LIMIT: above it a snapshot drops those that are missed least; the next alert
 /// of a dropped one opens a case of its own.
@@ -21,36 +19,6 @@ const KEYS_MAX: usize = 64;
 /// Cases named as related.
 const RELATED_MAX: usize = 8;
 
-/// A case and whatever leads to it have one text of it between them.
-type Name = Arc<str>;
-
-/// One problem: an NHI, a credential, and the time without a pause in which alerts about it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    pub id: Name,
-    /// What its alerts are grouped by. None: its alert had no key, and no other joins it (INV-11).
-    pub keys: Vec<Name>,
-    pub nhi: Option<Name>,
-    pub fingerprint: Option<Name>,
-    /// The first id that an alert named.
-    #[serde(default)]
-    pub credential: Option<Box<str>>,
-    pub seen: i64,
-    pub first_seen: Millis,
-    pub last_seen: Millis,
-    /// The episode ends when this long passes without an alert.
-    pub window_ms: i64,
-    pub detectors: Spread,
-    pub repositories: Spread,
-    pub sources: Spread,
-    /// None where everything was suppressed so far.
-    pub had: Option<Had>,
-    /// None where no person has done anything.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub worked: Option<Box<Worked>>,
-}
-
 /// All cases of a chain that an alert, a person or a deadline may still concern.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Cases {
@@ -61,96 +29,13 @@ pub struct Cases {
     by_name: BTreeSet<(Name, Millis, Name)>,
     due: BTreeSet<(Millis, Name)>,
     accepted: Accepted,
-}
-
-impl Case {
-    pub fn is_over(&self, at: Millis) -> bool {
-        at.since(self.last_seen) > self.window_ms
-    }
-
-    /// Of a field that `break_out` may name.
-    pub(super) fn spread(&self, field: Field) -> &Spread {
-        match field {
-            Field::Detector => &self.detectors,
-            Field::Repository => &self.repositories,
-            _ => &self.sources,
-        }
-    }
-
-    /// The first that reported it.
-    fn detector(&self) -> Option<&str> {
-        self.detectors.some.first().map(|name| &**name)
-    }
-
-    fn has_names(&self) -> bool {
-        !(self.repositories.some.is_empty() && self.sources.some.is_empty())
-    }
-
-    /// Where others of the same NHI or the same value find it.
-    fn places(&self) -> impl Iterator<Item = (Name, Millis, Name)> {
-        let place = |name: &Name| (name.clone(), self.first_seen, self.id.clone());
-        self.nhi.iter().chain(&self.fingerprint).map(place)
-    }
-
-    fn due(&self) -> Option<(Millis, Name)> {
-        let had = self.had.as_ref().filter(|had| !had.is_overdue)?;
-        Some((had.ack_by?, self.id.clone()))
-    }
-
-    pub fn is_acked(&self) -> bool {
-        self.worked.as_ref().is_some_and(|worked| worked.acked.is_some())
-    }
-
-    /// What people have accepted of it.
-    pub fn excepted(&self) -> Option<&Excepted> {
-        self.worked.as_ref()?.excepted.as_ref()
-    }
-
-    /// Whether this playbook ruled what people have of it; where not all is remembered, it may be.
-    pub fn may_be_of(&self, playbook: &str) -> bool {
-        self.had.as_ref().is_some_and(|had| had.may_be_of(playbook))
-    }
-
-    /// Whose it is. An alert without an NHI is a case of its own, and stands for itself.
-    pub fn subject(&self) -> Option<&str> {
-        let alone = || self.had.as_ref().map(|had| &*had.alert_id);
-        self.nhi.as_deref().or_else(alone)
-    }
-
-    /// With one alert more.
-    pub(super) fn add(&mut self, alert: &Alert<'_>) {
-        self.detectors.add(alert.text(Field::Detector));
-        self.repositories.add(alert.text(Field::Repository));
-        self.sources.add(alert.text(Field::SourceIp));
-        if self.credential.is_none() {
-            self.credential = alert.text(Field::CredentialId).map(Into::into);
-        }
-    }
-
-    fn new(counters: &Counters, alert: Option<&Alert<'_>>) -> Self {
-        let text = |field| alert.and_then(|alert| alert.text(field)).map(Into::into);
-        Self {
-            id: counters.case_id.as_str().into(),
-            keys: Vec::new(),
-            nhi: text(Field::NhiId),
-            fingerprint: text(Field::CredentialFingerprint),
-            credential: None,
-            seen: 0,
-            first_seen: counters.first_seen,
-            last_seen: counters.first_seen,
-            window_ms: counters.window_ms,
-            detectors: Spread::default(),
-            repositories: Spread::default(),
-            sources: Spread::default(),
-            had: None,
-            worked: None,
-        }
-    }
+    /// When an open case was last known to have had an alert that no case has any more.
+    missed: Option<Millis>,
 }
 
 impl Cases {
-    pub(super) fn of(all: Vec<Case>) -> Self {
-        let mut cases = Self::default();
+    pub(super) fn of(all: Vec<Case>, missed: Option<Millis>) -> Self {
+        let mut cases = Self { missed, ..Self::default() };
         all.into_iter().for_each(|case| cases.put(case));
         cases
     }
@@ -160,6 +45,21 @@ impl Cases {
         let mut all: Vec<&Case> = self.by_id.values().map(|case| &**case).collect();
         all.sort_unstable_by_key(|case| (case.first_seen, &*case.id));
         all
+    }
+
+    pub(super) fn missed(&self) -> Option<Millis> {
+        self.missed
+    }
+
+    /// Whether a case that such an alert opens may have begun before.
+    pub(super) fn may_have_begun(&self, at: Millis, window_ms: i64) -> bool {
+        self.missed.is_some_and(|missed| at.since(missed) <= window_ms)
+    }
+
+    /// Alerts are gone that nothing has counted.
+    pub(super) fn lose(&mut self, at: Millis) {
+        self.missed = self.missed.max(Some(at));
+        self.by_id.values_mut().for_each(|case| case.is_partial = true);
     }
 
     /// There is a snapshot's worth of what a snapshot would drop.
@@ -281,6 +181,7 @@ impl Cases {
         }
         let Some(case) = self.by_id.get_mut(case_id) else { return };
         if case.keys.len() == KEYS_MAX {
+            self.missed = self.missed.max(Some(at));
             return;
         }
         let key = Name::from(key);
@@ -316,6 +217,8 @@ impl Cases {
     pub(super) fn prune(&mut self, at: Millis, waiting: &HashSet<&str>) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
         let dropped = if over > 0 { self.least(over, at, waiting) } else { Vec::new() };
+        let open = dropped.iter().filter_map(|id| self.get(id)).filter(|case| !case.is_over(at));
+        self.missed = self.missed.max(open.map(|case| case.last_seen).max());
         dropped.iter().for_each(|id| self.remove(id));
         let plain = self.len().saturating_sub(DETAILED_MAX);
         let mut cases: Vec<&mut Case> = self.by_id.values_mut().map(|case| &mut **case).collect();
@@ -363,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::audit::Kind;
-    use crate::case::{CaseState, Decision, Priority, Ruling, Told};
+    use crate::case::{CaseState, Decision, Priority, Ruling, Spread, Told};
 
     fn counters(n: usize, window_ms: i64) -> Counters {
         Counters {

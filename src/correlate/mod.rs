@@ -8,6 +8,7 @@
 
 mod budgets;
 mod accepted;
+mod case;
 mod cases;
 mod control;
 mod had;
@@ -20,7 +21,8 @@ mod state;
 mod waiting;
 mod windows;
 
-pub use cases::{Case, Cases};
+pub use case::Case;
+pub use cases::Cases;
 pub use control::Control;
 pub use had::Had;
 pub use orders::Orders;

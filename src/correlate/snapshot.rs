@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::cases::Case;
+use super::case::Case;
 use super::control::Control;
 use super::silences::Silence;
 use super::waiting::Waiting;
@@ -55,6 +55,8 @@ pub(super) struct Rest<'s> {
     #[serde(skip_serializing_if = "Control::is_default")]
     pub control: &'s Control,
     pub policy: &'s Option<(String, i64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Millis>,
     pub dropped: Dropped,
 }
 
@@ -164,6 +166,8 @@ pub(super) struct ReadRest {
     #[serde(default)]
     pub control: Control,
     pub policy: Option<(String, i64)>,
+    #[serde(default)]
+    pub missed: Option<Millis>,
     #[serde(rename = "dropped")]
     _dropped: Dropped,
 }

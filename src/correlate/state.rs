@@ -1,5 +1,6 @@
 use super::budgets::Budgets;
-use super::cases::{Case, Cases};
+use super::case::breadth;
+use super::cases::Cases;
 use super::control::Control;
 use super::orders::{Orders, had_its_turn, is_accepted};
 use super::recent::Recent;
@@ -8,10 +9,7 @@ use super::snapshot::{Dropped, Read, Rest, Writer};
 use super::waiting::Waits;
 use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Record};
-use crate::case::{
-    Alert, Breadth, BreakOut, Count, Counters, Decision, Grouping, Id, Millis, Sighting, Spread,
-    id_of,
-};
+use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting, id_of};
 
 /// Records between two snapshots, or as many as there are cases.
 const SNAPSHOT_EVERY: u64 = 8192;
@@ -49,11 +47,17 @@ impl State {
         at: Millis,
     ) -> Counters {
         let known = group.as_ref().and_then(|group| self.cases.open(group, at));
+        let may_have_begun = |group: &Grouping| self.cases.may_have_begun(at, group.window_ms);
+        let is_partial =
+            known.map_or(group.as_ref().is_some_and(may_have_begun), |case| case.is_partial);
         Counters {
+            is_partial,
             case_id: known.map_or_else(|| opened_by(alert_id), |case| case.id.to_string()),
             seen: known.map_or(0, |case| case.seen) + 1,
             first_seen: known.map_or(at, |case| case.first_seen),
-            breadth: group.as_ref().and_then(|group| breadth(group.break_out?, known, alert?)),
+            breadth: group
+                .as_ref()
+                .and_then(|group| breadth(group.break_out?, (known, is_partial), alert?)),
             window_ms: group.as_ref().map_or(0, |group| group.window_ms),
             also: group.as_ref().and_then(|group| group.also.clone()),
             group: group.map(|group| group.id),
@@ -187,6 +191,7 @@ impl Folded for State {
             Kind::Gap => {
                 if record.gap.is_some_and(|gap| !gap.control) {
                     self.windows.lose(record.at);
+                    self.cases.lose(record.at);
                 }
             }
             // These change nothing that triage remembers.
@@ -223,6 +228,7 @@ impl Folded for State {
             orders: self.orders.written(),
             control: &self.control,
             policy: &self.policy,
+            missed: self.cases.missed(),
             dropped,
         })
     }
@@ -232,7 +238,7 @@ impl Folded for State {
         Some(Self {
             recent: Recent::of(rest.recent),
             delivered: Recent::of(rest.delivered),
-            cases: Cases::of(cases),
+            cases: Cases::of(cases, rest.missed),
             budgets: Budgets::of(rest.budgets),
             waits: Waits::of(waiting),
             orders: Orders::of(rest.orders),
@@ -243,19 +249,6 @@ impl Folded for State {
             records_since_snapshot: 0,
         })
     }
-}
-
-/// How far a case has spread with this alert.
-fn breadth(out: BreakOut, case: Option<&Case>, alert: &Alert<'_>) -> Option<Breadth> {
-    let none = Spread::default();
-    let spread = case.map_or(&none, |case| case.spread(out.distinct));
-    let (count, is_more) = spread.with(alert.text(out.distinct));
-    let count = i64::from(count);
-    let count = match is_more {
-        true => Count::AtLeast { at_least: count },
-        false => Count::Exactly(count),
-    };
-    Some(Breadth { distinct: out.distinct.path().into(), count })
 }
 
 /// The case of an alert whose group leads to none.

@@ -1,4 +1,5 @@
-use super::cases::{Case, Cases};
+use super::case::Case;
+use super::cases::Cases;
 use super::had::{Had, WORDS_MAX, action_of, rule_of, severity};
 use super::silences::Silence;
 use crate::case::{

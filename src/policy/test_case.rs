@@ -11,7 +11,7 @@ use super::playbook::Playbook;
 use super::read::{duration, no_field, time, value};
 use super::test_expect::{Expect, expect};
 use super::test_facts::TestFacts;
-use super::test_windows::forgotten;
+use super::test_windows::{forgotten, is_forgotten};
 
 /// One entry of a playbook's `tests:`: alerts, one after the other, and what their rulings must be.
 #[derive(Debug)]
@@ -303,6 +303,8 @@ fn counters_of(
         if let Some(first_seen) = fields.get("first_seen").and_then(|node| time(node, problems)) {
             counters.first_seen = first_seen;
         }
+        let why = fields.get("unknown");
+        counters.is_partial = why.is_some_and(|node| is_forgotten(node, problems));
         fields.finish(problems);
     }
     counters

@@ -25,12 +25,14 @@ pub(super) fn forgotten(
         };
         let Some(mut fields) = Fields::of(node, &format!("`{name}`"), problems) else { continue };
         let why = fields.require("unknown", problems);
-        if why.is_some_and(|node| {
-            one_of(node, "cause", &[Why::Forgotten], Why::code, problems).is_some()
-        }) {
+        if why.is_some_and(|node| is_forgotten(node, problems)) {
             found.push((window.id, window.spans.clone()));
         }
         fields.finish(problems);
     }
     found
+}
+
+pub(super) fn is_forgotten(node: &Node, problems: &mut Problems) -> bool {
+    one_of(node, "cause", &[Why::Forgotten], Why::code, problems).is_some()
 }

@@ -233,6 +233,7 @@ fn allow_row(choices: &mut Choices, index: usize) -> String {
 
 pub fn situation(choices: &mut Choices) -> Situation {
     let mut situation = Situation::new(alert(choices), facts(choices));
+    situation.counters.is_partial = choices.chance(6);
     situation.counters.stopped = choices.chance(6).then(|| Box::new(stopped()));
     situation
 }

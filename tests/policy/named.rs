@@ -510,7 +510,7 @@ fn what_nobody_rules_goes_to_the_default_queue() {
 }
 
 #[test]
-fn counters_without_a_group_make_nothing_true() {
+fn counters_say_no_more_than_is_known_of_the_case() {
     let mut counters = counters(9);
     let alert = plain_alert();
     let eval = |text: &str, counters: &tipstaff::case::Counters| {
@@ -524,6 +524,11 @@ fn counters_without_a_group_make_nothing_true() {
         clause(text).unwrap().eval(&scope)
     };
     assert_eq!(eval("counters.seen > 5", &counters), Tri::True);
+    counters.is_partial = true;
+    assert_eq!(eval("counters.seen > 5", &counters), Tri::True, "there are no fewer than nine");
+    for clause in ["counters.seen <= 50", "counters.seen == 9", "counters.first_seen <= now"] {
+        assert_eq!(eval(clause, &counters), Tri::Unknown, "{clause}");
+    }
     counters.group = None;
     assert_eq!(eval("counters.seen > 5", &counters), Tri::False);
     assert_eq!(eval("!(counters.seen > 5)", &counters), Tri::Unknown);

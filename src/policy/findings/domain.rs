@@ -75,7 +75,7 @@ pub(super) fn cases(
         values.iter().map(|value| tested(atoms, value)).collect()
     };
     cases.extend(present.into_iter().map(|found| Case { is_unknown: false, found }));
-    if matches!(slot, Slot::Window { .. }) && of == Type::Int {
+    if matches!(slot, Slot::Window { .. } | Slot::Seen) && of == Type::Int {
         // Of a count it may only be known that it is so much or more.
         let least = numbers(atoms, false, limits)?.into_iter().map(Value::AtLeast);
         let open = least.map(|value| tested(atoms, &value));
