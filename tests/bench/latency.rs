@@ -1,5 +1,6 @@
 //! How long it takes from a detector's topic to a committed decision, at a given rate, beside two bare
-//! exactly-once copies in a row. Workers, producer and reader are in one process.
+//! exactly-once copies in a row, and beside a copy and a bare loop that writes all that triage does: what
+//! is left of the time when nothing is ruled. Workers, producer and reader are in one process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +21,12 @@ use tipstaff::pipeline::{
 };
 
 use crate::load::{Load, PARTITIONS};
-use crate::side::{BATCH_BYTES_MAX, begin, real, starts};
+use crate::side::{BATCH_BYTES_MAX, bare_triage, begin, real, starts};
+
+const COPIES: &str = "two copies";
+const BARE: &str = "copy and bare triage";
+const REAL: &str = "intake and triage";
+pub const SIDES: [&str; 3] = [COPIES, BARE, REAL];
 
 const SECONDS: u64 = 20;
 /// What is sent before every worker has had its first batches is not counted.
@@ -68,21 +74,23 @@ pub fn run(load: &Load, cluster: &Cluster, side: &str, rate: u64) -> [f64; 3] {
     let drain = Drain::default();
     let detectors = Cluster::detector_topics(&load.loaded.checked.pipelines);
     let alerts = vec![cluster.topics.alerts.clone()];
-    let is_copy = side == "two copies";
     let metrics = Metrics::new().unwrap();
-    let part = |is_intake: bool, to: &str| -> Box<dyn Stage + Send> {
-        match is_copy {
-            true => Box::new(Copy { to: to.to_owned(), next: HashMap::new() }),
-            false => real(load, cluster, is_intake, &metrics),
-        }
+    let copy = |to: &String| -> Box<dyn Stage + Send> {
+        Box::new(Copy { to: to.clone(), next: HashMap::new() })
+    };
+    let real = |is_intake: bool| real(load, cluster, is_intake, &metrics);
+    let (first, second) = match side {
+        COPIES => (copy(&cluster.topics.alerts), copy(&cluster.topics.decisions)),
+        BARE => (copy(&cluster.topics.alerts), bare_triage(load, cluster)),
+        _ => (real(true), real(false)),
     };
     let workers = [
-        spawn(part(true, &cluster.topics.alerts), cluster, ("intake", detectors), &drain),
-        spawn(part(false, &cluster.topics.decisions), cluster, ("triage", alerts), &drain),
+        spawn(first, cluster, ("intake", detectors), &drain),
+        spawn(second, cluster, ("triage", alerts), &drain),
     ];
     let ends = ends(cluster, load);
     let stop = Arc::new(AtomicBool::new(false));
-    let reader = read(cluster, is_copy, Arc::clone(&stop));
+    let reader = read(cluster, side != REAL, Arc::clone(&stop));
     // Groups are joined, chains are restored.
     std::thread::sleep(Duration::from_secs(5));
     let sent = send(load, cluster, ends, rate);

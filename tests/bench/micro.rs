@@ -1,5 +1,6 @@
 //! Where the time of one alert goes, on one thread and without a broker.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,19 @@ impl<'l> Micro<'l> {
             other_bytes: others / count,
         };
         micro
+    }
+
+    /// Each topic that is written to: records for one alert, and the bytes of one of them.
+    pub fn outputs(&self) -> BTreeMap<String, (f64, f64)> {
+        let mut outputs: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        for sent in self.rule_all() {
+            let (count, bytes) = outputs.entry(sent.topic).or_default();
+            *count += 1.0;
+            *bytes += [sent.key, sent.value].iter().flatten().map(Vec::len).sum::<usize>() as f64;
+        }
+        let alerts = self.lines.len() as f64;
+        outputs.values_mut().for_each(|of| *of = (of.0 / alerts, of.1 / of.0));
+        outputs
     }
 
     fn cases(&self) -> Vec<Case<'_>> {

@@ -15,7 +15,7 @@ use tipstaff::pipeline::{
 
 use crate::cpu::cpu;
 use crate::load::{Load, PARTITIONS};
-use crate::micro::{Shape, terms};
+use crate::micro::{Micro, Shape, terms};
 
 pub const THREADS: usize = 2;
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -111,6 +111,21 @@ struct Bare {
     outputs: Vec<Written>,
     owed: Vec<f64>,
     next: Vec<(String, i32, i64)>,
+}
+
+impl Written {
+    fn new((topic, partitions): (&str, i32), per_message: f64, bytes: f64) -> Self {
+        // The rest is the key.
+        let value = vec![b'x'; (bytes as usize).saturating_sub(32)];
+        Self { topic: topic.to_owned(), partitions, per_message, value }
+    }
+}
+
+impl Bare {
+    fn boxed(outputs: Vec<Written>) -> Box<dyn Stage + Send> {
+        let owed = vec![0.0; outputs.len()];
+        Box::new(Self { outputs, owed, next: Vec::new() })
+    }
 }
 
 impl Stage for Bare {
@@ -229,28 +244,30 @@ pub fn run(load: &Load, cluster: &Cluster, told: &Told) -> Measured {
 fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<dyn Stage + Send> {
     let shape = &told.shape;
     let Topics { alerts, decisions, case_partitions, .. } = &cluster.topics;
-    let written = |topic: String, partitions: i32, per_message: f64, bytes: f64| {
-        let value = vec![b'x'; (bytes as usize).saturating_sub(32)];
-        Written { topic, partitions, per_message, value }
-    };
-    let bare = |outputs: Vec<Written>| {
-        let owed = vec![0.0; outputs.len()];
-        Box::new(Bare { outputs, owed, next: Vec::new() })
-    };
     match told.side.as_str() {
         "bare" => {
             let cases = cluster.topics.output("cases.cloud-response");
-            bare(vec![
-                written(decisions.clone(), PARTITIONS, 1.0, shape.decision_bytes),
-                written(cases, *case_partitions, shape.others, shape.other_bytes),
+            Bare::boxed(vec![
+                Written::new((decisions, PARTITIONS), 1.0, shape.decision_bytes),
+                Written::new((&cases, *case_partitions), shape.others, shape.other_bytes),
             ])
         }
         "bare-intake" => {
             let (count, bytes) = (shape.alerts_per_message, shape.alert_bytes);
-            bare(vec![written(alerts.clone(), PARTITIONS, count, bytes)])
+            Bare::boxed(vec![Written::new((alerts, PARTITIONS), count, bytes)])
         }
         side => real(load, cluster, side == "intake", metrics),
     }
+}
+
+/// Writes to every topic that triage writes to, as many records of as many bytes to each.
+pub fn bare_triage(load: &Load, cluster: &Cluster) -> Box<dyn Stage + Send> {
+    let outputs = Micro::new(load).outputs().into_iter().map(|(topic, (per_message, bytes))| {
+        let (_, name) = topic.split_once('.').unwrap();
+        let count = cluster.topics.output_partitions(name);
+        Written::new((&cluster.topics.output(name), count), per_message, bytes)
+    });
+    Bare::boxed(outputs.collect())
 }
 
 /// Intake, or else triage.

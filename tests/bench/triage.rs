@@ -139,8 +139,8 @@ fn wait(load: &Load, rate: u64, arguments: &Arguments) {
     let Some(kafka) = kafka::Kafka::start(&[]) else { return };
     let bootstrap = kafka.bootstrap();
     fill(load, &bootstrap, 0);
-    let sides = ["two copies", "intake and triage"];
-    let mut all: [Vec<[f64; 3]>; 2] = Default::default();
+    let sides = latency::SIDES;
+    let mut all: [Vec<[f64; 3]>; 3] = Default::default();
     for round in 0..arguments.rounds {
         for (number, side) in sides.iter().enumerate() {
             let prefix = format!("wait{round}-{number}");
