@@ -214,9 +214,13 @@ impl Cases {
 
     /// Drops what no limit leaves room for; nothing that waits for something, as these do, or for
     /// the end of an exception. How many cases, and of how many the names.
-    pub(super) fn prune(&mut self, at: Millis, waiting: &HashSet<&str>) -> (usize, usize) {
+    pub(super) fn prune<'w>(
+        &mut self,
+        at: Millis,
+        waiting: impl Iterator<Item = &'w str>,
+    ) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
-        let dropped = if over > 0 { self.least(over, at, waiting) } else { Vec::new() };
+        let dropped = if over > 0 { self.least(over, at, &waiting.collect()) } else { Vec::new() };
         let open = dropped.iter().filter_map(|id| self.get(id)).filter(|case| !case.is_over(at));
         self.missed = self.missed.max(open.map(|case| case.last_seen).max());
         dropped.iter().for_each(|id| self.remove(id));
@@ -319,7 +323,7 @@ mod tests {
         }
         let first = cases.get("case 00000").unwrap().clone();
         cases.tell(&told(&first, 1), None);
-        cases.prune(Millis(100_000), &HashSet::new());
+        cases.prune(Millis(100_000), std::iter::empty());
         assert_eq!(cases.len(), CASES_MAX);
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();
         assert!(!is_there(5), "its window is over");
@@ -338,7 +342,7 @@ mod tests {
             let counters = counters(n, 1_000_000);
             cases.count(&counters, Some(&alert), counters.first_seen);
         }
-        let (dropped, named) = cases.prune(Millis(100_000), &HashSet::new());
+        let (dropped, named) = cases.prune(Millis(100_000), std::iter::empty());
         assert_eq!((dropped, named, cases.len()), (10, 0, CASES_MAX));
         let first_loud = CASES_MAX / 4;
         let is_there = |n: usize| cases.get(&format!("case {n:05}")).is_some();

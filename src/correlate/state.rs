@@ -121,7 +121,7 @@ impl State {
     fn prune(&mut self, at: Millis) -> Dropped {
         self.waits.prune(at);
         let held = self.waits.iter().map(|waiting| &*waiting.counters.case_id);
-        let (cases, names) = self.cases.prune(at, &held.chain(self.silences.kept()).collect());
+        let (cases, names) = self.cases.prune(at, held.chain(self.silences.kept()));
         self.budgets.prune(at);
         self.orders.prune(at);
         Dropped { cases, names, keys: self.windows.prune() }

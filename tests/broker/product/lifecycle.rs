@@ -74,33 +74,33 @@ fn of_two_with_one_name_one_ends(site: &Site, first: &mut Process) {
 }
 
 fn it_drains_while_it_is_busy(site: &Site, process: &mut Process) {
-    site.publish(&findings(1, 320..3320));
+    site.publish(&findings(1, 320..6320));
     assert!(wait_until(PATIENCE, || site.ruled() > 320));
     let (code, took) = process.terminate();
     assert_eq!(code, Some(0), "{}", process.log());
     assert!(took < GRACE, "took {took:?}");
     let done = site.ruled();
-    assert!(done < 3320, "it was not busy when it was told to end");
+    assert!(done < 6320, "it was not busy when it was told to end");
     process.resume();
-    let rulings = site.rulings(3320, process);
+    let rulings = site.rulings(6320, process);
     assert!(by_origin(&rulings).values().all(|count| *count == 1));
 }
 
 /// Once while the broker takes requests and answers none, once while it is gone.
 fn it_ends_without_a_broker(site: &Site, kafka: &mut Kafka, process: &mut Process) {
-    site.publish(&findings(0, 3320..4320));
-    assert!(wait_until(PATIENCE, || site.ruled() > 3320));
+    site.publish(&findings(0, 6320..7320));
+    assert!(wait_until(PATIENCE, || site.ruled() > 6320));
     kafka.freeze(true);
     ends_in_time(process);
     kafka.freeze(false);
     process.resume();
-    let rulings = site.rulings(4320, process);
+    let rulings = site.rulings(7320, process);
     assert!(by_origin(&rulings).values().all(|count| *count == 1));
     let verified = site.verb(&["verify"], "operator");
     assert_eq!(verified.code, Some(0), "{verified:?}");
 
-    site.publish(&findings(0, 4320..5320));
-    assert!(wait_until(PATIENCE, || site.ruled() > 4320));
+    site.publish(&findings(0, 7320..8320));
+    assert!(wait_until(PATIENCE, || site.ruled() > 7320));
     kafka.kill();
     ends_in_time(process);
 }
