@@ -281,6 +281,9 @@ pub struct Gap {
     /// Of the control topic: what was there may have stopped everything.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub control: bool,
+    /// Of what people order about cases: no alert is lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub orders: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

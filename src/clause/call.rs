@@ -67,8 +67,9 @@ impl Check<'_> {
             (Takes::Fact, Node::Name(path)) => match self.name(argument, path)? {
                 (slot, _) if slot.can_be_unknown() => Some(Given::Name(slot)),
                 _ => {
-                    let message =
-                        format!("only a fact or a window is ever unknown: write !has({path})");
+                    let message = format!(
+                        "only a fact, a window or a counter is ever unknown: write !has({path})"
+                    );
                     self.mistake(argument, message);
                     None
                 }

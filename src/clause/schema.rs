@@ -20,7 +20,7 @@ pub(super) static OTHERS: [Other; 3] = [
         path: "counters.first_seen",
         slot: Slot::FirstSeen,
         of: Type::Time,
-        about: "when the first of them came; needs `group`",
+        about: "when the first of them came, unknown where some are forgotten; needs `group`",
     },
     Other {
         path: "now",

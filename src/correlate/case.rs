@@ -40,6 +40,18 @@ pub struct Case {
     pub worked: Option<Box<Worked>>,
 }
 
+/// What of cases is gone, without which nothing says how much is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Missed {
+    /// The last of the cases that were dropped before their end would have ended then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<Millis>,
+    /// When it was seen that alerts are lost.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lost: Option<Millis>,
+}
+
 impl Case {
     pub fn is_over(&self, at: Millis) -> bool {
         at.since(self.last_seen) > self.window_ms
@@ -151,9 +163,8 @@ mod tests {
     use crate::correlate::State;
 
     fn counters(state: &State, id: &str, at: i64) -> Counters {
-        let id = id.to_owned();
-        let group = Grouping { id, also: None, window_ms: 1000, break_out: None };
-        state.counters("a", None, Some(group), Millis(at))
+        let group = Grouping { id: id.to_owned(), also: None, window_ms: 1000, break_out: None };
+        state.counters(&format!("{id} at {at}"), None, Some(group), Millis(at))
     }
 
     #[test]
@@ -161,9 +172,7 @@ mod tests {
         let mut state = State::default();
         state.count(&counters(&state, "g", 0), None, Millis(0));
         for n in 0..40_000 {
-            let other =
-                Counters { case_id: n.to_string(), ..counters(&state, &n.to_string(), 500) };
-            state.count(&other, None, Millis(500));
+            state.count(&counters(&state, &n.to_string(), 500), None, Millis(500));
         }
         state.snapshot(Millis(600));
         let again = counters(&state, "g", 700);
@@ -185,15 +194,24 @@ mod tests {
         assert!(!counters(&state, "g", 10).is_partial);
         let engine = Engine { version: "1".into(), build: "test".into() };
         let actor = Actor { service: "t".into(), instance: "t".into() };
-        let gap = |control| Record {
-            gap: Some(Gap { from: 1, to: 2, control }),
+        let gap = |control, orders| Record {
+            gap: Some(Gap { from: 1, to: 2, control, orders }),
             ..Record::new(Kind::Gap, Millis(20), engine.clone(), actor.clone())
         };
-        state.apply(&gap(true), Hash::NONE);
+        state.apply(&gap(true, false), Hash::NONE);
+        state.apply(&gap(false, true), Hash::NONE);
         assert!(!counters(&state, "g", 30).is_partial, "orders are no alerts");
-        state.apply(&gap(false), Hash::NONE);
+        state.apply(&gap(false, false), Hash::NONE);
         for (id, at, is_partial) in [("g", 30, true), ("h", 1020, true), ("h", 1021, false)] {
             assert_eq!(counters(&state, id, at).is_partial, is_partial, "{id} at {at}");
         }
+        let mut alert = Alert::default();
+        alert.set(Field::NhiId, crate::case::Value::Text("svc".into()));
+        for at in [1000, 2000] {
+            state.count(&counters(&state, "h", at), Some(&alert), Millis(at));
+        }
+        let other = Grouping { id: "i".into(), also: None, window_ms: 1000, break_out: None };
+        let other = state.counters("a", Some(&alert), Some(other), Millis(2100));
+        assert!(other.is_partial, "by another key of what goes on, it may be of it");
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::accepted::Accepted;
-use super::case::{Case, Name};
+use super::case::{Case, Missed, Name};
 use super::had::Had;
 use crate::audit::Record;
 use crate::case::{Alert, Counters, Field, Grouping, Id, Millis};
@@ -29,12 +29,11 @@ pub struct Cases {
     by_name: BTreeSet<(Name, Millis, Name)>,
     due: BTreeSet<(Millis, Name)>,
     accepted: Accepted,
-    /// When an open case was last known to have had an alert that no case has any more.
-    missed: Option<Millis>,
+    missed: Missed,
 }
 
 impl Cases {
-    pub(super) fn of(all: Vec<Case>, missed: Option<Millis>) -> Self {
+    pub(super) fn of(all: Vec<Case>, missed: Missed) -> Self {
         let mut cases = Self { missed, ..Self::default() };
         all.into_iter().for_each(|case| cases.put(case));
         cases
@@ -47,19 +46,37 @@ impl Cases {
         all
     }
 
-    pub(super) fn missed(&self) -> Option<Millis> {
+    pub(super) fn missed(&self) -> Missed {
         self.missed
     }
 
-    /// Whether a case that such an alert opens may have begun before.
-    pub(super) fn may_have_begun(&self, at: Millis, window_ms: i64) -> bool {
-        self.missed.is_some_and(|missed| at.since(missed) <= window_ms)
+    /// Whether a case that this alert opens may have begun before.
+    pub(super) fn may_have_begun(
+        &self,
+        group: &Grouping,
+        alert: Option<&Alert<'_>>,
+        at: Millis,
+    ) -> bool {
+        let Missed { until, lost } = self.missed;
+        if until.is_none() && lost.is_none() {
+            return false;
+        }
+        // What is gone may have had another key of a case that goes on.
+        let names = [Field::CredentialFingerprint, Field::NhiId];
+        let names = names.into_iter().filter_map(|field| alert?.text(field));
+        let mut cases = names.flat_map(|name| self.named(name)).filter_map(|id| self.get(id));
+        until.is_some_and(|until| at <= until)
+            || lost.is_some_and(|lost| at.since(lost) <= group.window_ms)
+            || cases.any(|case| case.is_partial && !case.is_over(at))
     }
 
     /// Alerts are gone that nothing has counted.
     pub(super) fn lose(&mut self, at: Millis) {
-        self.missed = self.missed.max(Some(at));
-        self.by_id.values_mut().for_each(|case| case.is_partial = true);
+        self.missed.lost = Some(at);
+        for case in self.by_id.values_mut().filter(|case| !case.keys.is_empty()) {
+            case.is_partial = true;
+            self.missed.until = self.missed.until.max(Some(at.plus(case.window_ms)));
+        }
     }
 
     /// There is a snapshot's worth of what a snapshot would drop.
@@ -167,6 +184,7 @@ impl Cases {
         }
         let Some(case) = self.by_id.get_mut(case_id) else { return };
         case.seen = counters.seen;
+        case.is_partial |= counters.is_partial;
         (case.last_seen, case.window_ms) = (at, case.window_ms.max(counters.window_ms));
         if let Some(alert) = alert {
             case.add(alert);
@@ -181,7 +199,6 @@ impl Cases {
         }
         let Some(case) = self.by_id.get_mut(case_id) else { return };
         if case.keys.len() == KEYS_MAX {
-            self.missed = self.missed.max(Some(at));
             return;
         }
         let key = Name::from(key);
@@ -221,8 +238,9 @@ impl Cases {
     ) -> (usize, usize) {
         let over = self.len().saturating_sub(CASES_MAX);
         let dropped = if over > 0 { self.least(over, at, &waiting.collect()) } else { Vec::new() };
-        let open = dropped.iter().filter_map(|id| self.get(id)).filter(|case| !case.is_over(at));
-        self.missed = self.missed.max(open.map(|case| case.last_seen).max());
+        let of = dropped.iter().filter_map(|id| self.get(id)).filter(|case| !case.keys.is_empty());
+        let ends = of.map(|case| case.last_seen.plus(case.window_ms)).filter(|end| *end >= at);
+        self.missed.until = self.missed.until.max(ends.max());
         dropped.iter().for_each(|id| self.remove(id));
         let plain = self.len().saturating_sub(DETAILED_MAX);
         let mut cases: Vec<&mut Case> = self.by_id.values_mut().map(|case| &mut **case).collect();

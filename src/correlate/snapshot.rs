@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::case::Case;
+use super::case::{Case, Missed};
 use super::control::Control;
 use super::silences::Silence;
 use super::waiting::Waiting;
 use super::windows;
-use crate::case::{Id, Millis};
+use crate::case::{Id, Millis, is_zero};
 
 /// Bytes of entries. Windows may be three times as long by themselves: they are one entry.
 const PART_BYTES: usize = 1024 * 1024;
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// What there was no room for when a snapshot was made: on record with it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,8 @@ pub(super) struct Rest<'s> {
     #[serde(skip_serializing_if = "Control::is_default")]
     pub control: &'s Control,
     pub policy: &'s Option<(String, i64)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missed: Option<Millis>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub missed: Missed,
     pub dropped: Dropped,
 }
 
@@ -167,7 +167,7 @@ pub(super) struct ReadRest {
     pub control: Control,
     pub policy: Option<(String, i64)>,
     #[serde(default)]
-    pub missed: Option<Millis>,
+    pub missed: Missed,
     #[serde(rename = "dropped")]
     _dropped: Dropped,
 }

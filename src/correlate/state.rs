@@ -47,7 +47,7 @@ impl State {
         at: Millis,
     ) -> Counters {
         let known = group.as_ref().and_then(|group| self.cases.open(group, at));
-        let may_have_begun = |group: &Grouping| self.cases.may_have_begun(at, group.window_ms);
+        let may_have_begun = |group: &Grouping| self.cases.may_have_begun(group, alert, at);
         let is_partial =
             known.map_or(group.as_ref().is_some_and(may_have_begun), |case| case.is_partial);
         Counters {
@@ -189,7 +189,7 @@ impl Folded for State {
             }
             Kind::Timer => self.waits.end(record),
             Kind::Gap => {
-                if record.gap.is_some_and(|gap| !gap.control) {
+                if record.gap.is_some_and(|gap| !gap.control && !gap.orders) {
                     self.windows.lose(record.at);
                     self.cases.lose(record.at);
                 }
@@ -209,7 +209,10 @@ impl Folded for State {
         if let (Some(told), Some(counters)) = (&record.told, &record.counters)
             && self.cases.get(&told.case_id).is_none()
         {
-            self.count(counters, record.alert.as_deref(), record.at);
+            // It was dropped meanwhile, if not just counted.
+            let is_partial = counters.is_partial || counters.group.is_some();
+            let counters = Counters { is_partial, ..counters.clone() };
+            self.count(&counters, record.alert.as_deref(), record.at);
         }
         self.cases.tell(record, silenced_by.as_deref());
     }
@@ -356,7 +359,7 @@ mod tests {
         assert_eq!((parts.len(), State::restore(&parts)), (2, Some(state)));
         assert_eq!(State::restore(&parts[..1]), None, "half of it is none");
         assert_eq!(State::restore(&[parts[0], parts[1], parts[0]]), None, "nor more than all");
-        let newer = parts[1].replacen("\"v\":5", "\"v\":6", 1);
+        let newer = parts[1].replacen("\"v\":6", "\"v\":7", 1);
         assert_eq!(State::restore(&[parts[0], &newer]), None, "nor of another version");
     }
 

@@ -154,7 +154,7 @@ impl Triage {
             "orders were gone before they were read: nothing automatic is done until `tipstaff order resume`"
         );
         Record {
-            gap: Some(Gap { from: next, to: start, control: true }),
+            gap: Some(Gap { from: next, to: start, control: true, orders: false }),
             next_in: BTreeMap::from([(Cow::Owned(topic.to_owned()), start)]),
             ..self.blank(Kind::Gap)
         }

@@ -261,7 +261,10 @@ impl Lane {
         let facts = changed.iter().map(|name| Cow::Borrowed(*name)).collect();
         let revised = Revised { why, facts, standing };
         let stopped = self.stopped().cloned().map(Box::new);
-        let counters = &Counters { stopped, ..before.counters.clone() };
+        // A suppression ends by what is known now.
+        let is_partial = before.counters.is_partial
+            || (before.standing.is_none() && episode.is_some_and(|case| case.is_partial));
+        let counters = &Counters { stopped, is_partial, ..before.counters.clone() };
         let facts = self.facts(terms.policy(), case, now);
         let inputs = Inputs { arrival, facts: &facts, counters, now };
         let ruled = catch_unwind(AssertUnwindSafe(|| revise(terms.policy(), &inputs, &revised)));

@@ -143,8 +143,9 @@ impl Triage {
             to = low,
             "messages were removed before they were ruled"
         );
+        let orders = *topic == self.terms.topics.orders;
         let gap = Record {
-            gap: Some(Gap { from: next, to: low, control: false }),
+            gap: Some(Gap { from: next, to: low, control: false, orders }),
             next_in: BTreeMap::from([(Cow::Owned(topic.clone()), low)]),
             ..self.blank(Kind::Gap)
         };

@@ -1,6 +1,7 @@
-//! How long it takes from a detector's topic to a committed decision, at a given rate, beside two bare
-//! exactly-once copies in a row, and beside a copy and a bare loop that writes all that triage does: what
-//! is left of the time when nothing is ruled. Workers, producer and reader are in one process.
+//! How long it takes from a detector's topic to a committed decision, at a given rate, beside two
+//! exactly-once copy loops in a row: as one writes them, and by our own worker, which commits as soon as
+//! it can. And beside a copy and a bare loop that writes all that triage does: what is left of the time
+//! when nothing is ruled. Workers, producer and reader are in one process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +22,25 @@ use tipstaff::pipeline::{
 };
 
 use crate::load::{Load, PARTITIONS};
+use crate::plain;
 use crate::side::{BATCH_BYTES_MAX, bare_triage, begin, real, starts};
 
-const COPIES: &str = "two copies";
+const PLAIN: &str = "two plain loops, a commit every 100 ms";
+const COPIES: &str = "two copies by our worker";
 const BARE: &str = "copy and bare triage";
 const REAL: &str = "intake and triage";
-pub const SIDES: [&str; 3] = [COPIES, BARE, REAL];
+pub const SIDES: [&str; 4] = [PLAIN, COPIES, BARE, REAL];
 
 const SECONDS: u64 = 20;
 /// What is sent before every worker has had its first batches is not counted.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// Clients stay this long with one partition for messages without a key, by default.
 const STICKY: Duration = Duration::from_millis(10);
+
+/// That of a copy: where it first stood.
+pub fn key(of: Option<&[u8]>, (topic, partition, offset): (&str, i32, i64)) -> Vec<u8> {
+    of.map_or_else(|| format!("{topic} {partition} {offset}").into_bytes(), <[u8]>::to_vec)
+}
 
 /// Passes each record on as it is, and where it first stood as its key.
 struct Copy {
@@ -55,9 +63,8 @@ impl Stage for Copy {
 
     fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         for message in batch.messages {
-            let place = format!("{} {} {}", message.topic, message.partition, message.offset);
-            let key = message.key.unwrap_or(place.as_bytes());
-            out.send(&self.to, message.partition, Some(key), message.value);
+            let key = key(message.key, (message.topic, message.partition, message.offset));
+            out.send(&self.to, message.partition, Some(&key), message.value);
             self.next.insert((message.topic.to_owned(), message.partition), message.offset + 1);
         }
         for ((topic, partition), next) in &self.next {
@@ -79,15 +86,23 @@ pub fn run(load: &Load, cluster: &Cluster, side: &str, rate: u64) -> [f64; 3] {
         Box::new(Copy { to: to.clone(), next: HashMap::new() })
     };
     let real = |is_intake: bool| real(load, cluster, is_intake, &metrics);
-    let (first, second) = match side {
-        COPIES => (copy(&cluster.topics.alerts), copy(&cluster.topics.decisions)),
-        BARE => (copy(&cluster.topics.alerts), bare_triage(load, cluster)),
-        _ => (real(true), real(false)),
+    let (middle, end) = (&cluster.topics.alerts, &cluster.topics.decisions);
+    let stages = match side {
+        PLAIN => None,
+        COPIES => Some((copy(middle), copy(end))),
+        BARE => Some((copy(middle), bare_triage(load, cluster))),
+        _ => Some((real(true), real(false))),
     };
-    let workers = [
-        spawn(first, cluster, ("intake", detectors), &drain),
-        spawn(second, cluster, ("triage", alerts), &drain),
-    ];
+    let workers = match stages {
+        Some((first, second)) => [
+            spawn(first, cluster, ("intake", detectors), &drain),
+            spawn(second, cluster, ("triage", alerts), &drain),
+        ],
+        None => [
+            plain::spawn(cluster, detectors, middle, &drain),
+            plain::spawn(cluster, alerts, end, &drain),
+        ],
+    };
     let ends = ends(cluster, load);
     let stop = Arc::new(AtomicBool::new(false));
     let reader = read(cluster, side != REAL, Arc::clone(&stop));

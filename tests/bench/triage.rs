@@ -19,6 +19,7 @@ mod kafka;
 mod latency;
 mod load;
 mod micro;
+mod plain;
 mod side;
 
 use std::collections::BTreeMap;
@@ -140,7 +141,7 @@ fn wait(load: &Load, rate: u64, arguments: &Arguments) {
     let bootstrap = kafka.bootstrap();
     fill(load, &bootstrap, 0);
     let sides = latency::SIDES;
-    let mut all: [Vec<[f64; 3]>; 3] = Default::default();
+    let mut all: [Vec<[f64; 3]>; 4] = Default::default();
     for round in 0..arguments.rounds {
         for (number, side) in sides.iter().enumerate() {
             let prefix = format!("wait{round}-{number}");
@@ -159,12 +160,17 @@ fn wait(load: &Load, rate: u64, arguments: &Arguments) {
             all[number].push([p50, p99, count]);
         }
     }
-    println!("\n| at {rate} messages a second | p50, ms | of two copies | p99, ms |");
-    println!("| --- | ---: | ---: | ---: |");
+    println!(
+        "\n| at {rate} messages a second | p50, ms | of two loops | of two copies | p99, ms |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: |");
     for (side, own) in sides.iter().zip(&all) {
         let of = |at: usize| show(spread(own.iter().map(|each| each[at]).collect()), 1);
-        let ratios = own.iter().zip(&all[0]).map(|(own, bare)| own[0] / bare[0]);
-        println!("| {side} | {} | {} | {} |", of(0), show(spread(ratios.collect()), 2), of(1));
+        let ratio = |others: &[[f64; 3]]| {
+            let ratios = own.iter().zip(others).map(|(own, other)| own[0] / other[0]);
+            show(spread(ratios.collect()), 2)
+        };
+        println!("| {side} | {} | {} | {} | {} |", of(0), ratio(&all[0]), ratio(&all[1]), of(1));
     }
 }
 

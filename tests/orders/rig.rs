@@ -410,7 +410,7 @@ pub fn gap(at: Millis, (from, to): (i64, i64), topic: &'static str) -> Record<'s
     let engine = Engine { version: "1".into(), build: "test".into() };
     let actor = Actor { service: "tipstaff".into(), instance: "test".into() };
     Record {
-        gap: Some(Gap { from, to, control: true }),
+        gap: Some(Gap { from, to, control: true, orders: false }),
         next_in: BTreeMap::from([(topic.into(), to)]),
         ..Record::new(Kind::Gap, at, engine, actor)
     }

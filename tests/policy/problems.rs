@@ -114,7 +114,10 @@ fn mistakes_in_a_condition_stand_at_their_column() {
             "nhi.id in vault.rols",
             "1:11: `vault` provides no `vault.rols`, did you mean `vault.roles`?",
         ),
-        ("unknown(nhi.id)", "1:9: only a fact or a window is ever unknown: write !has(nhi.id)"),
+        (
+            "unknown(nhi.id)",
+            "1:9: only a fact, a window or a counter is ever unknown: write !has(nhi.id)",
+        ),
         ("unknown('a')", "1:1: write unknown(fact) or unknown(fact, \"cause\")"),
         ("severity == null", "1:13: there is no null: use has(…)"),
         ("severity == “a”", "1:13: use straight quotes: \" or '"),
