@@ -18,13 +18,13 @@ use tipstaff::correlate::State;
 
 use super::chain_model::{INPUT, record, ruling, verify};
 
-const CONTROL: &str = "tipstaff.control";
+pub const CONTROL: &str = "tipstaff.control";
 /// Until when the orders of this chain are good.
 const END: Millis = Millis(1000);
 
 type Hand = fn(&mut Record<'static>);
 
-fn statement(offset: i64, order: Verb) -> Statement {
+pub fn statement(offset: i64, order: Verb) -> Statement {
     Statement {
         statement: STATEMENT.to_owned(),
         v: 1,
@@ -126,7 +126,7 @@ fn told_as(text: &'static str) -> SnapshotRef<'static> {
 }
 
 /// The chain with this hand laid on each of its records.
-fn forged(hand: &dyn Fn(&mut Record<'static>)) -> BTreeMap<i64, Vec<u8>> {
+pub fn forged(hand: &dyn Fn(&mut Record<'static>)) -> BTreeMap<i64, Vec<u8>> {
     let mut log = BTreeMap::new();
     let (mut state, mut head, mut next_in) = (State::default(), (0, Hash::NONE), BTreeMap::new());
     let mut write = |state: &mut State, mut record: Record<'static>| {

@@ -13,6 +13,8 @@ mod cases;
 mod chain_model;
 mod forged;
 mod paths;
+mod resumed;
+mod told;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -97,6 +97,7 @@ fn expiry() -> String {
     }
     let next = story.state.counters("next", Some(&Alert::default()), None, Millis(10));
     assert_eq!(next.suppressed, 2, "both are of the hour's budget");
+    assert!(!story.state.silences().is_empty());
     assert_eq!(story.state.silences().over(Millis(99)).count(), 0);
     let silence = story.state.silences().over(Millis(100)).next().unwrap().clone();
     let told = story.state.cases().told_released(&silence, ("q", Priority::Low, None));

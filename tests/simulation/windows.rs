@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tipstaff::audit::{Actor, Engine, Folded, Hash, Kind, Raw, Record, SnapshotRef};
+use tipstaff::audit::{Actor, Engine, Folded, Hash, Kind, PolicyRef, Raw, Record, SnapshotRef};
 use tipstaff::case::{Baseline, Count, Glimpse, Look, Mark, Millis, Sighting, Spans, WindowId};
 use tipstaff::correlate::State;
 
@@ -209,5 +209,101 @@ proptest! {
             }
         }
         prop_assert_eq!(tail, genesis);
+    }
+}
+
+fn sees(state: &mut State, window: u64, (key, at): (&str, i64), received_at: i64) -> Count {
+    let (window, key) = (WindowId(window), key.to_owned());
+    let (at, received_at) = (Millis(at), Millis(received_at));
+    let event = Event {
+        key: 0,
+        after: 0,
+        delay: 0,
+        counts: true,
+        then: false,
+        mark: None,
+        snapshot: false,
+    };
+    let sighting = Sighting { window, key, at, received_at, ..sighting(&event, 0) };
+    let (readings, sightings) =
+        state.windows().look(vec![Look { window, is_read: true, sighting: Some(sighting) }]);
+    state.see(&sightings);
+    readings[0].seen.as_ref().unwrap().count
+}
+
+/// Until the last alert is received that may still find it in its baseline, however late that is.
+#[test]
+fn a_key_is_kept_as_long_as_it_may_count() {
+    let kept = 2 * WITHIN + LATENESS + OVER + OVER / 32 + 1;
+    for (after, keys) in [(kept, 2), (kept + 1, 1)] {
+        let mut state = State::default();
+        sees(&mut state, 7, ("a", T), T);
+        sees(&mut state, 7, ("b", T + after), T + after);
+        state.snapshot(Millis(T));
+        assert_eq!(state.sizes(), [("cases", 0), ("silences", 0), ("window_keys", keys)]);
+    }
+}
+
+/// A window without a key left still knows that it had some, until nothing asks for that time.
+#[test]
+fn what_an_empty_window_had_is_not_counted_as_nothing() {
+    for (after, expected) in [(DAY, Count::AtLeast { at_least: 1 }), (32 * DAY, Count::Exactly(1))]
+    {
+        let mut state = State::default();
+        sees(&mut state, 7, ("a", T), T);
+        sees(&mut state, 8, ("b", T + after), T + after);
+        state.snapshot(Millis(T));
+        assert_eq!(sees(&mut state, 7, ("c", T + MINUTE), T + after), expected, "{after}");
+    }
+}
+
+/// So many keys, each with so many values, as they are left by a snapshot and told in it.
+fn kept(keys: u64, values: u64) -> (usize, String) {
+    let spans = Spans {
+        within_ms: WITHIN,
+        lateness_ms: 0,
+        distinct: 1,
+        then_ms: vec![],
+        baseline_ms: None,
+    };
+    let sighting = |(key, value): (u64, u64)| Sighting {
+        window: WindowId(7),
+        key: format!("key {key}"),
+        at: Millis(T),
+        received_at: Millis(T),
+        counts: true,
+        then: vec![],
+        distinct: vec![(value > 0).then_some(Mark(value))],
+        late: false,
+        spans: spans.clone(),
+    };
+    let mut state = State::default();
+    for key in 0..keys {
+        state.see(&(0..=values).map(|value| sighting((key, value))).collect::<Vec<_>>());
+    }
+    let text = state.snapshot(Millis(T)).concat();
+    let dropped = text.split("\"names\":0,\"keys\":").nth(1).unwrap();
+    (state.sizes()[2].1, dropped.split('}').next().unwrap().to_owned())
+}
+
+#[test]
+fn keys_go_where_there_are_too_many_of_them_or_of_what_they_hold() {
+    assert_eq!(kept(8192, 0), (8192, "0".to_owned()));
+    assert_eq!(kept(8193, 0), (8192, "1".to_owned()));
+    // Of 71 cells each.
+    assert_eq!(kept(923, 64), (923, "0".to_owned()));
+    assert_eq!(kept(1000, 64), (923, "77".to_owned()));
+}
+
+#[test]
+fn a_policy_that_is_another_shows_windows_what_they_were_not_shown() {
+    for (hash, expected) in [("p", Count::Exactly(1)), ("q", Count::AtLeast { at_least: 1 })] {
+        let mut state = State::default();
+        for (at, hash) in [(T, "p"), (T + 1, hash)] {
+            let policy = PolicyRef { hash: hash.into(), generation: 1, signers: vec![] };
+            let record = Record { policy: Some(policy), at: Millis(at), ..record(Kind::Policy) };
+            state.apply(&record, Hash::NONE);
+        }
+        assert_eq!(sees(&mut state, 7, ("a", T + 2), T + 2), expected, "{hash}");
     }
 }

@@ -370,13 +370,19 @@ mod tests {
     fn a_saturated_count_of_values_is_a_lower_bound_until_they_have_left_the_window() {
         let mut windows = Windows::default();
         let max = i64::try_from(marks::DISTINCT_MAX).unwrap();
-        for n in 0..=max {
-            let (seen, _) = next(&mut windows, source("a", T + SECOND * n, n.unsigned_abs()));
-            let expected = if n == max { at_least(64) } else { Count::Exactly(n + 1) };
+        for n in 0..max + 2 {
+            let at = T + SECOND * (n / 2);
+            let (seen, _) = next(&mut windows, source("a", at, n.unsigned_abs()));
+            let expected = if n < max { Count::Exactly(n + 1) } else { at_least(64) };
             assert_eq!(seen.distinct, [expected]);
         }
+        let read = |at| Sighting { counts: false, ..sighting("a", at) };
+        let (seen, _) = next(&mut windows, read(T + WITHIN));
+        assert_eq!(seen.distinct, [at_least(64)], "what was dropped is still in the window");
+        let (seen, _) = next(&mut windows, read(T + WITHIN + 15 * SECOND));
+        assert_eq!(seen.distinct, [Count::Exactly(36)]);
         let (seen, _) = next(&mut windows, sighting("a", T + WITHIN + 30 * SECOND));
-        assert_eq!(seen.distinct, [Count::Exactly(35)], "the one that was dropped left, too");
+        assert_eq!(seen.distinct, [Count::Exactly(6)]);
     }
 
     #[test]
@@ -435,7 +441,7 @@ mod tests {
         for n in 0..KEYS_MAX - 1 {
             next(&mut windows, sighting(&format!("key {n}"), T + MINUTE));
         }
-        windows.prune();
+        assert_eq!(windows.prune(), 2);
         let keys = &windows.all[&WINDOW].keys;
         assert_eq!(keys.len(), KEYS_MAX);
         assert!(!keys.contains_key("first"), "of which nothing was counted");

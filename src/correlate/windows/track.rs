@@ -233,3 +233,82 @@ fn is_followed(steps: &[&Step], place: usize, within_ms: i64) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Mark, WindowId};
+
+    const MINUTE: i64 = 60_000;
+    const WITHIN: i64 = 15 * MINUTE;
+    const OVER: i64 = 32 * 60 * MINUTE;
+    /// At the beginning of a step, of the window's and of the baseline's.
+    const T: i64 = 1_000_000 * 60 * MINUTE;
+
+    fn spans() -> Spans {
+        Spans {
+            within_ms: WITHIN,
+            lateness_ms: 0,
+            distinct: 1,
+            then_ms: vec![MINUTE],
+            baseline_ms: Some(OVER),
+        }
+    }
+
+    fn sighting(at: i64) -> Sighting {
+        Sighting {
+            window: WindowId(1),
+            key: "k".to_owned(),
+            at: Millis(at),
+            received_at: Millis(at),
+            counts: true,
+            then: vec![false],
+            distinct: vec![Some(Mark(1))],
+            late: false,
+            spans: spans(),
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_as_long_as_it_may_be_in_the_window() {
+        for (until, is_out) in [(T - 1, true), (T, false), (T + 1, false)] {
+            let seen = |counted, then| {
+                let track = Track::new(Forgotten { counted, then });
+                track.glimpse(Millis(T + WITHIN), &spans())
+            };
+            let counted = seen(Some(until), None);
+            assert_eq!(counted.count == Count::Exactly(0), is_out, "{until}");
+            assert_eq!(counted.then, [is_out.then_some(false)], "{until}");
+            let then = seen(None, Some(until));
+            assert_eq!(
+                (then.count, &*then.then),
+                (Count::Exactly(0), &[is_out.then_some(false)][..])
+            );
+        }
+    }
+
+    #[test]
+    fn a_baseline_is_told_from_the_first_moment_on_and_its_number_where_nothing_is_forgotten() {
+        let events = |since, forgotten| {
+            let forgotten = Forgotten { counted: forgotten, then: None };
+            let mut track = Track::new(forgotten);
+            track.add(&sighting(since));
+            let seen = track.glimpse(Millis(T + OVER + WITHIN), &spans());
+            seen.baseline.map(|baseline| baseline.events)
+        };
+        assert_eq!(events(T, None), Some(Some(1)));
+        assert_eq!(events(T + 1, None), None, "not seen for so long");
+        assert_eq!(events(T + 1, Some(T - 1)), None);
+        assert_eq!(events(T + 1, Some(T)), Some(None), "perhaps it was");
+    }
+
+    #[test]
+    fn a_key_takes_as_much_room_as_it_has_steps_and_values() {
+        let mut track = Track::default();
+        track.add(&sighting(T));
+        assert_eq!(track.cells(), 2 + 1 + 1, "a step, a value, a step of the baseline");
+        track.add(&Sighting { then: vec![true], distinct: vec![Some(Mark(2))], ..sighting(T) });
+        track.add(&Sighting { distinct: vec![Some(Mark(3))], ..sighting(T + MINUTE) });
+        assert_eq!(track.cells(), 2 * 2 + 1 + 3 + 1);
+    }
+}
