@@ -109,6 +109,7 @@ mod tests {
             let detector = alert(&"d".repeat(length));
             budgets.spend(&detector, &suppression(Reason::TestFixture), Millis(0));
         }
+        assert!(budgets.spent.contains_key(&*"d".repeat(DETECTOR_BYTES_MAX)));
         assert_eq!((budgets.spent.len(), budgets.spent[OTHERS].1), (2, 1));
     }
 }

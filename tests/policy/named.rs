@@ -1,9 +1,10 @@
 //! The promises, each attacked by name.
 
 use tipstaff::case::{
-    Body, FactState, Field, Priority, Reason, Ruling, Tri, Unreadable, Value, Why,
+    Alert, Body, FactState, Field, Priority, Reason, Ruling, Tri, Unreadable, Value, Why,
 };
 use tipstaff::clause::Scope;
+use tipstaff::decide::{Inputs, rests_on};
 use tipstaff::policy::Policy;
 use tipstaff::trial::run_tests;
 
@@ -121,6 +122,42 @@ fn a_detector_whose_budget_is_spent_is_suppressed_no_more() {
         let wrong = BOUNDARY.replace("[critical]}", &format!("[critical], per_hour: {wrong}}}"));
         let problems = policy_of(&wrong).unwrap_err();
         assert!(problems[0].contains("`per_hour` is a number from 1"), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_tests_of_a_playbook_spend_budgets_as_triage_does() {
+    let bounded = BOUNDARY.replace("[critical]}", "[critical], per_hour: 3}");
+    let test = "tests:\n  - name: the fourth\n    now: 2026-01-01T00:00:00Z\n    \
+        alert: {severity: low, nhi.id: \"aws:ci\", credential: {validity: invalid}}\n    \
+        facts: {registry.fixture: true}\n    alerts:\n      \
+        - {times: 3, every: 1m, expect: {suppress: test_fixture}}\n      \
+        - {at: 1m, expect: {route: cicd-response, reason: boundary_refused}}\n";
+    let playbook = PLAYBOOK.split("tests:\n").next().unwrap().to_owned() + test;
+    let outcomes = run_tests(&policy(&[&playbook], &[&bounded]).unwrap(), |_, _| true);
+    assert!(outcomes.len() == 1 && outcomes[0].passed(), "{outcomes:#?}");
+}
+
+/// What the boundary has not refused rests on nothing that it reads.
+#[test]
+fn a_refusal_rests_on_what_the_boundary_could_not_read() {
+    let policy = example();
+    let open = |alert: Alert<'static>, facts: Rows| -> Vec<String> {
+        let Situation { arrival, facts, counters } = &Situation::new(alert, facts);
+        let inputs = Inputs { arrival, facts, counters, now: NOW };
+        let names = rests_on(&policy, &inputs, Why::NotRecorded);
+        names.into_iter().map(str::to_owned).collect()
+    };
+    let missing = || unknown(OWNER, Why::NotRecorded);
+    let in_part = || known(OWNER, [Value::Unknown(Why::NotRecorded), text("1")]);
+    for owner in [missing, in_part] {
+        let mut facts = live_facts();
+        facts[OWNER] = owner();
+        assert_eq!(open(plain_alert(), facts.clone()), ["owner"]);
+        facts[REGISTRY] = known(REGISTRY, [Value::Bool(true), Value::Int(1)]);
+        let mut fixture = plain_alert();
+        fixture.set(Field::CredentialValidity, text("invalid"));
+        assert_eq!(open(fixture, facts), [""; 0]);
     }
 }
 

@@ -12,6 +12,7 @@
 mod cases;
 mod chain_model;
 mod forged;
+mod outputs;
 mod paths;
 mod resumed;
 mod told;

@@ -108,6 +108,20 @@ impl Story {
         self.write(Kind::Revision, of, (Alert::default(), decision), Some(revised))
     }
 
+    fn close_risk(&mut self) {
+        let mut close = statement(0, Verb::Close);
+        close.close = Some(Closing {
+            verdict: Judgement::TruePositive,
+            reason: "rotated".to_owned(),
+            evidence: vec![],
+            of: None,
+            part: Some(Part::Risk),
+            links: BTreeMap::new(),
+        });
+        let told = self.case().told_ordered(&close, self.now()).unwrap();
+        self.tell(Kind::Order, told);
+    }
+
     fn case(&self) -> &Case {
         self.state.cases().get(&self.counters("a", ("k", &[])).case_id).unwrap()
     }
@@ -281,17 +295,7 @@ fn what_is_held_and_cannot_be_ruled_is_theirs_and_open() {
         story.rule(("k", &[]), ("r", held()));
         let mut expected = vec![Change::State];
         if is_closed {
-            let mut close = statement(0, Verb::Close);
-            close.close = Some(Closing {
-                verdict: Judgement::TruePositive,
-                reason: "rotated".to_owned(),
-                evidence: vec![],
-                of: None,
-                part: Some(Part::Risk),
-                links: BTreeMap::new(),
-            });
-            let told = story.case().told_ordered(&close, story.now()).unwrap();
-            story.tell(Kind::Order, told);
+            story.close_risk();
             expected.push(Change::Reopened);
         }
         let to = ("q", Priority::High, Some(Millis(20)));
@@ -302,6 +306,17 @@ fn what_is_held_and_cannot_be_ruled_is_theirs_and_open() {
         let reopened = told.worked.map(|worked| (worked.is_partly_closed(), worked.reopened));
         assert_eq!(reopened, is_closed.then_some((false, 1)));
     }
+}
+
+#[test]
+fn what_is_closed_in_part_is_opened_again_by_what_is_new_alone() {
+    let mut story = Story::default();
+    story.rule(("k", &[]), ("r", high()));
+    story.close_risk();
+    let had = (Again::LateFact, Standing::of(&high()));
+    assert_eq!(changed(story.again(had, high())), [Change::Facts]);
+    let told = story.rule(("k", &[(Field::Detector, "another")]), ("r", high()));
+    assert_eq!(changed(told), [Change::Detector, Change::Reopened]);
 }
 
 /// Newest first, each once, and at most eight.

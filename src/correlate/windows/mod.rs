@@ -376,6 +376,7 @@ mod tests {
             let expected = if n < max { Count::Exactly(n + 1) } else { at_least(64) };
             assert_eq!(seen.distinct, [expected]);
         }
+        next(&mut windows, sighting("a", T + 33 * SECOND));
         let read = |at| Sighting { counts: false, ..sighting("a", at) };
         let (seen, _) = next(&mut windows, read(T + WITHIN));
         assert_eq!(seen.distinct, [at_least(64)], "what was dropped is still in the window");
