@@ -10,6 +10,7 @@
 
 mod support;
 mod choices;
+mod explained;
 mod expressions;
 mod oracle;
 mod kleene;

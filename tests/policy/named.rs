@@ -138,6 +138,24 @@ fn the_tests_of_a_playbook_spend_budgets_as_triage_does() {
     assert!(outcomes.len() == 1 && outcomes[0].passed(), "{outcomes:#?}");
 }
 
+#[test]
+fn who_may_be_a_person_is_not_contained_and_why_is_said() {
+    let policy = example();
+    for (kind, why) in [
+        (None, "the kind of NHI is missing: it might be a person"),
+        (Some("person"), "a person is never contained automatically"),
+        (Some("unknown"), "the kind of NHI is not known: it might be a person"),
+        (Some("service_account"), "not a person"),
+    ] {
+        let mut alert = plain_alert();
+        alert.set(Field::NhiKind, kind.map_or(Value::Absent, text));
+        let situation = Situation::new(alert, live_facts());
+        let decision = situation.decide(&policy).decision;
+        let person = decision.boundary.iter().find(|verdict| verdict.id == "person").unwrap();
+        assert_eq!((person.allows, &*person.why), (why == "not a person", why));
+    }
+}
+
 /// What the boundary has not refused rests on nothing that it reads.
 #[test]
 fn a_refusal_rests_on_what_the_boundary_could_not_read() {
