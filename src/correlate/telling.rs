@@ -120,7 +120,7 @@ fn changes(
     let is_new_rule = had.rules.len() < WORDS_MAX && !had.rules.contains(&rule);
     let is_urgent = (state, priority) >= (had.state, had.priority);
     let action = action_of(news.decision);
-    let is_new_action = state == CaseState::Escalated && action.is_some() && action != had.action;
+    let is_new_action = action.is_some() && action != had.action;
     let validity = text(Field::CredentialValidity);
     let is_new_validity = |word: &str| !had.validities.iter().any(|known| **known == *word);
     let another = is_new(&case.sources, Field::SourceIp);
