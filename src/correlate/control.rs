@@ -72,3 +72,63 @@ impl Control {
         self.stopped.get_or_insert(Stopped { since: at, by: None, order: None, why });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Actor, Engine, Input, Kind, Order};
+    use crate::case::STATEMENT;
+
+    const END: i64 = 1000;
+
+    fn stop(id: &str, received_at: i64) -> Record<'static> {
+        let statement = Statement {
+            statement: STATEMENT.to_owned(),
+            v: 1,
+            order: Verb::Stop,
+            id: id.repeat(32),
+            at: None,
+            subject: None,
+            issued_at: Millis(0),
+            expires_at: Millis(END),
+            by: "sam".to_owned(),
+            via: None,
+            to: None,
+            close: None,
+            except: None,
+            why: Some("a drill".to_owned()),
+            ends: None,
+        };
+        let order = Order {
+            sha256: "".into(),
+            statement: Some(statement.to_string().into()),
+            signers: vec![],
+            role: None,
+            refused: None,
+            detail: None,
+            verified: vec![],
+        };
+        let received_at = Some(Millis(received_at));
+        let topic = "t.control".into();
+        let engine = Engine { version: "1".into(), build: "test".into() };
+        let actor = Actor { service: "t".into(), instance: "t".into() };
+        Record {
+            input: Some(Input { topic, partition: 0, offset: 0, received_at }),
+            order: Some(order),
+            ..Record::new(Kind::Order, Millis(0), engine, actor)
+        }
+    }
+
+    #[test]
+    fn an_order_is_used_until_its_end_and_known_as_long_as_clocks_may_differ() {
+        for (later, is_known) in [(CLOCKS_DIFFER_MS - 1, true), (CLOCKS_DIFFER_MS, false)] {
+            let mut control = Control::default();
+            assert!(control.is_default());
+            control.apply(&stop("a", 0));
+            let was_used = |control: &Control, at| control.was_used(&"a".repeat(32), Millis(at));
+            assert!(was_used(&control, END - 1) && !was_used(&control, END));
+            control.apply(&stop("b", END + later));
+            assert_eq!(was_used(&control, END - 1), is_known, "{later}");
+        }
+    }
+}

@@ -310,5 +310,7 @@ mod tests {
         track.add(&Sighting { then: vec![true], distinct: vec![Some(Mark(2))], ..sighting(T) });
         track.add(&Sighting { distinct: vec![Some(Mark(3))], ..sighting(T + MINUTE) });
         assert_eq!(track.cells(), 2 * 2 + 1 + 3 + 1);
+        track.add(&sighting(T + 2 * OVER));
+        assert_eq!(track.cells(), 2 + 1 + 1, "what is over takes none");
     }
 }
