@@ -1,6 +1,6 @@
 //! How long it takes from a detector's topic to a committed decision, at a given rate, beside two
 //! exactly-once copy loops in a row: as one writes them, and by our own worker, which commits as soon as
-//! it can. And beside a copy and a bare loop that writes all that triage does: what is left of the time
+//! it can. And beside a copy and a bare loop that writes as much as triage does: what is left of the time
 //! when nothing is ruled. Workers, producer and reader are in one process.
 
 use std::collections::HashMap;
@@ -16,9 +16,10 @@ use serde::Deserialize;
 use tipstaff::app::Cluster;
 use tipstaff::case::Origin;
 use tipstaff::ingest::{BatchLimits, Doubt, LogReader};
+use tipstaff::normalize::partition_of;
 use tipstaff::observe::Metrics;
 use tipstaff::pipeline::{
-    Batch, Drain, Hint, Outbox, Progress, RecoveryRules, Stage, Start, WorkerConfig, worker,
+    Batch, Drain, Ended, Hint, Outbox, Progress, RecoveryRules, Stage, Start, WorkerConfig, worker,
 };
 
 use crate::load::{Load, PARTITIONS};
@@ -45,6 +46,8 @@ pub fn key(of: Option<&[u8]>, (topic, partition, offset): (&str, i32, i64)) -> V
 /// Passes each record on as it is, and where it first stood as its key.
 struct Copy {
     to: String,
+    /// As intake does; else it stays in its partition.
+    is_spread: bool,
     next: HashMap<(String, i32), i64>,
 }
 
@@ -64,7 +67,11 @@ impl Stage for Copy {
     fn process(&mut self, batch: &Batch<'_>, _: &LogReader, out: &mut Outbox<'_>) -> bool {
         for message in batch.messages {
             let key = key(message.key, (message.topic, message.partition, message.offset));
-            out.send(&self.to, message.partition, Some(&key), message.value);
+            let partition = match self.is_spread {
+                true => partition_of(&String::from_utf8_lossy(&key), PARTITIONS),
+                false => message.partition,
+            };
+            out.send(&self.to, partition, Some(&key), message.value);
             self.next.insert((message.topic.to_owned(), message.partition), message.offset + 1);
         }
         for ((topic, partition), next) in &self.next {
@@ -82,15 +89,15 @@ pub fn run(load: &Load, cluster: &Cluster, side: &str, rate: u64) -> [f64; 3] {
     let detectors = Cluster::detector_topics(&load.loaded.checked.pipelines);
     let alerts = vec![cluster.topics.alerts.clone()];
     let metrics = Metrics::new().unwrap();
-    let copy = |to: &String| -> Box<dyn Stage + Send> {
-        Box::new(Copy { to: to.clone(), next: HashMap::new() })
+    let copy = |to: &String, is_spread: bool| -> Box<dyn Stage + Send> {
+        Box::new(Copy { to: to.clone(), is_spread, next: HashMap::new() })
     };
     let real = |is_intake: bool| real(load, cluster, is_intake, &metrics);
     let (middle, end) = (&cluster.topics.alerts, &cluster.topics.decisions);
     let stages = match side {
         PLAIN => None,
-        COPIES => Some((copy(middle), copy(end))),
-        BARE => Some((copy(middle), bare_triage(load, cluster))),
+        COPIES => Some((copy(middle, false), copy(end, false))),
+        BARE => Some((copy(middle, true), bare_triage(load, cluster))),
         _ => Some((real(true), real(false))),
     };
     let workers = match stages {
@@ -113,12 +120,15 @@ pub fn run(load: &Load, cluster: &Cluster, side: &str, rate: u64) -> [f64; 3] {
     stop.store(true, SeqCst);
     let seen = reader.join().unwrap();
     drain.start();
-    workers.into_iter().for_each(|worker| drop(worker.join()));
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
     let began = sent.values().min().copied().unwrap();
-    let counted = sent.iter().filter(|(_, at)| at.duration_since(began) > WARM_UP);
+    let counted: Vec<_> =
+        sent.iter().filter(|(_, at)| at.duration_since(began) > WARM_UP).collect();
     let mut took: Vec<f64> = counted
-        .filter_map(|(place, at)| Some(seen.get(place)?.duration_since(*at).as_secs_f64() * 1e3))
+        .iter()
+        .filter_map(|(place, at)| Some(seen.get(place)?.duration_since(**at).as_secs_f64() * 1e3))
         .collect();
+    assert!(took.len() * 100 >= counted.len() * 99, "{} of {}", took.len(), counted.len());
     took.sort_by(f64::total_cmp);
     let part = |share: f64| took[(took.len() as f64 * share) as usize];
     [part(0.5), part(0.99), took.len() as f64]
@@ -144,7 +154,7 @@ fn spawn(
         progress: Arc::new(Progress::default()),
     };
     let drain = drain.clone();
-    std::thread::spawn(move || drop(worker(Boxed(stage), config, drain)))
+    std::thread::spawn(move || assert_eq!(worker(Boxed(stage), config, drain), Ended::Drained))
 }
 
 struct Boxed(Box<dyn Stage + Send>);
@@ -197,7 +207,8 @@ fn send(load: &Load, cluster: &Cluster, mut ends: Ends, rate: u64) -> HashMap<Pl
         let batch = due.duration_since(began).as_millis() / STICKY.as_millis();
         let partition = (batch % PARTITIONS as u128) as i32;
         let end = ends.get_mut(&(event.topic.to_owned(), partition)).unwrap();
-        sent.insert((event.topic.to_owned(), partition, *end), Instant::now());
+        // What is late by then waits, too.
+        sent.insert((event.topic.to_owned(), partition, *end), due);
         *end += 1;
         let record = BaseRecord::<str, str>::to(event.topic).partition(partition);
         producer.send(record.payload(&event.value)).map_err(|(error, _)| error).unwrap();

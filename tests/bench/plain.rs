@@ -1,5 +1,5 @@
 //! An exactly-once copy loop as one writes it with the client alone: what comes is sent at once, and
-//! committed every 100 ms.
+//! committed every 100 ms, as Kafka Streams does it by default. Nothing here restarts: it joins no group.
 
 use std::collections::HashMap;
 use std::thread::JoinHandle;
@@ -60,6 +60,7 @@ pub fn spawn(cluster: &Cluster, from: Vec<String>, to: &str, drain: &Drain) -> J
             if next.is_empty() || committed.elapsed() < COMMIT {
                 continue;
             }
+            committed = Instant::now();
             // The library's own flush looks every 100 ms whether it is done.
             while producer.in_flight_count() > 0 {
                 std::thread::sleep(Duration::from_micros(500));
@@ -69,7 +70,6 @@ pub fn spawn(cluster: &Cluster, from: Vec<String>, to: &str, drain: &Drain) -> J
             producer.send_offsets_to_transaction(&offsets, &member, PATIENCE).unwrap();
             producer.commit_transaction(PATIENCE).unwrap();
             producer.begin_transaction().unwrap();
-            committed = Instant::now();
         }
     })
 }
