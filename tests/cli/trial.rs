@@ -212,7 +212,7 @@ fn what_no_test_reaches_is_listed() {
     assert_eq!(
         listed,
         [
-            "coverage of a: 2 of 4 rules, 4 of 7 outcomes of clauses, 0 of 1 rules unknown",
+            "coverage of a: 2 of 4 rules, 4 of 8 outcomes of clauses, 0 of 2 rules unknown",
             &format!("        {}: `fixture` is never unknown (rule `fixture`)", place(9, 5)),
             &format!(
                 "        {}: `registry.fixture == true` is never unknown (rule `fixture`)",
@@ -224,8 +224,13 @@ fn what_no_test_reaches_is_listed() {
                 place(14, 13)
             ),
             &format!("        {}: no alert is ruled by `burst` (rule `burst`)", place(17, 5)),
+            &format!("        {}: `burst` is never unknown (rule `burst`)", place(17, 5)),
             &format!(
                 "        {}: `counters.seen >= 20` is never true (rule `burst`)",
+                place(18, 12)
+            ),
+            &format!(
+                "        {}: `counters.seen >= 20` is never unknown (rule `burst`)",
                 place(18, 12)
             ),
             "3 passed, 0 failed",
@@ -235,7 +240,7 @@ fn what_no_test_reaches_is_listed() {
     let object = &ran.json()[0];
     assert_eq!((&object["passed"], &object["failed"]), (&3.into(), &0.into()));
     assert_eq!(object["coverage"][0]["rules"], serde_json::json!({"reached": 2, "all": 4}));
-    assert_eq!(object["coverage"][0]["gaps"].as_array().unwrap().len(), 6);
+    assert_eq!(object["coverage"][0]["gaps"].as_array().unwrap().len(), 8);
 }
 
 /// Whatever share of the identities the canary has, each playbook's tests are ruled by it alone.
