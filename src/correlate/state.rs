@@ -118,6 +118,17 @@ impl State {
         [("cases", cases.len()), ("silences", silences.len()), ("window_keys", windows.keys())]
     }
 
+    /// A case that was dropped, and that people are told of all the same.
+    fn begin_again(&mut self, record: &Record<'_>) {
+        if let (Some(told), Some(counters)) = (&record.told, &record.counters)
+            && self.cases.get(&told.case_id).is_none()
+        {
+            let is_partial = counters.is_partial || counters.group.is_some();
+            let counters = Counters { is_partial, ..counters.clone() };
+            self.count(&counters, record.alert.as_deref(), record.at);
+        }
+    }
+
     fn prune(&mut self, at: Millis) -> Dropped {
         self.waits.prune(at);
         let held = self.waits.iter().map(|waiting| &*waiting.counters.case_id);
@@ -206,14 +217,7 @@ impl Folded for State {
         self.control.apply(record);
         let silenced_by = self.silences.ended_by(record);
         self.silences.apply(record, hash);
-        if let (Some(told), Some(counters)) = (&record.told, &record.counters)
-            && self.cases.get(&told.case_id).is_none()
-        {
-            // It was dropped meanwhile, if not just counted.
-            let is_partial = counters.is_partial || counters.group.is_some();
-            let counters = Counters { is_partial, ..counters.clone() };
-            self.count(&counters, record.alert.as_deref(), record.at);
-        }
+        self.begin_again(record);
         self.cases.tell(record, silenced_by.as_deref());
     }
 
