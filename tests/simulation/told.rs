@@ -357,6 +357,20 @@ fn a_case_spreads_over_what_its_playbook_counts() {
 
 /// Their names go, and which are no longer known is on record once.
 #[test]
+fn a_case_that_was_dropped_and_is_told_of_again_is_known_in_part() {
+    let mut story = Story::default();
+    story.rule(("g", &[]), ("r", suppressed()));
+    let counters = story.counters("alert 1", ("g", &[]));
+    assert!(!counters.is_partial);
+    story.state = State::default();
+    let decision = Decision::new(high(), Reason::RuleMatched, "p", "r".to_owned());
+    let told =
+        story.write(Kind::Revision, ("alert 1".to_owned(), counters), (alert(&[]), decision), None);
+    assert!(told.is_some());
+    assert!(story.counters("alert 2", ("g", &[])).is_partial);
+}
+
+#[test]
 fn of_very_many_cases_a_snapshot_keeps_the_numbers_alone() {
     let mut story = Story::default();
     for n in 0..2048 + 5 {
