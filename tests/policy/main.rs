@@ -28,5 +28,6 @@ mod proved;
 mod proof;
 mod reached;
 mod limits;
+mod findings;
 mod claims;
 mod windows;
