@@ -125,7 +125,7 @@ impl Case {
             fingerprint: text(Field::CredentialFingerprint),
             credential: None,
             seen: 0,
-            is_partial: counters.is_partial,
+            is_partial: false,
             first_seen: counters.first_seen,
             last_seen: counters.first_seen,
             window_ms: counters.window_ms,

@@ -260,7 +260,7 @@ fn stage(load: &Load, cluster: &Cluster, told: &Told, metrics: &Metrics) -> Box<
     }
 }
 
-/// Writes to every topic that triage writes to, as many records of as many bytes to each.
+/// Writes to every topic that triage writes to, on average as many records of as many bytes to each.
 pub fn bare_triage(load: &Load, cluster: &Cluster) -> Box<dyn Stage + Send> {
     let outputs = Micro::new(load).outputs().into_iter().map(|(topic, (per_message, bytes))| {
         let (_, name) = topic.split_once('.').unwrap();

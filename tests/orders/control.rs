@@ -124,6 +124,20 @@ fn what_was_suppressed_before_is_ruled_again_as_stopped() {
 }
 
 #[test]
+fn what_was_suppressed_before_is_ruled_again_by_what_is_known_of_its_case_then() {
+    let mut rig = rig();
+    assert_eq!(ruled(&mut rig).0, "suppress");
+    let is_partial = |rig: &Rig| rig.last().counters.as_ref().unwrap().is_partial;
+    assert!(!is_partial(&rig));
+    let mut lost = gap(rig.now, (0, 1), "t.alerts");
+    lost.gap.as_mut().unwrap().control = false;
+    rig.plant(&lost);
+    rig.wait(25 * HOUR);
+    assert_eq!(rig.recheck(), 1);
+    assert!(is_partial(&rig), "alerts of it may be among those that are lost");
+}
+
+#[test]
 fn each_topic_takes_its_own_orders_alone() {
     let mut rig = rig();
     let case = rig.alert(NHI, "high");

@@ -20,7 +20,7 @@ use super::chain_model::{INPUT, record, ruling, verify};
 
 pub const CONTROL: &str = "tipstaff.control";
 /// Until when the orders of this chain are good.
-const END: Millis = Millis(1000);
+pub const END: Millis = Millis(1000);
 
 type Hand = fn(&mut Record<'static>);
 
@@ -44,7 +44,7 @@ pub fn statement(offset: i64, order: Verb) -> Statement {
     }
 }
 
-fn order(offset: i64, order: Verb) -> Record<'static> {
+pub fn order(offset: i64, order: Verb) -> Record<'static> {
     let order = Order {
         sha256: "".into(),
         statement: Some(statement(offset, order).to_string().into()),

@@ -16,6 +16,7 @@ mod outputs;
 mod paths;
 mod resumed;
 mod told;
+mod used;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -4,23 +4,16 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 use tipstaff::audit::{Appended, FINDINGS, Hash, Kind, Record, finding, outputs};
-use tipstaff::case::{
-    Alert, Counters, Decision, Escalate, Field, Hold, Millis, Origin, PermitRecord, Priority,
-    Reason, Ruling, Value,
-};
+use tipstaff::case::{Counters, Decision, Field, Hold, Millis, Origin, Priority, Reason, Ruling};
 use tipstaff::correlate::{News, State};
 
 use super::chain_model::{self, ruling};
+use super::told::{Fields, alert, escalate};
 
 const APPENDED: Appended = Appended { seq: 1, hash: Hash::NONE };
 
-type Fields<'f> = &'f [(Field, &'f str)];
-
 fn ruled(fields: Fields<'_>, fate: Ruling<'static>) -> Record<'static> {
-    let mut alert = Alert::default();
-    for (field, value) in fields {
-        alert.set(*field, Value::Text((*value).to_owned().into()));
-    }
+    let alert = alert(fields);
     let origin: Origin<'static> = ruling(0).origin.unwrap().into_owned();
     let alert_id = origin.alert_id();
     let counters = Counters::alone("case".to_owned(), Millis(0));
@@ -57,23 +50,10 @@ fn held() -> Ruling<'static> {
     Ruling::Hold(Hold { queue: "q".into(), priority: Priority::High, until: Millis(9) })
 }
 
-fn escalated() -> Ruling<'static> {
-    Ruling::Escalate(Escalate {
-        action: "disable".into(),
-        target: "key-1".into(),
-        rollback: "enable".into(),
-        queue: "q".into(),
-        priority: Priority::High,
-        expires_at: Millis(0),
-        ack_by: None,
-        permit: PermitRecord { id: "p".into(), allowed_by: "b".into(), obligations: vec![] },
-    })
-}
-
 #[test]
 fn a_containment_is_an_action_on_its_target_and_a_case() {
     for (fields, nhi) in [(&[(Field::NhiId, "svc")][..], Some("svc")), (&[], None)] {
-        let record = ruled(fields, escalated());
+        let record = ruled(fields, escalate("disable", "key-1"));
         let nhi = nhi.unwrap_or(record.alert_id.as_deref().unwrap());
         let all = written(&record);
         let [(cases, _, case), (actions, target, action)] = &all[..] else { panic!("{all:?}") };

@@ -19,9 +19,9 @@ struct Story {
     number: u32,
 }
 
-type Fields<'f> = &'f [(Field, &'f str)];
+pub type Fields<'f> = &'f [(Field, &'f str)];
 
-fn alert(fields: Fields<'_>) -> Alert<'static> {
+pub fn alert(fields: Fields<'_>) -> Alert<'static> {
     let mut alert = Alert::default();
     for (field, value) in fields {
         alert.set(*field, Value::Text((*value).to_owned().into()));
@@ -157,7 +157,7 @@ fn suppressed() -> Ruling<'static> {
     })
 }
 
-fn escalate(action: &'static str, target: &'static str) -> Ruling<'static> {
+pub fn escalate(action: &'static str, target: &'static str) -> Ruling<'static> {
     Ruling::Escalate(Escalate {
         action: action.into(),
         target: target.into(),
