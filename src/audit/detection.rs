@@ -309,7 +309,7 @@ fn enrichment<'r>(row: &'r RawValue, alert: &Alert<'_>) -> Option<Enrichment<'r>
     Some(Enrichment {
         name: asked_by.map_or_else(
             || fact.enricher.clone().into_owned(),
-            |info| format!("evidences[0].data.{}", info.field.path()),
+            |info| format!("evidences[0].data.{}", info.path),
         ),
         value: fact.key,
         r#type: fact.enricher,

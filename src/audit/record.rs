@@ -150,7 +150,7 @@ pub struct Record<'a> {
     #[serde(borrow, skip_serializing_if = "Vec::is_empty", default)]
     pub waits: Vec<Wait<'a>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub counters: Option<Counters>,
+    pub counters: Option<Cow<'a, Counters>>,
     /// What the alert adds to windows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub windows: Vec<Sighting>,

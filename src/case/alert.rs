@@ -90,7 +90,13 @@ impl<'a> Body<'a> {
     }
 }
 
-impl Arrival<'_> {
+impl<'a> Arrival<'a> {
+    /// A line of the alerts topic. Nothing when it is none of this version.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        // Whether it is UTF-8 is seen once, and not for each text in it.
+        serde_json::from_str(std::str::from_utf8(line).ok()?).ok()
+    }
+
     pub fn into_owned(self) -> Arrival<'static> {
         Arrival {
             alert_id: self.alert_id,

@@ -9,8 +9,18 @@ pub struct FieldInfo {
     /// `alert`, `nhi`, `credential`, `location`, `event`, `source` or `resource`.
     pub group: &'static str,
     pub name: &'static str,
+    /// The name in conditions and mappings: `nhi.id`; fields of the alert itself stand bare:
+    /// `severity`.
+    pub path: &'static str,
     pub of: Type,
     pub about: &'static str,
+}
+
+const fn path(group: &'static str, name: &'static str, both: &'static str) -> &'static str {
+    match group.as_bytes() {
+        b"alert" => name,
+        _ => both,
+    }
 }
 
 macro_rules! fields {
@@ -22,14 +32,18 @@ macro_rules! fields {
         /// The fields of each group, in the order in which they are written.
         pub static GROUPS: &[(&str, &[FieldInfo])] = &[
             $(($group, &[$(FieldInfo {
-                field: Field::$variant, group: $group, name: $name, of: Type::$of, about: $about,
+                field: Field::$variant, group: $group, name: $name,
+                path: path($group, $name, concat!($group, ".", $name)),
+                of: Type::$of, about: $about,
             },)*]),)*
         ];
 
         /// Every field an alert can have, in the order in which it is written.
         pub static FIELDS: &[FieldInfo] = &[
             $($(FieldInfo {
-                field: Field::$variant, group: $group, name: $name, of: Type::$of, about: $about,
+                field: Field::$variant, group: $group, name: $name,
+                path: path($group, $name, concat!($group, ".", $name)),
+                of: Type::$of, about: $about,
             },)*)*
         ];
     };
@@ -100,13 +114,9 @@ impl Field {
         self as usize
     }
 
-    /// The name in conditions and mappings: `nhi.id`; fields of the alert itself stand bare:
-    /// `severity`.
-    pub fn path(self) -> String {
-        FIELDS.get(self.index()).map_or_else(String::new, |info| match info.group {
-            "alert" => info.name.to_owned(),
-            group => format!("{group}.{}", info.name),
-        })
+    /// See [`FieldInfo::path`].
+    pub fn path(self) -> &'static str {
+        FIELDS.get(self.index()).map_or("", |info| info.path)
     }
 
     pub fn of(self) -> Type {
@@ -151,7 +161,7 @@ mod tests {
     fn every_field_is_found_by_its_path_and_stands_at_its_index() {
         for (index, info) in FIELDS.iter().enumerate() {
             assert_eq!(info.field.index(), index);
-            assert_eq!(field_named(&info.field.path()), Some(info.field));
+            assert_eq!(field_named(info.field.path()), Some(info.field));
         }
         assert_eq!(field_named("alert.kind"), Some(Field::Kind));
         assert_eq!(field_named("nhi.nope"), None);

@@ -35,7 +35,7 @@ pub use order::{
     Closing, Envelope, Excepting, Judgement, Part, Refusal, STATEMENT, STATEMENT_BYTES_MAX,
     Statement, Subject, VALID_MS_MAX, Verb, Via,
 };
-pub use origin::{Id, Origin, WEBHOOK, id_of};
+pub use origin::{Id, IdOf, Origin, WEBHOOK, id_of};
 pub use reason::Reason;
 pub use revision::{Again, Released, Revised, Standing, Wait};
 pub use ruling::{

@@ -8,17 +8,31 @@ use super::digits::hex;
 /// A derived id: 32 hexadecimal digits (128 bits) of a SHA-256. Never depends on a retry.
 pub type Id = String;
 
-/// Room that hardly any parts outgrow.
-const PARTS_BYTES_USUALLY: usize = 256;
+/// An id of what it is and of parts, each with its length in front, so that no two lists of parts
+/// hash alike.
+pub struct IdOf(Sha256);
 
-/// Hashes parts, each with its length in front, so that no two lists of parts hash alike.
-pub fn id_of(what: &str, parts: &[&[u8]]) -> Id {
-    let mut bytes = Vec::with_capacity(PARTS_BYTES_USUALLY);
-    for part in std::iter::once(what.as_bytes()).chain(parts.iter().copied()) {
-        bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend(part);
+impl IdOf {
+    pub fn new(what: &str) -> Self {
+        let mut id = Self(Sha256::new());
+        id.part(what.as_bytes());
+        id
     }
-    hex(Sha256::digest(bytes).get(..16).unwrap_or_default())
+
+    pub fn part(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    pub fn id(self) -> Id {
+        hex(self.0.finalize().get(..16).unwrap_or_default())
+    }
+}
+
+pub fn id_of(what: &str, parts: &[&[u8]]) -> Id {
+    let mut id = IdOf::new(what);
+    parts.iter().for_each(|part| id.part(part));
+    id.id()
 }
 
 /// In front of the pipeline's name in the origin of what came over HTTP. No topic's name has a `:`.

@@ -240,7 +240,7 @@ impl Schema {
             let hint = if hint.is_empty() { format!(": {}", paths.join(", ")) } else { hint };
             return format!("window `{}` has no `{path}`{hint}", shape.name);
         }
-        let mut paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
+        let mut paths: Vec<String> = FIELDS.iter().map(|info| info.path.to_owned()).collect();
         paths.extend(OTHERS.iter().map(|other| other.path.to_owned()));
         paths.extend(self.enrichers.iter().flat_map(paths_of));
         paths.extend(self.windows.iter().flat_map(values_of));

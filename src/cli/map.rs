@@ -84,7 +84,7 @@ fn as_json(arrival: &Arrival<'_>, explained: Option<&Explained>) -> serde_json::
         Body::Unreadable(unreadable) => put("unreadable", json!(unreadable)),
     }
     if let Some(Explained { made_of, redacted, unused, .. }) = explained {
-        let made_of = made_of.iter().map(|(field, paths)| (field.path(), json!(paths)));
+        let made_of = made_of.iter().map(|(field, paths)| (field.path().to_owned(), json!(paths)));
         put("made_of", serde_json::Value::Object(made_of.collect()));
         put("redacted", json!(redacted));
         put("unused", json!(unused));

@@ -232,7 +232,10 @@ mod tests {
         let engine = Engine { version: "1".into(), build: "test".into() };
         let actor = Actor { service: "t".into(), instance: "t".into() };
         let counters = Some(Counters::alone(case.to_owned(), Millis(at)));
-        Record { counters, ..Record::new(kind, Millis(at), engine, actor) }
+        Record {
+            counters: counters.map(Cow::Owned),
+            ..Record::new(kind, Millis(at), engine, actor)
+        }
     }
 
     fn suppressed(at: i64, case: &str, rule: &'static str) -> Record<'static> {

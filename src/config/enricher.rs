@@ -301,8 +301,7 @@ fn key_fields(node: &Node, problems: &mut Problems) -> Option<Vec<Field>> {
 
 fn key_field(path: &str, at: &At, problems: &mut Problems) -> Option<Field> {
     let Some(field) = field_named(path) else {
-        let paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
-        let hint = suggestion(path, paths.iter().map(String::as_str));
+        let hint = suggestion(path, FIELDS.iter().map(|info| info.path));
         problems.add(at, format!("an alert has no field `{path}`{hint}"));
         return None;
     };

@@ -125,7 +125,7 @@ fn check_closings(policy: &Policy, enrichers: &[EnricherConfig], problems: &mut 
                 KeySpec::First(fields) => (fields.iter().any(is_of_case), fields),
             };
             if !has_key {
-                let paths: Vec<String> = paths.iter().map(|field| field.path()).collect();
+                let paths: Vec<&str> = paths.iter().map(|field| field.path()).collect();
                 let (name, paths) = (&config.name, paths.join(", "));
                 let message = format!(
                     "`{name}` is looked up by {paths}, and a case that is closed has its identity and credential alone"

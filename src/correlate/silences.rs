@@ -127,7 +127,7 @@ impl Silences {
             alert_id: alert_id.clone(),
             offset: input.offset,
             cause: Cause { seq: record.seq, hash },
-            counters: counters.clone(),
+            counters: counters.clone().into_owned(),
             playbook: (&*decision.playbook).into(),
             nhi: crate::audit::nhi(record).map(Into::into),
             count: count + 1,
@@ -172,7 +172,7 @@ mod tests {
                 received_at: None,
             }),
             next_in: BTreeMap::new(),
-            counters: Some(counters),
+            counters: Some(Cow::Owned(counters)),
             ruling: Some(Cow::Owned(decision)),
             ..blank(Kind::Ruling, at)
         }
@@ -218,7 +218,7 @@ mod tests {
             group: Some(format!("group {n}")),
             ..Counters::alone(format!("case {n}"), Millis(1))
         };
-        record.counters.as_mut().unwrap().group = Some("group".into());
+        record.counters.as_mut().unwrap().to_mut().group = Some("group".into());
         state.apply(&record, Hash::NONE);
         for n in 0..40_000 {
             state.count(&counters(n), None, Millis(1));

@@ -12,7 +12,7 @@ use crate::audit::{Folded, Hash, Kind, Record};
 use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting, id_of};
 
 /// Records between two snapshots, or as many as there are cases.
-const SNAPSHOT_EVERY: u64 = 8192;
+const SNAPSHOT_EVERY: u64 = 16_384;
 
 /// The state of one chain.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl State {
             && self.cases.get(&told.case_id).is_none()
         {
             let is_partial = counters.is_partial || counters.group.is_some();
-            let counters = Counters { is_partial, ..counters.clone() };
+            let counters = Counters { is_partial, ..counters.clone().into_owned() };
             self.count(&counters, record.alert.as_deref(), record.at);
         }
     }

@@ -133,7 +133,7 @@ impl Waits {
             alert_id,
             offset,
             cause,
-            counters,
+            counters: counters.into_owned(),
             standing,
             ruled_at,
             revisions,
@@ -219,7 +219,7 @@ mod tests {
             seq: n.unsigned_abs(),
             alert_id: Some(format!("alert {n}")),
             input: Some(Input { topic, partition: 0, offset: n, received_at: None }),
-            counters: Some(counters),
+            counters: Some(Cow::Owned(counters)),
             waits: if asks { vec![wait] } else { Vec::new() },
             ruling: Some(Cow::Owned(Decision::new(fate, Reason::NoRule, "p", "r"))),
             ..Record::new(Kind::Ruling, Millis(n), engine, actor)

@@ -122,7 +122,7 @@ impl Case {
         let alert = self.json.get("alert");
         said(match path.split_once('.') {
             Some((group, name)) => alert.and_then(|alert| alert.get(group)?.get(name)),
-            None => alert.and_then(|alert| alert.get(&path)),
+            None => alert.and_then(|alert| alert.get(path)),
         })
     }
 

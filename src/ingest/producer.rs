@@ -122,12 +122,12 @@ impl Txn<'_> {
         record.key = key;
         record.payload = value;
         record.headers = owned(headers);
-        let began = Instant::now();
+        let mut full_since = None;
         loop {
             match self.producer.inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if began.elapsed() < QUEUE_WAIT =>
+                    if full_since.get_or_insert_with(Instant::now).elapsed() < QUEUE_WAIT =>
                 {
                     record = back;
                     self.producer.inner.poll(Duration::from_millis(1));

@@ -404,8 +404,7 @@ impl Dismissal {
 pub(super) fn field_of(name: &str, at: &At, problems: &mut Problems) -> Option<Field> {
     let field = field_named(name);
     if field.is_none() {
-        let known: Vec<String> = crate::case::FIELDS.iter().map(|info| info.field.path()).collect();
-        let hint = suggestion(name, known.iter().map(String::as_str));
+        let hint = suggestion(name, crate::case::FIELDS.iter().map(|info| info.path));
         problems.add(at, format!("no alert has the field `{name}`{hint}"));
     }
     field

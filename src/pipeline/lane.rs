@@ -206,7 +206,7 @@ impl Lane {
         record.alert = alert.map(Cow::Borrowed);
         record.facts = facts.iter().flatten().map(|row| Raw(row.json())).collect();
         record.waits = waits(terms.policy(), &facts, &decision, now);
-        record.counters = Some(counters.clone());
+        record.counters = Some(Cow::Borrowed(&counters));
         record.told = self.told(terms.policy(), arrival, &counters, (&decision, now));
         record.policy = Some(terms.policy_ref(&self.state));
         record.ruling = Some(Cow::Borrowed(&decision));
@@ -297,7 +297,7 @@ impl Lane {
                 Some(_) => waits(terms.policy(), &facts, &decision, now),
                 None => Vec::new(),
             },
-            counters: Some(counters.clone()),
+            counters: Some(Cow::Borrowed(counters)),
             policy: Some(terms.policy_ref(&self.state)),
             ruling: Some(Cow::Borrowed(&decision)),
             ..Record::new(Kind::Revision, now, engine, actor)

@@ -363,7 +363,7 @@ fn review<'t>(terms: &'t Terms, state: &State, told: &Told<'_>, at: Millis) -> O
     let (engine, actor) = (terms.identity.engine(), terms.identity.actor());
     Some(Record {
         timer: Some(Timer { due: excepted.ends_at, what: "review".into() }),
-        counters: Some(counters),
+        counters: Some(Cow::Owned(counters)),
         told: Some(case.told_review(case_id, place, at)),
         ..Record::new(Kind::Timer, at, engine, actor)
     })

@@ -32,22 +32,56 @@ enum Sink<'p> {
 struct Waiting {
     topic: String,
     partition: i32,
+    /// Keys and values, one behind the other: memory of its own for each would cost more than the
+    /// copy into it.
+    bytes: Vec<u8>,
     records: Vec<Unsent>,
-    bytes: usize,
+    /// Bytes of these, headers included.
+    size: usize,
 }
 
+/// The lengths of a record's key and value.
 struct Unsent {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
+    key: Option<usize>,
+    value: Option<usize>,
     headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Unsent {
-    fn bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        let parts = [&self.key, &self.value].into_iter().flatten().map(Vec::len);
-        parts.chain(headers).sum()
+impl Waiting {
+    fn to(topic: &str, partition: i32) -> Self {
+        let (bytes, records) = (Vec::new(), Vec::new());
+        Self { topic: topic.to_owned(), partition, bytes, records, size: 0 }
     }
+
+    fn put(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, &[u8])]) {
+        for part in [key, value].into_iter().flatten() {
+            self.bytes.extend_from_slice(part);
+            self.size += part.len();
+        }
+        self.size += headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let (key, value) = (key.map(<[u8]>::len), value.map(<[u8]>::len));
+        self.records.push(Unsent { key, value, headers: owned(headers) });
+    }
+
+    fn send(&mut self, txn: &mut Txn<'_>) -> Result<(), Doubt> {
+        let mut rest = self.bytes.as_slice();
+        let mut part = |length: Option<usize>| {
+            let (part, others) = rest.split_at_checked(length?)?;
+            rest = others;
+            Some(part)
+        };
+        for Unsent { key, value, headers } in self.records.drain(..) {
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), &**v)).collect();
+            txn.send(&self.topic, self.partition, part(key), part(value), &headers)?;
+        }
+        self.bytes.clear();
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect()
 }
 
 /// A record as an in-memory [`Outbox`] keeps it.
@@ -96,23 +130,20 @@ impl<'p> Outbox<'p> {
         if self.doubt.is_some() {
             return;
         }
-        let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect();
         self.sent += 1;
         if let Sink::Memory(records) = &mut self.sink {
-            records.push(Sent { topic: topic.to_owned(), partition, key, value, headers });
+            let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+            let (topic, headers) = (topic.to_owned(), owned(headers));
+            records.push(Sent { topic, partition, key, value, headers });
             return;
         }
-        let unsent = Unsent { key, value, headers };
         let at = self.waiting(topic, partition).unwrap_or_else(|| {
-            let records = Vec::new();
-            self.waiting.push(Waiting { topic: topic.to_owned(), partition, records, bytes: 0 });
+            self.waiting.push(Waiting::to(topic, partition));
             self.waiting.len() - 1
         });
         let Some(waiting) = self.waiting.get_mut(at) else { return };
-        waiting.bytes += unsent.bytes();
-        waiting.records.push(unsent);
-        if waiting.bytes >= REQUEST_BYTES {
+        waiting.put(key, value, headers);
+        if waiting.size >= REQUEST_BYTES {
             self.send_waiting(at);
         }
     }
@@ -130,18 +161,15 @@ impl<'p> Outbox<'p> {
     }
 
     fn send_waiting(&mut self, at: usize) {
-        let Waiting { topic, partition, records, .. } = self.waiting.swap_remove(at);
-        if self.doubt.is_some() {
+        if self.doubt.is_some() || self.waiting.get(at).is_none_or(|it| it.records.is_empty()) {
             return;
         }
         self.begin();
-        let Sink::Open(txn) = &mut self.sink else { return };
-        for Unsent { key, value, headers } in records {
-            let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), &**v)).collect();
-            let sent = txn.send(&topic, partition, key.as_deref(), value.as_deref(), &headers);
-            if let Err(doubt) = sent {
-                return self.fail(doubt);
-            }
+        let (Sink::Open(txn), Some(waiting)) = (&mut self.sink, self.waiting.get_mut(at)) else {
+            return;
+        };
+        if let Err(doubt) = waiting.send(txn) {
+            self.fail(doubt);
         }
     }
 
@@ -216,9 +244,7 @@ impl<'p> Outbox<'p> {
     /// The open transaction and what it must carry.
     pub(super) fn close(mut self) -> Result<Option<(Txn<'p>, NextOffsets)>, Doubt> {
         let next = NextOffsets::new(self.next_offsets());
-        while !self.waiting.is_empty() {
-            self.send_waiting(0);
-        }
+        (0..self.waiting.len()).for_each(|at| self.send_waiting(at));
         if next.is_some() && self.doubt.is_none() {
             self.begin();
         }

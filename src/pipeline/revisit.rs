@@ -149,7 +149,7 @@ impl Triage {
             .iter()
             .zip(&texts)
             .map(|(waiting, text)| {
-                let arrival = text.as_deref().and_then(|text| serde_json::from_slice(text).ok());
+                let arrival = text.as_deref().and_then(Arrival::parse);
                 let (offset, bytes) = (waiting.offset, [].as_slice());
                 Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
             })
@@ -243,11 +243,9 @@ pub(super) fn read_waiting(
     partition: i32,
 ) -> Result<(), Doubt> {
     let wanted: Vec<i64> = lane.waits().iter().map(|waiting| waiting.offset).collect();
-    read_at(log, alerts, partition, wanted, |offset, value| {
-        match serde_json::from_slice::<Arrival<'_>>(value) {
-            Ok(arrival) => lane.keep_text(arrival.alert_id.clone(), value),
-            Err(_) => warn!(partition, offset, "an alert that waits cannot be read"),
-        }
+    read_at(log, alerts, partition, wanted, |offset, value| match Arrival::parse(value) {
+        Some(arrival) => lane.keep_text(arrival.alert_id, value),
+        None => warn!(partition, offset, "an alert that waits cannot be read"),
     })
 }
 
@@ -390,7 +388,7 @@ mod tests {
         let Open { lane, .. } = triage.lanes.get_mut(&0).unwrap();
         for offset in 0..alerts {
             let line = line(offset, severity);
-            let (arrival, facts) = (serde_json::from_slice(&line).ok(), Vec::new());
+            let (arrival, facts) = (Arrival::parse(&line), Vec::new());
             let case = Case { offset, received_at: now, bytes: &line, arrival, facts };
             lane.rule(&triage.terms, &case, now, &mut out);
         }

@@ -7,7 +7,7 @@ use super::lane::Case;
 use super::outbox::Outbox;
 use super::revisit::read_at;
 use super::triage::{Triage, look_up};
-use crate::case::{Again, Millis, OnExpiry};
+use crate::case::{Again, Arrival, Millis, OnExpiry};
 use crate::correlate::Silence;
 use crate::ingest::LogReader;
 
@@ -43,7 +43,7 @@ impl Triage {
         }
         let case = |silence: &Silence| {
             let text = texts.get(&silence.offset);
-            let arrival = text.and_then(|text| serde_json::from_slice(text).ok());
+            let arrival = text.and_then(|text| Arrival::parse(text));
             let (offset, bytes) = (silence.offset, [].as_slice());
             Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
         };

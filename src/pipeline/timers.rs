@@ -1,5 +1,7 @@
 //! What a lane tells people when a time is over and nothing is ruled.
 
+use std::borrow::Cow;
+
 use super::lane::{Lane, Terms};
 use super::outbox::Outbox;
 use crate::audit::{Kind, Record, Timer};
@@ -54,7 +56,7 @@ impl Lane {
             ),
             alert_id: Some(silence.alert_id.clone()),
             cause: Some(silence.cause.clone()),
-            counters: Some(silence.counters.clone()),
+            counters: Some(Cow::Borrowed(&silence.counters)),
             timer: Some(Timer { due: silence.until, what: what.into() }),
             ..Record::new(Kind::Timer, now, engine, actor)
         };

@@ -375,7 +375,7 @@ fn read_batch<'b>(batch: &Batch<'b>) -> Vec<Case<'b>> {
         offset: message.offset,
         received_at: Millis(message.timestamp_ms),
         bytes: message.value.unwrap_or_default(),
-        arrival: message.value.and_then(|value| serde_json::from_slice::<Arrival<'_>>(value).ok()),
+        arrival: message.value.and_then(Arrival::parse),
         facts: Vec::new(),
     };
     batch.messages.iter().map(read).collect()

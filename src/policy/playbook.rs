@@ -1,4 +1,4 @@
-use crate::case::{Alert, BreakOut, Field, Grouping, Id, Millis, Value, id_of};
+use crate::case::{Alert, BreakOut, Field, Grouping, Id, IdOf, Millis, Value};
 use crate::clause::Schema;
 use crate::text::{At, Data, Fields, Node, Problems, Source, suggestion};
 
@@ -108,26 +108,26 @@ impl Playbook {
 impl Group {
     /// `credential` stands for the credential's id.
     fn id(&self, alert: &Alert<'_>, credential: Field) -> Option<Id> {
-        let mut parts = Vec::with_capacity(2 * self.by.len());
+        let mut id = IdOf::new("group");
         for field in &self.by {
             let field = if *field == Field::CredentialId { credential } else { *field };
-            parts.extend([field.path().into_bytes(), key(alert.get(field))?]);
+            id.part(field.path().as_bytes());
+            with_key(alert.get(field), |key| id.part(key))?;
         }
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        Some(id_of("group", &parts))
+        Some(id.id())
     }
 }
 
 /// An empty text is no key: it would merge strangers.
-pub(super) fn key(value: &Value<'_>) -> Option<Vec<u8>> {
+pub(super) fn with_key<R>(value: &Value<'_>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
     match value {
         Value::Text(text) if text.is_empty() => None,
-        Value::Text(text) => Some(text.as_bytes().to_vec()),
+        Value::Text(text) => Some(then(text.as_bytes())),
         Value::Int(number) | Value::Duration(number) | Value::Time(Millis(number)) => {
-            Some(number.to_be_bytes().to_vec())
+            Some(then(&number.to_be_bytes()))
         }
-        Value::Bool(flag) => Some(vec![u8::from(*flag)]),
-        Value::Decimal(number) => Some(number.to_string().into_bytes()),
+        Value::Bool(flag) => Some(then(&[u8::from(*flag)])),
+        Value::Decimal(number) => Some(then(number.to_string().as_bytes())),
         Value::Absent | Value::Unknown(_) | Value::AtLeast(_) | Value::List(_) => None,
     }
 }
@@ -291,7 +291,7 @@ fn break_out(node: &Node, problems: &mut Problems) -> Option<BreakOut> {
     let distinct = path.and_then(|path| COUNTED.into_iter().find(|field| field.path() == path));
     if let Some(path) = path.filter(|_| distinct.is_none()) {
         let counted = COUNTED.map(Field::path);
-        let hint = suggestion(path, counted.iter().map(String::as_str));
+        let hint = suggestion(path, counted.iter().copied());
         let message = format!("`distinct` is one of {}, never `{path}`{hint}", counted.join(", "));
         problems.add(&node.at, message);
     }

@@ -135,8 +135,7 @@ pub(super) fn alert_fields(
 }
 
 pub(super) fn no_field(path: &str) -> String {
-    let paths: Vec<String> = FIELDS.iter().map(|info| info.field.path()).collect();
-    let hint = suggestion(path, paths.iter().map(String::as_str));
+    let hint = suggestion(path, FIELDS.iter().map(|info| info.path));
     format!("no field of an alert is called `{path}`{hint}")
 }
 

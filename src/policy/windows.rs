@@ -1,12 +1,13 @@
 use sha2::{Digest, Sha256};
 
 use crate::case::{
-    Alert, Field, Id, Look, Mark, Millis, Sighting, Spans, Tri, Value, WindowId, WindowValue, id_of,
+    Alert, Field, Id, IdOf, Look, Mark, Millis, Sighting, Spans, Tri, Value, WindowId, WindowValue,
+    id_of,
 };
 use crate::clause::{Condition, Part, Schema, Scope, Slot, WindowShape};
 use crate::text::{At, Fields, Node, Problems, Source};
 
-use super::playbook::{Playbook, key};
+use super::playbook::{Playbook, with_key};
 use super::read::{alert_fields, duration, require_duration};
 
 /// What a playbook counts over event time.
@@ -65,11 +66,11 @@ impl Window {
 
     /// INVARIANT (INV-11): nothing when a key is missing.
     fn key(&self, alert: &Alert<'_>) -> Option<Id> {
-        let keys: Option<Vec<Vec<u8>>> =
-            self.by.iter().map(|field| key(alert.get(*field))).collect();
-        let keys = keys?;
-        let parts: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        Some(id_of("window", &parts))
+        let mut id = IdOf::new("window");
+        for field in &self.by {
+            with_key(alert.get(*field), |key| id.part(key))?;
+        }
+        Some(id.id())
     }
 
     /// Nothing where the alert is nothing to it.
@@ -112,7 +113,7 @@ impl Window {
 
 /// An empty text is as good as none.
 fn mark(value: &Value<'_>) -> Option<Mark> {
-    let hash: [u8; 32] = Sha256::digest(key(value)?).into();
+    let hash: [u8; 32] = with_key(value, |key| Sha256::digest(key))?.into();
     let bytes = hash.first_chunk::<8>()?;
     Some(Mark(u64::from_be_bytes(*bytes)))
 }
@@ -318,7 +319,7 @@ fn identity(
     spans: &Spans,
 ) -> WindowId {
     let paths = |fields: &[Field]| {
-        let paths: Vec<String> = fields.iter().map(|field| field.path()).collect();
+        let paths: Vec<&str> = fields.iter().map(|field| field.path()).collect();
         paths.join(",")
     };
     let mut parts = vec![text(counts.root()), paths(by), paths(distinct)];

@@ -75,7 +75,7 @@ impl<'p> Recaller<'p> {
     /// Nothing when the record holds no ruling about an arrival.
     pub fn recall<'r>(&mut self, record: &Record<'r>) -> Option<Recalled<'r>> {
         let arrival = arrival(record)?;
-        let counters = record.counters.clone()?;
+        let counters = record.counters.as_deref()?.clone();
         let made_by = self.made_by(record).unwrap_or(0);
         let mut facts = vec![None; self.nothing.len()];
         for raw in &record.facts {

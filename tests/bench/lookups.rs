@@ -117,7 +117,7 @@ impl Bench {
                     offset,
                     received_at: clock(),
                     bytes: line,
-                    arrival: serde_json::from_slice::<Arrival<'_>>(line).ok(),
+                    arrival: Arrival::parse(line),
                     facts: Vec::new(),
                 })
                 .collect();

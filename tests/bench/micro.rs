@@ -119,7 +119,7 @@ impl<'l> Micro<'l> {
     fn read(&self) -> Vec<Case<'_>> {
         let mut cases = self.cases();
         for (case, line) in cases.iter_mut().zip(&self.lines) {
-            case.arrival = serde_json::from_slice::<Arrival<'_>>(line).ok();
+            case.arrival = Arrival::parse(line);
         }
         cases
     }
@@ -167,7 +167,7 @@ impl<'l> Micro<'l> {
         let parse = timed(&mut || {
             let began = Instant::now();
             for line in &self.lines {
-                drop(black_box(serde_json::from_slice::<Arrival<'_>>(line).unwrap()));
+                drop(black_box(Arrival::parse(line).unwrap()));
             }
             began.elapsed()
         });

@@ -348,7 +348,7 @@ fn the_fields_of_an_alert_are_all_there() {
     let in_tests = names(&playbook["$defs"]["alert"]["properties"]);
     let mapped = names(&pipeline["properties"]["map"]["properties"]);
     let groups: BTreeSet<String> = FIELDS.iter().map(|info| info.group.to_owned()).collect();
-    let paths: BTreeSet<String> = FIELDS.iter().map(|info| info.field.path()).collect();
+    let paths: BTreeSet<String> = FIELDS.iter().map(|info| info.path.to_owned()).collect();
     assert_eq!(in_tests, paths.union(&groups).cloned().collect::<BTreeSet<_>>());
     for group in &groups {
         let of_group =

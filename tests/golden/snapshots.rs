@@ -29,7 +29,7 @@ fn golden<'g, 'r>(record: &'g Record<'r>) -> Golden<'g, 'r> {
         pipeline: record.pipeline.as_deref(),
         alert: record.alert.as_deref(),
         facts: &record.facts,
-        counters: record.counters.as_ref(),
+        counters: record.counters.as_deref(),
         ruling: record.ruling.as_deref(),
     }
 }

@@ -31,7 +31,7 @@ fn what_is_stopped_goes_to_people_until_it_is_resumed() {
     let (fate, refused) = ruled(&mut rig);
     let says = format!("stop:order: sam stopped everything automatic at {NOW}: a drill");
     assert_eq!((fate.as_str(), refused), ("route", Some(says)));
-    let order = rig.last().counters.unwrap().stopped.unwrap().order;
+    let order = rig.last().counters.unwrap().into_owned().stopped.unwrap().order;
     assert_eq!(order, Some(stop.id.clone()), "and the record says by which order");
 
     // Whoever comes next knows it from the chain alone.

@@ -204,7 +204,7 @@ impl Rig {
         self.write(|lane, terms, _, now, out| {
             lane.rule(terms, &case, now, out);
         });
-        self.last().counters.unwrap().case_id
+        self.last().counters.unwrap().into_owned().case_id
     }
 
     fn looked_up(&self, offset: i64, arrival: Arrival<'static>) -> Case<'static> {
@@ -235,7 +235,8 @@ impl Rig {
         let arrival = self.arrivals.last().unwrap().clone();
         let case = self.looked_up(self.alerts - 1, arrival);
         let records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
-        let counters = records.filter_map(|record| record.counters).next().unwrap();
+        let mut counters = records.filter_map(|record| record.counters);
+        let counters = counters.next().unwrap().into_owned();
         let standing = Some(standing);
         let cause = Cause { seq: 1, hash: Hash::NONE };
         let before = Before { standing, counters: &counters, cause: &cause, revisions: 0 };

@@ -54,7 +54,7 @@ pub fn record(situation: &Situation, decision: &Decision<'_>, written: &Written<
         pipeline: Some("gitleaks".into()),
         alert: Some(std::borrow::Cow::Borrowed(alert.as_ref())),
         facts: texts.iter().map(|text| Raw(text)).collect(),
-        counters: Some(situation.counters.clone()),
+        counters: Some(std::borrow::Cow::Borrowed(&situation.counters)),
         policy: Some(PolicyRef { hash: written.policy.into(), generation: 1, signers: Vec::new() }),
         ruling: Some(std::borrow::Cow::Borrowed(decision)),
         ..Record::new(kind, written.at, engine, actor)

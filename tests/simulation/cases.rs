@@ -235,7 +235,7 @@ proptest! {
             let engine = Engine { version: "1".into(), build: "test".into() };
             let actor = Actor { service: "t".into(), instance: "t".into() };
             let record = Record {
-                alert_id: Some(alert_id), alert: Some(Cow::Owned(alert)), counters: Some(counters),
+                alert_id: Some(alert_id), alert: Some(Cow::Owned(alert)), counters: Some(Cow::Owned(counters)),
                 ruling: Some(Cow::Owned(decision)), told: told.clone(),
                 ..Record::new(Kind::Ruling, Millis(at), engine, actor)
             };

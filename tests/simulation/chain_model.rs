@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use tipstaff::audit::{
@@ -92,7 +93,7 @@ pub fn ruling(offset: i64) -> Record<'static> {
             .then(|| Wait { enricher: "owner".into(), why: Why::Timeout })
             .into_iter()
             .collect(),
-        counters: Some(counters),
+        counters: Some(Cow::Owned(counters)),
         policy: Some(PolicyRef { hash: "p".into(), generation: 1, signers: vec![] }),
         ruling: Some(std::borrow::Cow::Owned(decision)),
         ..record(Kind::Ruling)

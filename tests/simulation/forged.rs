@@ -65,7 +65,7 @@ pub fn order(offset: i64, order: Verb) -> Record<'static> {
 
 fn stopped(mut record: Record<'static>) -> Record<'static> {
     let stopped = Stopped { since: Millis(0), by: None, order: None, why: "a drill".to_owned() };
-    record.counters.as_mut().unwrap().stopped = Some(Box::new(stopped));
+    record.counters.as_mut().unwrap().to_mut().stopped = Some(Box::new(stopped));
     record
 }
 
@@ -284,7 +284,7 @@ fn a_ruling_that_lacks_what_it_rests_on_or_is_no_first_one_is_found() {
         (11, |r| r.alert_id = None, &["11: calls an alert a duplicate that has no ruling here"]),
         (
             7,
-            |r| r.counters.as_mut().unwrap().stopped = None,
+            |r| r.counters.as_mut().unwrap().to_mut().stopped = None,
             &["7: ruled as if nothing was stopped"],
         ),
         (12, |r| r.gap.as_mut().unwrap().control = true, &["15: ruled as if nothing was stopped"]),

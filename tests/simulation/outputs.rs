@@ -30,7 +30,7 @@ fn ruled(fields: Fields<'_>, fate: Ruling<'static>) -> Record<'static> {
     Record {
         alert_id: Some(alert_id),
         origin: Some(Cow::Owned(origin)),
-        counters: Some(counters),
+        counters: Some(Cow::Owned(counters)),
         alert: Some(Cow::Owned(alert)),
         ruling: Some(Cow::Owned(decision)),
         told,

@@ -57,7 +57,7 @@ impl Story {
             alert_id: Some(alert_id),
             input: Some(Input { topic: "alerts".into(), partition: 0, offset, received_at: None }),
             next_in: BTreeMap::new(),
-            counters: Some(counters),
+            counters: Some(Cow::Owned(counters)),
             told,
             alert: Some(Cow::Owned(alert)),
             ruling: Some(Cow::Owned(decision)),
@@ -103,7 +103,7 @@ fn expiry() -> String {
     let told = story.state.cases().told_released(&silence, ("q", Priority::Low, None));
     let timer = Record {
         alert_id: Some(silence.alert_id.clone()),
-        counters: Some(silence.counters.clone()),
+        counters: Some(Cow::Owned(silence.counters.clone())),
         told: Some(told.clone()),
         ..story.blank(Kind::Timer, 100)
     };

@@ -73,7 +73,7 @@ impl Story {
         let record = Record {
             alert_id: Some(alert_id),
             input: (kind == Kind::Ruling).then_some(input),
-            counters: Some(counters),
+            counters: Some(Cow::Owned(counters)),
             alert: Some(Cow::Owned(alert)),
             ruling: Some(Cow::Owned(decision)),
             told: told.clone(),

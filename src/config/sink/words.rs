@@ -108,7 +108,7 @@ impl Placeholder {
             return Ok(Self::Fact { enricher: enricher.into(), field: field.into(), of });
         }
         let mut known: Vec<String> = WORDS.iter().map(|word| word.name.to_owned()).collect();
-        known.extend(FIELDS.iter().map(|info| info.field.path()));
+        known.extend(FIELDS.iter().map(|info| info.path.to_owned()));
         for shape in &schema.enrichers {
             known.extend(shape.provides.iter().map(|(field, _)| format!("{}.{field}", shape.name)));
         }
@@ -132,7 +132,7 @@ impl Placeholder {
     pub fn name(&self) -> String {
         match self {
             Self::Word(word) => word.name.to_owned(),
-            Self::Alert(field) => field.path(),
+            Self::Alert(field) => field.path().to_owned(),
             Self::Fact { enricher, field, .. } => format!("{enricher}.{field}"),
         }
     }

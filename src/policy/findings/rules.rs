@@ -323,7 +323,7 @@ fn strangers(clause: &Clause) -> Vec<(String, String, &'static [&'static str])> 
         let Some(words) = field.words() else { continue };
         let strange = literals.iter().filter_map(Value::text);
         let strange = strange.filter(|text| !words.contains(text));
-        found.extend(strange.map(|text| (field.path(), text.to_owned(), words)));
+        found.extend(strange.map(|text| (field.path().to_owned(), text.to_owned(), words)));
     }
     found
 }

@@ -73,7 +73,7 @@ impl<'b> Judge<'b> {
 
     /// Places that are tried value by value, with their names.
     pub(super) fn listed(&self) -> Vec<(Slot, String)> {
-        let field = |field: Field| (Slot::Field(field), field.path());
+        let field = |field: Field| (Slot::Field(field), field.path().to_owned());
         let references = self.layers().iter().flat_map(|l| l.environment.iter().chain(&l.tier));
         let mut places = vec![field(Field::Kind)];
         places.extend(references.map(|fact| (fact.slot, fact.path.clone())));
