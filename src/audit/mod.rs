@@ -17,7 +17,7 @@ mod verify;
 pub use chain::{Appended, Chain, Head, Metadata};
 pub use outputs::{ACTIONS, CASES_PREFIX, DEAD_LETTERS, FINDINGS, Output, finding, nhi, outputs};
 pub use record::{
-    Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Order, PolicyRef, Raw,
+    Actor, Cause, Close, Engine, Gap, Genesis, Hash, Input, Key, Kind, Lost, Order, PolicyRef, Raw,
     Record, Recovery, Seal, Signer, SnapshotRef, Timer, VERSION, Verified, chain_name, home_of,
     record_hash,
 };

@@ -275,15 +275,36 @@ pub struct Recovery<'a> {
 
 /// Input that retention removed before it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gap {
     pub from: i64,
     pub to: i64,
-    /// Of the control topic: what was there may have stopped everything.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub control: bool,
-    /// Of what people order about cases: no alert is lost.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub orders: bool,
+    #[serde(skip_serializing_if = "Lost::is_alerts", default)]
+    pub of: Lost,
+}
+
+/// What may have been in a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    #[default]
+    Alerts,
+    /// What people order about cases: no alert is lost.
+    Orders,
+    /// What people order about everything: it may be stopped.
+    Control,
+}
+
+impl Lost {
+    fn is_alerts(&self) -> bool {
+        *self == Self::Alerts
+    }
+}
+
+impl Gap {
+    pub fn is_of(&self, lost: Lost) -> bool {
+        self.of == lost
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -158,7 +158,7 @@ pub(super) fn breadth(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Actor, Engine, Folded, Gap, Hash, Kind, Record};
+    use crate::audit::{Actor, Engine, Folded, Gap, Hash, Kind, Lost, Record};
     use crate::case::Grouping;
     use crate::correlate::State;
 
@@ -194,14 +194,14 @@ mod tests {
         assert!(!counters(&state, "g", 10).is_partial);
         let engine = Engine { version: "1".into(), build: "test".into() };
         let actor = Actor { service: "t".into(), instance: "t".into() };
-        let gap = |control, orders| Record {
-            gap: Some(Gap { from: 1, to: 2, control, orders }),
+        let gap = |of| Record {
+            gap: Some(Gap { from: 1, to: 2, of }),
             ..Record::new(Kind::Gap, Millis(20), engine.clone(), actor.clone())
         };
-        state.apply(&gap(true, false), Hash::NONE);
-        state.apply(&gap(false, true), Hash::NONE);
+        state.apply(&gap(Lost::Control), Hash::NONE);
+        state.apply(&gap(Lost::Orders), Hash::NONE);
         assert!(!counters(&state, "g", 30).is_partial, "orders are no alerts");
-        state.apply(&gap(false, false), Hash::NONE);
+        state.apply(&gap(Lost::Alerts), Hash::NONE);
         for (id, at, is_partial) in [("g", 30, true), ("h", 1020, true), ("h", 1021, false)] {
             assert_eq!(counters(&state, id, at).is_partial, is_partial, "{id} at {at}");
         }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::orders::{had_its_turn, is_accepted, is_unread};
-use crate::audit::{Gap, Record};
+use crate::audit::{Gap, Lost, Record};
 use crate::case::{Millis, Statement, Stopped, Verb};
 
 /// Another broker may lead the topic, with a clock that is behind.
@@ -36,7 +36,7 @@ impl Control {
     }
 
     pub fn apply(&mut self, record: &Record<'_>) {
-        if let Some(Gap { from, to, .. }) = record.gap.filter(|gap| gap.control) {
+        if let Some(Gap { from, to, .. }) = record.gap.filter(|gap| gap.is_of(Lost::Control)) {
             let why = format!(
                 "orders {from} to {to} of the control topic were gone before they were read"
             );

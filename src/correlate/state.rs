@@ -8,7 +8,7 @@ use super::silences::Silences;
 use super::snapshot::{Dropped, Read, Rest, Writer};
 use super::waiting::Waits;
 use super::windows::Windows;
-use crate::audit::{Folded, Hash, Kind, Record};
+use crate::audit::{Folded, Hash, Kind, Lost, Record};
 use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting, id_of};
 
 /// Records between two snapshots, or as many as there are cases.
@@ -200,7 +200,7 @@ impl Folded for State {
             }
             Kind::Timer => self.waits.end(record),
             Kind::Gap => {
-                if record.gap.is_some_and(|gap| !gap.control && !gap.orders) {
+                if record.gap.is_some_and(|gap| gap.is_of(Lost::Alerts)) {
                     self.windows.lose(record.at);
                     self.cases.lose(record.at);
                 }

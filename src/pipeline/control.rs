@@ -12,7 +12,7 @@ use super::closings::{Ask, Look};
 use super::lane::Lane;
 use super::outbox::Outbox;
 use super::triage::Triage;
-use crate::audit::{Gap, Input, Kind, Record};
+use crate::audit::{Gap, Input, Kind, Lost, Record};
 use crate::case::{Millis, Stopped};
 use crate::ingest::{Doubt, LogReader};
 
@@ -154,7 +154,7 @@ impl Triage {
             "orders were gone before they were read: nothing automatic is done until `tipstaff order resume`"
         );
         Record {
-            gap: Some(Gap { from: next, to: start, control: true, orders: false }),
+            gap: Some(Gap { from: next, to: start, of: Lost::Control }),
             next_in: BTreeMap::from([(Cow::Owned(topic.to_owned()), start)]),
             ..self.blank(Kind::Gap)
         }

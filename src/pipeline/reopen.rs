@@ -11,7 +11,7 @@ use super::revisit::read_waiting;
 use super::stage::Hint;
 use super::triage::{Open, Triage};
 use crate::audit::{
-    Chain, Committed, Gap, Head, Kind, Link, Metadata, Picked, Record, Recovery, Resume,
+    Chain, Committed, Gap, Head, Kind, Link, Lost, Metadata, Picked, Record, Recovery, Resume,
     chain_name, resume,
 };
 use crate::correlate::State;
@@ -143,9 +143,10 @@ impl Triage {
             to = low,
             "messages were removed before they were ruled"
         );
-        let orders = *topic == self.terms.topics.orders;
+        let is_orders = *topic == self.terms.topics.orders;
+        let of = if is_orders { Lost::Orders } else { Lost::Alerts };
         let gap = Record {
-            gap: Some(Gap { from: next, to: low, control: false, orders }),
+            gap: Some(Gap { from: next, to: low, of }),
             next_in: BTreeMap::from([(Cow::Owned(topic.clone()), low)]),
             ..self.blank(Kind::Gap)
         };

@@ -142,7 +142,9 @@ impl<S: Stage> Worker<S> {
     /// Rules batches until something asks for a recovery. The producer ends with it.
     fn batches(&mut self, mut running: Running) -> Cause {
         self.progress().enter(Phase::Running);
-        if let Some(cause) = self.step(&mut running, None) {
+        // What the recovery left to write, before there is a message.
+        let first = transact(&mut self.stage, (&self.config, &self.log), &mut running, None);
+        if let Some(cause) = self.seen(first) {
             return cause;
         }
         let drain = self.drain.clone();
@@ -162,12 +164,13 @@ impl<S: Stage> Worker<S> {
             if self.consumer.rebalances() != running.rebalances {
                 return Cause::Rebalanced;
             }
-            let step = step(&mut self.stage, (&self.config, &self.log), &mut running, Some(&held));
+            let clients = (&self.config, &self.log);
+            let done = transact(&mut self.stage, clients, &mut running, Some(&held));
             drop(held);
-            if let Ok(Some(took)) = &step {
+            if let Ok(Some(took)) = &done {
                 linger = took.0;
             }
-            if let Some(cause) = self.seen(step) {
+            if let Some(cause) = self.seen(done) {
                 return cause;
             }
             if !self.pending.is_empty() && checked.elapsed() >= PENDING_CHECK {
@@ -179,13 +182,8 @@ impl<S: Stage> Worker<S> {
         }
     }
 
-    fn step(&mut self, running: &mut Running, held: Option<&Held<'_>>) -> Option<Cause> {
-        let step = step(&mut self.stage, (&self.config, &self.log), running, held);
-        self.seen(step)
-    }
-
-    fn seen(&mut self, step: Result<Option<CommitTook>, Doubt>) -> Option<Cause> {
-        match step {
+    fn seen(&mut self, done: Result<Option<CommitTook>, Doubt>) -> Option<Cause> {
+        match done {
             Ok(Some(took)) if took.is_doubtful() && self.config.rules.recycle_doubtful => {
                 Some(Cause::Doubtful(took))
             }
@@ -252,7 +250,7 @@ impl<S: Stage> Worker<S> {
 }
 
 /// One batch in one transaction; `None` when there was nothing to commit.
-fn step<S: Stage>(
+fn transact<S: Stage>(
     stage: &mut S,
     (config, log): (&WorkerConfig, &LogReader),
     running: &mut Running,

@@ -1,6 +1,6 @@
 //! What concerns everything: `stop` and `resume` on the control topic.
 
-use tipstaff::audit::Record;
+use tipstaff::audit::{Lost, Record};
 use tipstaff::case::{Millis, Statement, Stopped, Verb};
 
 use crate::rig::{BOUNDARY, HOME, HOUR, NOW, Rig, for_all, gap, resuming, statement};
@@ -130,7 +130,7 @@ fn what_was_suppressed_before_is_ruled_again_by_what_is_known_of_its_case_then()
     let is_partial = |rig: &Rig| rig.last().counters.as_ref().unwrap().is_partial;
     assert!(!is_partial(&rig));
     let mut lost = gap(rig.now, (0, 1), "t.alerts");
-    lost.gap.as_mut().unwrap().control = false;
+    lost.gap.as_mut().unwrap().of = Lost::Alerts;
     rig.plant(&lost);
     rig.wait(25 * HOUR);
     assert_eq!(rig.recheck(), 1);

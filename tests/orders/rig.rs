@@ -6,8 +6,8 @@ use std::time::Instant;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use tipstaff::audit::{
-    Actor, Cause, Chain, Committed, Engine, Folded, Gap, Genesis, Hash, Input, Kind, Link, Record,
-    Report, Resume, Verifier, resume,
+    Actor, Cause, Chain, Committed, Engine, Folded, Gap, Genesis, Hash, Input, Kind, Link, Lost,
+    Record, Report, Resume, Verifier, resume,
 };
 use tipstaff::case::{
     Again, Alert, Arrival, Body, Excepting, Field, Id, Millis, Origin, STATEMENT, Standing,
@@ -411,7 +411,7 @@ pub fn gap(at: Millis, (from, to): (i64, i64), topic: &'static str) -> Record<'s
     let engine = Engine { version: "1".into(), build: "test".into() };
     let actor = Actor { service: "tipstaff".into(), instance: "test".into() };
     Record {
-        gap: Some(Gap { from, to, control: true, orders: false }),
+        gap: Some(Gap { from, to, of: Lost::Control }),
         next_in: BTreeMap::from([(topic.into(), to)]),
         ..Record::new(Kind::Gap, at, engine, actor)
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use tipstaff::audit::{
-    Cause, Folded, Gap, Hash, Input, Kind, Order, PolicyRef, Raw, Record, Signer, SnapshotRef,
-    Verified, record_hash,
+    Cause, Folded, Gap, Hash, Input, Kind, Lost, Order, PolicyRef, Raw, Record, Signer,
+    SnapshotRef, Verified, record_hash,
 };
 use tipstaff::case::{
     Again, Millis, OnExpiry, Refusal, Revised, Ruling, STATEMENT, Standing, Statement, Stopped,
@@ -88,7 +88,7 @@ fn revision(offset: i64) -> Record<'static> {
 fn records() -> Vec<Record<'static>> {
     let policy = Some(PolicyRef { hash: "p".into(), generation: 1, signers: vec![] });
     let duplicate = Record { alert_id: ruling(1).alert_id, ..record(Kind::Duplicate) };
-    let gap = Some(Gap { from: 0, to: 0, control: false, orders: false });
+    let gap = Some(Gap { from: 0, to: 0, of: Lost::Alerts });
     vec![
         /* 0 */
         Record { next_in: BTreeMap::from([(INPUT.into(), 0)]), ..record(Kind::Genesis) },
@@ -287,7 +287,11 @@ fn a_ruling_that_lacks_what_it_rests_on_or_is_no_first_one_is_found() {
             |r| r.counters.as_mut().unwrap().to_mut().stopped = None,
             &["7: ruled as if nothing was stopped"],
         ),
-        (12, |r| r.gap.as_mut().unwrap().control = true, &["15: ruled as if nothing was stopped"]),
+        (
+            12,
+            |r| r.gap.as_mut().unwrap().of = Lost::Control,
+            &["15: ruled as if nothing was stopped"],
+        ),
     ]);
     let again = forged(&|record| {
         if record.seq == 9 {
