@@ -473,6 +473,7 @@ impl<'a> Record<'a> {
 
     /// Errors: nothing when the bytes are no record of this version.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|record: &Self| record.v == VERSION)
+        let text = std::str::from_utf8(bytes).ok()?;
+        serde_json::from_str(text).ok().filter(|record: &Self| record.v == VERSION)
     }
 }

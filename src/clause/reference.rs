@@ -121,7 +121,7 @@ fn names(page: &mut String) -> Result {
         writeln!(
             page,
             "| `{}` | {} | {} |",
-            info.field.path(),
+            info.path,
             info.of.name(),
             info.about.replace('<', "&lt;")
         )?;

@@ -108,7 +108,7 @@ fn as_text(arrival: &Arrival<'_>, explained: Option<&Explained>) -> String {
                 if value.is_present() {
                     let from = made_of(alert, info.field, explained);
                     let value = shown(&plain(value), VALUE);
-                    lines.push(format!("{:<NAME$} {value:<VALUE$} {from}", info.field.path()));
+                    lines.push(format!("{:<NAME$} {value:<VALUE$} {from}", info.path));
                 }
             }
         }

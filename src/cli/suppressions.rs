@@ -231,11 +231,8 @@ mod tests {
     fn record(kind: Kind, at: i64, case: &str) -> Record<'static> {
         let engine = Engine { version: "1".into(), build: "test".into() };
         let actor = Actor { service: "t".into(), instance: "t".into() };
-        let counters = Some(Counters::alone(case.to_owned(), Millis(at)));
-        Record {
-            counters: counters.map(Cow::Owned),
-            ..Record::new(kind, Millis(at), engine, actor)
-        }
+        let counters = Some(Cow::Owned(Counters::alone(case.to_owned(), Millis(at))));
+        Record { counters, ..Record::new(kind, Millis(at), engine, actor) }
     }
 
     fn suppressed(at: i64, case: &str, rule: &'static str) -> Record<'static> {

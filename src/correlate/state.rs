@@ -11,7 +11,7 @@ use super::windows::Windows;
 use crate::audit::{Folded, Hash, Kind, Lost, Record};
 use crate::case::{Alert, Counters, Decision, Grouping, Id, Millis, Sighting, id_of};
 
-/// Records between two snapshots, or as many as there are cases.
+/// Records between two snapshots, or as many as there are cases. A recovery reads as many at first.
 const SNAPSHOT_EVERY: u64 = 16_384;
 
 /// The state of one chain.

@@ -74,6 +74,7 @@ impl Waiting {
             let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_str(), &**v)).collect();
             txn.send(&self.topic, self.partition, part(key), part(value), &headers)?;
         }
+        debug_assert!(rest.is_empty(), "a record without its own bytes");
         self.bytes.clear();
         self.size = 0;
         Ok(())
@@ -266,25 +267,64 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::ingest::{Brokers, Embedded, LogReader, Settings};
+    use crate::ingest::{Brokers, Embedded, LogReader, Message, Settings};
 
-    #[test]
-    fn a_partition_goes_out_once_it_fills_a_request_or_is_complete_and_keeps_its_order() {
+    /// A broker with three partitions of `t`, who reads them, and a producer.
+    fn kafka() -> (Embedded, LogReader, Producer) {
         let embedded = Embedded::start().unwrap();
         embedded.create_topic("t", 3).unwrap();
         let properties = [("bootstrap.servers".to_owned(), embedded.bootstrap())].into();
         let settings = Settings::new(&Brokers { properties }).unwrap();
         let log = LogReader::connect(&settings, "checker").unwrap();
-        let arrive = |counts: [i64; 3]| {
-            let until = Instant::now() + Duration::from_secs(20);
-            let now = || [0, 1, 2].map(|partition| log.high("t", partition).unwrap());
-            while now() != counts && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            assert_eq!(now(), counts);
-        };
         let mut producer = Producer::connect(&settings, "outbox").unwrap();
         producer.init(|| false).unwrap();
+        (embedded, log, producer)
+    }
+
+    fn arrive(log: &LogReader, counts: [i64; 3]) {
+        let until = Instant::now() + Duration::from_secs(20);
+        let now = || [0, 1, 2].map(|partition| log.high("t", partition).unwrap());
+        while now() != counts && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(now(), counts);
+    }
+
+    #[test]
+    fn each_record_comes_out_as_it_went_in_whatever_lies_beside_it() {
+        type Parts<'p> = (Option<&'p [u8]>, Option<&'p [u8]>, &'p [(&'p str, &'p [u8])]);
+        let all: [Parts<'_>; 5] = [
+            (None, Some(b"no key"), &[]),
+            (Some(b"no value"), None, &[]),
+            (Some(b"key"), Some(b"a value"), &[("one", b"1"), ("two", b"22")]),
+            (None, None, &[("three", b"3")]),
+            (Some(b"a longer key"), Some(b"v"), &[]),
+        ];
+        let (_embedded, log, mut producer) = kafka();
+        let mut out = Outbox::new(&mut producer);
+        for (number, (key, value, headers)) in all.into_iter().enumerate() {
+            out.send_with("t", 0, key, value, headers);
+            if number == 2 {
+                out.complete("t", 0);
+            }
+        }
+        out.next("in", 0, 1, "");
+        let _open = out.close().unwrap();
+        arrive(&log, [5, 0, 0]);
+        let mut seen = 0;
+        let compare = |message: Message<'_>| {
+            let headers: Vec<(&str, &[u8])> = message.headers.iter().collect();
+            let (key, value, sent) = all[seen];
+            assert_eq!((message.key, message.value, &*headers), (key, value, sent), "{seen}");
+            seen += 1;
+        };
+        log.read("t", 0, 0..5, compare).unwrap();
+        assert_eq!(seen, 5);
+    }
+
+    #[test]
+    fn a_partition_goes_out_once_it_fills_a_request_or_is_complete_and_keeps_its_order() {
+        let (_embedded, log, mut producer) = kafka();
         let mut out = Outbox::new(&mut producer);
         for number in 0..100 {
             out.send("t", 0, Some(&[number]), Some(&[b'x'; 10_000]));
@@ -292,11 +332,11 @@ mod tests {
         out.send("t", 1, None, Some(b"small"));
         out.send("t", 2, None, Some(b"small"));
         out.complete("t", 1);
-        arrive([90, 1, 0]);
+        arrive(&log, [90, 1, 0]);
         out.next("in", 0, 1, "");
         let open = out.close().unwrap();
         assert!(open.is_some());
-        arrive([100, 1, 1]);
+        arrive(&log, [100, 1, 1]);
         let mut keys = Vec::new();
         log.read("t", 0, 0..100, |message| keys.extend_from_slice(message.key.unwrap())).unwrap();
         assert!(keys.iter().copied().eq(0..100));

@@ -118,7 +118,7 @@ impl Group {
     }
 }
 
-/// An empty text is no key: it would merge strangers.
+/// Shows the bytes of a key, if it is one. An empty text is none: it would merge strangers.
 pub(super) fn with_key<R>(value: &Value<'_>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
     match value {
         Value::Text(text) if text.is_empty() => None,

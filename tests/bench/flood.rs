@@ -168,7 +168,7 @@ fn run(load: &Load, flow: &Flow<'_>) -> Came {
 /// Messages as the workers have them.
 fn read<'b>(messages: impl Iterator<Item = (i64, &'b [u8])>, now: Millis) -> Vec<Case<'b>> {
     let read = |(offset, bytes)| {
-        let arrival = serde_json::from_slice(bytes).ok();
+        let arrival = Arrival::parse(bytes);
         Case { offset, received_at: now, bytes, arrival, facts: Vec::new() }
     };
     messages.map(read).collect()

@@ -366,6 +366,6 @@ fn the_fields_of_an_alert_are_all_there() {
     assert!(mapped.is_subset(&paths));
     let keys = &schema("enricher")["$defs"]["key_field"]["anyOf"][0]["enum"];
     let texts = FIELDS.iter().filter(|info| info.of == tipstaff::case::Type::Text);
-    let texts: Vec<Value> = texts.map(|info| Value::from(info.field.path())).collect();
+    let texts: Vec<Value> = texts.map(|info| Value::from(info.path)).collect();
     assert_eq!(keys.as_array(), Some(&texts));
 }

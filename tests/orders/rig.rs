@@ -235,8 +235,7 @@ impl Rig {
         let arrival = self.arrivals.last().unwrap().clone();
         let case = self.looked_up(self.alerts - 1, arrival);
         let records = self.written.iter().rev().filter_map(|bytes| Record::parse(bytes));
-        let mut counters = records.filter_map(|record| record.counters);
-        let counters = counters.next().unwrap().into_owned();
+        let counters = records.filter_map(|record| record.counters).next().unwrap().into_owned();
         let standing = Some(standing);
         let cause = Cause { seq: 1, hash: Hash::NONE };
         let before = Before { standing, counters: &counters, cause: &cause, revisions: 0 };

@@ -149,12 +149,8 @@ mod tests {
         let mut alert = Alert::default();
         let fields = [(Field::NhiId, "n")].iter().chain(fields).copied();
         fields.for_each(|(field, text)| alert.set(field, Value::Text(text.into())));
-        let counters = Some(Counters::alone("c".to_owned(), Millis(0)));
-        Record {
-            alert: Some(Cow::Owned(alert)),
-            counters: counters.map(Cow::Owned),
-            ..record(Kind::Ruling)
-        }
+        let counters = Some(Cow::Owned(Counters::alone("c".to_owned(), Millis(0))));
+        Record { alert: Some(Cow::Owned(alert)), counters, ..record(Kind::Ruling) }
     }
 
     fn released() -> Record<'static> {

@@ -105,7 +105,7 @@ impl Lane {
             pipeline: Some(Cow::Borrowed(&inputs.arrival.pipeline)),
             alert: Some(Cow::Borrowed(alert)),
             facts: facts.map(|row| Raw(row.json())).collect(),
-            counters: Some(counters.clone()),
+            counters: Some(Cow::Borrowed(&counters)),
             policy: Some(PolicyRef { hash: "0".into(), generation: 1, signers: Vec::new() }),
             ruling: Some(Cow::Borrowed(&decision)),
             ..Record::new(Kind::Ruling, inputs.now, engine, actor)
