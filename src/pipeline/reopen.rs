@@ -17,8 +17,8 @@ use crate::audit::{
 use crate::correlate::State;
 use crate::ingest::{Doubt, LogReader};
 
-/// Places read back at first: what mostly lies behind a snapshot, with the ends of transactions. Four
-/// times as many while that is not enough.
+/// Places read back at first: what mostly lies behind a snapshot, with the ends of transactions.
+/// Four times as many while that is not enough.
 const TAIL_FIRST: i64 = 20_000;
 
 /// With the offset at which each input topic goes on.

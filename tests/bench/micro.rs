@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tipstaff::audit::{Appended, Chain, Record, finding, outputs, record_hash};
 use tipstaff::case::{Arrival, Counters, Id, Millis, write_json};
 use tipstaff::correlate::State;
@@ -195,21 +196,41 @@ impl<'l> Micro<'l> {
         });
         let whole = timed(&mut || self.time_rule(&cases));
         drop(cases);
-        let [record, hash, out, place, found] = self.record_costs(&timed);
-        let rest = whole - decided - record - hash - out - place;
+        let [record, chained, plain, out, place, found] = self.record_costs(&timed);
+        let rest = whole - decided - chained - out - place;
         println!("\nOne thread, no broker, ns per alert (median of {ROUNDS} rounds):\n");
         println!("| intake | ns | | triage | ns |\n| --- | ---: | --- | --- | ---: |");
         println!("| message to alert | {map:.0} | | read the alert | {parse:.0} |");
         println!("| write the alert | {write:.0} | | look up facts | {lookup:.0} |");
         println!("| | | | decide | {decided:.0} |");
         println!("| | | | write the record | {record:.0} |");
-        println!("| | | | hash it | {hash:.0} |");
+        println!("| | | | number, link and hash it | {:.0} |", chained - record);
         println!("| | | | write cases, actions | {out:.0} |");
         println!("| | | | their partitions | {place:.0} |");
         println!("| | | | counters, chain, memory | {rest:.0} |");
         let (intake, all) = (map + write, parse + lookup + whole);
         println!("| **all** | **{intake:.0}** | | **all** | **{all:.0}** |");
         println!("| | | | with `findings: true`, one of them more | {found:.0} |");
+        println!("| | | | plain SHA-256 of the same records | {plain:.0} |");
+        println!("\n| record | for one alert | bytes of one |\n| --- | ---: | ---: |");
+        for (kind, (count, bytes)) in self.kinds() {
+            println!("| {kind} | {count:.4} | {bytes:.0} |");
+        }
+    }
+
+    /// Of each kind of record, how many come of one alert and the bytes of one.
+    fn kinds(&self) -> BTreeMap<String, (f64, f64)> {
+        let mut kinds: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        for Sent { topic, key, value, .. } in self.rule_all() {
+            let record = value.as_deref().and_then(Record::parse);
+            let kind = record.map_or(topic, |record| format!("decision: {:?}", record.kind));
+            let (count, bytes) = kinds.entry(kind).or_default();
+            *count += 1.0;
+            *bytes += [key, value].iter().flatten().map(Vec::len).sum::<usize>() as f64;
+        }
+        let alerts = self.lines.len() as f64;
+        kinds.values_mut().for_each(|of| *of = (of.0 / alerts, of.1 / of.0));
+        kinds
     }
 
     fn time_map(&self) -> Duration {
@@ -278,9 +299,9 @@ impl<'l> Micro<'l> {
         time
     }
 
-    /// Writing a record, hashing it, writing its outputs, finding their partitions, and writing its
-    /// finding.
-    fn record_costs(&self, timed: &dyn Fn(&mut dyn FnMut() -> Duration) -> f64) -> [f64; 5] {
+    /// Writing a record, writing it at the end of a chain, plain SHA-256 of its bytes, writing its
+    /// outputs, finding their partitions, and writing its finding.
+    fn record_costs(&self, timed: &dyn Fn(&mut dyn FnMut() -> Duration) -> f64) -> [f64; 6] {
         let sent = self.rule_all();
         let stored = sent.iter().filter(|sent| sent.topic == "bench.decisions");
         let stored: Vec<&[u8]> = stored.filter_map(|sent| sent.value.as_deref()).collect();
@@ -294,10 +315,19 @@ impl<'l> Micro<'l> {
             }
             began.elapsed()
         });
-        let hash = timed(&mut || {
+        let chained = timed(&mut || {
+            let mut chain = Chain::new("bench/bench.decisions/0/0", None);
+            let mut records = records.clone();
+            let began = Instant::now();
+            for record in &mut records {
+                black_box(chain.append(record, &mut line).unwrap());
+            }
+            began.elapsed()
+        });
+        let plain = timed(&mut || {
             let began = Instant::now();
             for bytes in &stored {
-                black_box(record_hash(bytes));
+                black_box(Sha256::digest(bytes));
             }
             began.elapsed()
         });
@@ -327,7 +357,7 @@ impl<'l> Micro<'l> {
             }
             began.elapsed()
         });
-        [write, hash, out, place, found]
+        [write, chained, plain, out, place, found]
     }
 }
 
