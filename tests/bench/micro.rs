@@ -207,7 +207,7 @@ impl<'l> Micro<'l> {
         println!("| | | | number, link and hash it | {:.0} |", chained - record);
         println!("| | | | write cases, actions | {out:.0} |");
         println!("| | | | their partitions | {place:.0} |");
-        println!("| | | | counters, chain, memory | {rest:.0} |");
+        println!("| | | | counters, memory | {rest:.0} |");
         let (intake, all) = (map + write, parse + lookup + whole);
         println!("| **all** | **{intake:.0}** | | **all** | **{all:.0}** |");
         println!("| | | | with `findings: true`, one of them more | {found:.0} |");
