@@ -301,12 +301,6 @@ impl Lost {
     }
 }
 
-impl Gap {
-    pub fn is_of(&self, lost: Lost) -> bool {
-        self.of == lost
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRef<'a> {
     /// SHA-256 of `state`'s text.

@@ -175,7 +175,7 @@ impl<S: Folded> Verifier<S> {
             self.find(offset, seq, "time runs backwards".to_owned());
         }
         // What is gone of the control topic stops everything, wherever that topic goes on.
-        let anew = record.gap.filter(|gap| gap.is_of(Lost::Control)).map(|gap| (gap.from, gap.to));
+        let anew = record.gap.filter(|gap| gap.of == Lost::Control).map(|gap| (gap.from, gap.to));
         for (topic, known) in &head.next_in {
             let next = record.next_in.get(topic.as_str()).copied();
             let is_anew = next.is_some_and(|next| anew == Some((*known, next)));
@@ -310,7 +310,7 @@ impl<S: Folded> Verifier<S> {
 
     /// Nothing is ruled as if what people stopped went on.
     fn stop(&mut self, offset: i64, record: &Record<'_>) {
-        self.is_stopped |= record.gap.is_some_and(|gap| gap.is_of(Lost::Control));
+        self.is_stopped |= record.gap.is_some_and(|gap| gap.of == Lost::Control);
         let Some(counters) = record.counters.as_ref().filter(|_| record.ruling.is_some()) else {
             return;
         };

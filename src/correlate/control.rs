@@ -36,7 +36,7 @@ impl Control {
     }
 
     pub fn apply(&mut self, record: &Record<'_>) {
-        if let Some(Gap { from, to, .. }) = record.gap.filter(|gap| gap.is_of(Lost::Control)) {
+        if let Some(Gap { from, to, .. }) = record.gap.filter(|gap| gap.of == Lost::Control) {
             let why = format!(
                 "orders {from} to {to} of the control topic were gone before they were read"
             );

@@ -200,7 +200,7 @@ impl Folded for State {
             }
             Kind::Timer => self.waits.end(record),
             Kind::Gap => {
-                if record.gap.is_some_and(|gap| gap.is_of(Lost::Alerts)) {
+                if record.gap.is_some_and(|gap| gap.of == Lost::Alerts) {
                     self.windows.lose(record.at);
                     self.cases.lose(record.at);
                 }

@@ -90,20 +90,15 @@ impl<'l> Micro<'l> {
     /// Each topic that is written to: records for one alert, and the bytes of one of them. Of the
     /// second half of the alerts, when most cases are open.
     pub fn outputs(&self) -> BTreeMap<String, (f64, f64)> {
-        let mut outputs: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-        let (mut ruled, half) = (0, self.lines.len() / 2);
-        for sent in self.rule_all() {
-            ruled += usize::from(sent.topic == "bench.decisions");
-            if ruled <= half {
-                continue;
-            }
-            let (count, bytes) = outputs.entry(sent.topic).or_default();
-            *count += 1.0;
-            *bytes += [sent.key, sent.value].iter().flatten().map(Vec::len).sum::<usize>() as f64;
-        }
-        let alerts = (ruled - half) as f64;
-        outputs.values_mut().for_each(|of| *of = (of.0 / alerts, of.1 / of.0));
-        outputs
+        let (sent, half) = (self.rule_all(), self.lines.len() / 2);
+        let is_decision = |sent: &Sent| sent.topic == "bench.decisions";
+        let ruled = sent.iter().filter(|sent| is_decision(sent)).count();
+        let mut before = 0;
+        let first = sent.iter().position(|sent| {
+            before += usize::from(is_decision(sent));
+            before > half
+        });
+        per_alert(&sent[first.unwrap()..], ruled - half, &|sent| sent.topic.clone())
     }
 
     fn cases(&self) -> Vec<Case<'_>> {
@@ -220,17 +215,12 @@ impl<'l> Micro<'l> {
 
     /// Of each kind of record, how many come of one alert and the bytes of one.
     fn kinds(&self) -> BTreeMap<String, (f64, f64)> {
-        let mut kinds: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-        for Sent { topic, key, value, .. } in self.rule_all() {
-            let record = value.as_deref().and_then(Record::parse);
-            let kind = record.map_or(topic, |record| format!("decision: {:?}", record.kind));
-            let (count, bytes) = kinds.entry(kind).or_default();
-            *count += 1.0;
-            *bytes += [key, value].iter().flatten().map(Vec::len).sum::<usize>() as f64;
-        }
-        let alerts = self.lines.len() as f64;
-        kinds.values_mut().for_each(|of| *of = (of.0 / alerts, of.1 / of.0));
-        kinds
+        let kind = |sent: &Sent| {
+            let record = sent.value.as_deref().and_then(Record::parse);
+            let kind = record.map(|record| format!("decision: {:?}", record.kind));
+            kind.unwrap_or_else(|| sent.topic.clone())
+        };
+        per_alert(&self.rule_all(), self.lines.len(), &kind)
     }
 
     fn time_map(&self) -> Duration {
@@ -359,6 +349,23 @@ impl<'l> Micro<'l> {
         });
         [write, chained, plain, out, place, found]
     }
+}
+
+/// By name, how many come of one alert and the bytes of one.
+fn per_alert(
+    all: &[Sent],
+    alerts: usize,
+    name: &dyn Fn(&Sent) -> String,
+) -> BTreeMap<String, (f64, f64)> {
+    let mut named: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for sent in all {
+        let (count, bytes) = named.entry(name(sent)).or_default();
+        *count += 1.0;
+        *bytes +=
+            [&sent.key, &sent.value].into_iter().flatten().map(Vec::len).sum::<usize>() as f64;
+    }
+    named.values_mut().for_each(|of| *of = (of.0 / alerts as f64, of.1 / of.0));
+    named
 }
 
 pub fn now() -> Millis {
